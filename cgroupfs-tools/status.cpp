@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// sparectl status, sparectl show
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+
+#include "class_state.hpp"
+#include "commands.hpp"
+#include "ledger.hpp"
+#include "pinned_class.hpp"
+#include "pools.hpp"
+#include "vm_json.hpp"
+
+namespace sparectl {
+namespace {
+
+using json = nlohmann::ordered_json;
+using spare::Result;
+
+std::string kernel_release() {
+  utsname name{};
+  return ::uname(&name) == 0 ? name.release : "unknown";
+}
+
+struct System {
+  spare::ClassState scheduler;
+  spare::ModuleState module;
+  std::optional<unsigned> class_abi;
+  std::uint64_t host_overrun_ns = 0;   // pinned kernel threads, beyond the host's share
+  std::uint64_t host_valve_tasks = 0;  // host tasks that had to be let run before their turn
+  std::optional<int> daemon;
+};
+
+System read_system(const spare::Roots& roots) {
+  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, spare::running_daemon()};
+  if (const auto pinned = spare::PinnedClass::open(roots)) {
+    system.class_abi = pinned->globals().abi();
+    system.host_overrun_ns = pinned->globals().counter("host_overrun_ns");
+    system.host_valve_tasks = pinned->globals().counter("host_valve_tasks");
+  }
+  return system;
+}
+
+std::string class_text(const System& system) {
+  const spare::ClassState& scheduler = system.scheduler;
+  if (!scheduler.present) {
+    return "none: this kernel has no sched_ext";
+  }
+  if (scheduler.ours()) {
+    return "enabled" + (system.class_abi ? fmt::format(", ABI {}", *system.class_abi) : std::string());
+  }
+  if (!scheduler.ops.empty() && scheduler.ops != spare::class_name) {
+    return fmt::format("not loaded: the scheduler {} runs", scheduler.ops);
+  }
+  return "not loaded (" + scheduler.state + "): start spared";
+}
+
+std::string module_text(const spare::ModuleState& module) {
+  if (!module.loaded) {
+    return "not loaded";
+  }
+  return "loaded" + (module.abi ? fmt::format(", ABI {}", *module.abi) : std::string());
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, " "));
+}
+
+std::string stat_text(const spare::Vm& vm, std::string_view key) {
+  const auto number = vm.stat.number(key);
+  return number ? std::to_string(*number) : "-";
+}
+
+// CPU time used, its own and borrowed.
+std::string used_text(const spare::Vm& vm) {
+  const auto own = vm.stat.number("used_ns"), borrowed = vm.stat.number("boost_ns");
+  return own ? fmt::format("{:.3f}s", static_cast<double>(*own + borrowed.value_or(0)) / 1e9) : "-";
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); i++) {
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); i++) {
+      line += fmt::format("{:{}}  ", row[i], widths[i]);
+    }
+    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+  }
+}
+
+Result<std::vector<spare::Vm>> read_vms(const spare::Roots& roots) {
+  const auto tree = spare::CgroupTree::open(roots);
+  if (!tree) {
+    return tree.error();
+  }
+  const auto paths = tree->with_reservation();
+  if (!paths) {
+    return paths.error();
+  }
+  std::vector<spare::Vm> vms;
+  for (const std::string& path : *paths) {
+    const auto cgroup = tree->at(path);
+    auto vm = cgroup ? spare::read_vm(*cgroup) : Result<spare::Vm>(cgroup.error());
+    if (vm) {  // a cgroup that went away meanwhile is no error
+      vms.push_back(std::move(*vm));
+    }
+  }
+  return vms;
+}
+
+void print_keyed(const char* title, const spare::FlatKeyed& keyed) {
+  fmt::print("{}\n", title);
+  for (const auto& [key, values] : keyed.entries()) {
+    fmt::print("  {:22} {}\n", key, fmt::join(values, " "));
+  }
+}
+
+void print_pools(const std::vector<Pool>& pools) {
+  if (pools.empty()) {
+    return;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"POOL", "SPARES", "EACH", "SERVERS", "FREE", "MEMBERS", "GRANTED", "BLOCKED", "DENIED"}};
+  for (const Pool& pool : pools) {
+    rows.push_back({pool.path, std::to_string(pool.providers.size()), pool.reservation, std::to_string(pool.servers),
+                    std::to_string(pool.free), std::to_string(pool.members), std::to_string(pool.granted),
+                    std::to_string(pool.blocked), std::to_string(pool.denied)});
+  }
+  fmt::print("\n");
+  print_table(rows);
+}
+
+// Why its CPUs are what they are, if spared chose them.
+std::string placement_text(const spare::Cgroup& cgroup, const spare::Vm& vm) {
+  return vm.cpus.empty() || spare::placed_by_program(cgroup) ? cgroup.mark(spare::mark::placement).value_or("") : "";
+}
+
+}  // namespace
+
+Result<void> status(const spare::Roots& roots, bool as_json) {
+  const System system = read_system(roots);
+  const auto vms = read_vms(roots);
+  if (!vms) {
+    return vms.error();
+  }
+  const auto all_pools = pools_of(*vms);
+  if (as_json) {
+    json list = json::array(), pools = json::array();
+    for (const spare::Vm& vm : *vms) {
+      list.push_back(vm_json(vm));
+    }
+    for (const Pool& pool : all_pools) {
+      pools.push_back(pool_json(pool));
+    }
+    const json all = {
+        {"kernel", kernel_release()},
+        {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
+                   {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
+                   {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks}}},
+        {"module", {{"loaded", system.module.loaded}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
+        {"daemon", system.daemon ? json(*system.daemon) : json()},
+        {"pools", std::move(pools)},
+        {"vms", std::move(list)}};
+    fmt::print("{}\n", all.dump(2));
+    return {};
+  }
+  fmt::print("class   {}\nmodule  {}\ndaemon  {}\nkernel  {}\n", class_text(system), module_text(system.module),
+             system.daemon ? fmt::format("running, pid {}", *system.daemon) : "not running", kernel_release());
+  if (vms->empty()) {
+    fmt::print("\nno cgroup has a reservation\n");
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"CGROUP", "RESERVATION", "CPUS", "ROLE", "USES", "NETDEV", "USED", "THROTTLED", "BOOSTS", "DENIED"}};
+  for (const spare::Vm& vm : *vms) {
+    rows.push_back({vm.path, spare::format_reservation(vm.reservation), vm.cpus.empty() ? "-" : vm.cpus,
+                    vm.provider ? "provider" : "vm", listed(vm.use), listed(vm.netdev), used_text(vm),
+                    stat_text(vm, "throttled"), stat_text(vm, "granted"), stat_text(vm, "denied")});
+  }
+  fmt::print("\n");
+  print_table(rows);
+  print_pools(all_pools);
+  return {};
+}
+
+Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_json) {
+  const auto tree = spare::CgroupTree::open(roots);
+  if (!tree) {
+    return tree.error();
+  }
+  const auto found = tree->at(cgroup);
+  if (!found) {
+    return found.error();
+  }
+  const auto vm = spare::read_vm(*found);
+  if (!vm) {
+    return vm.error();
+  }
+  const std::string placement = placement_text(*found, *vm);
+  if (as_json) {
+    json object = vm_json(*vm);
+    object["placement"] = placement.empty() ? json() : json(placement);
+    fmt::print("{}\n", object.dump(2));
+    return {};
+  }
+  fmt::print("cgroup       {}\n", vm->path);
+  fmt::print("reservation  {}{}\n", spare::format_reservation(vm->reservation),
+             vm->reservation ? fmt::format("  ({:.4g} % of each CPU)", 100 * vm->reservation->utilisation()) : "");
+  fmt::print("cpus         {}\n", vm->cpus.empty() ? "- (not placed)" : vm->cpus);
+  if (!placement.empty()) {
+    fmt::print("placement    by spared: {}\n", placement);
+  }
+  fmt::print("provide      {}\nuse          {}\nnetdev       {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
+             listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);
+  print_keyed("stat", vm->stat);
+  print_keyed("events", vm->events);
+  return {};
+}
+
+}  // namespace sparectl

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vm_json.hpp"
+
+#include "util/files.hpp"
+
+namespace sparectl {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json value_json(const std::string& text) {
+  const auto number = spare::as_integer(text);
+  return number ? json(*number) : json(text);
+}
+
+json keyed_json(const spare::FlatKeyed& keyed) {
+  json object = json::object();
+  for (const auto& [key, values] : keyed.entries()) {
+    if (values.size() == 1) {
+      object[key] = value_json(values[0]);
+      continue;
+    }
+    json array = json::array();
+    for (const std::string& value : values) {
+      array.push_back(value_json(value));
+    }
+    object[key] = std::move(array);
+  }
+  return object;
+}
+
+json policy_json(const std::string& policy) {
+  json object = json::object();
+  for (const std::string& pair : spare::split(policy, " \n")) {
+    const size_t equals = pair.find('=');
+    object[pair.substr(0, equals)] = equals == std::string::npos ? json() : value_json(pair.substr(equals + 1));
+  }
+  return object;
+}
+
+}  // namespace
+
+json vm_json(const spare::Vm& vm) {
+  return {{"cgroup", vm.path},
+          {"reservation_us", vm.reservation ? json{vm.reservation->runtime_us, vm.reservation->period_us} : json()},
+          {"cpus", vm.cpus},
+          {"provide", vm.provider},
+          {"use", vm.use},
+          {"netdev", vm.netdev},
+          {"policy", policy_json(vm.policy)},
+          {"stat", keyed_json(vm.stat)},
+          {"events", keyed_json(vm.events)}};
+}
+
+}  // namespace sparectl

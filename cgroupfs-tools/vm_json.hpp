@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "settings.hpp"
+
+namespace sparectl {
+
+// { cgroup, reservation_us: [Q, P] or null, cpus, provide, use: [...], netdev: [...], policy: {...}, stat: {...},
+//   events: {...} }; numbers as numbers, in the units of the files.
+nlohmann::ordered_json vm_json(const spare::Vm& vm);
+
+}  // namespace sparectl

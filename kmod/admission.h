@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Admission (CBS-6).
+ */
+#ifndef KMOD_ADMISSION_H
+#define KMOD_ADMISSION_H
+
+#include <sched_spare/parse.h>
+
+struct vm;
+
+int __must_check spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct spare_reservation *res);
+
+#endif /* KMOD_ADMISSION_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * spare.events: counters, and telling those who poll.
+ */
+#ifndef KMOD_EVENT_H
+#define KMOD_EVENT_H
+
+#include <sched_spare/abi.h>
+
+struct vm;
+
+void spare_event(struct vm *vm, enum spare_event ev);
+void spare_event_notify(struct vm *vm);
+void spare_event_exit(void);
+
+#endif /* KMOD_EVENT_H */

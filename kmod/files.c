@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The spare.* files. A write is refused whole or applied whole; the checks that do not depend on the file are
+ * in write_begin().
+ */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/kernfs.h>
+#include <linux/rtnetlink.h>
+#include <linux/seq_file.h>
+#include <linux/string.h>
+#include <linux/user_namespace.h>
+#include "files.h"
+#include "hook.h"
+#include "node.h"
+#include "stat.h"
+#include "use.h"
+#include "vm.h"
+
+/*
+ * Both who opened the file and who writes need CAP_SYS_NICE on the host: a delegated subtree must not hand
+ * itself CPU, nor have a confused privileged writer do it. A NUL in the text is malformed; one newline at its
+ * end is not part of it.
+ */
+static int write_begin(struct kernfs_open_file *of, char *buf, size_t *len)
+{
+	if (!file_ns_capable(of->file, &init_user_ns, CAP_SYS_NICE) || !capable(CAP_SYS_NICE))
+		return -EPERM;
+	if (strnlen(buf, *len) != *len)
+		return -EINVAL;
+	if (*len && buf[*len - 1] == '\n')
+		buf[--*len] = '\0';
+	return strchr(buf, '\n') ? -EINVAL : 0;
+}
+
+/* A reservation is useless where threads cannot be told apart by the cpu controller. */
+static bool has_cpu_controller(struct vm *vm)
+{
+	return rcu_access_pointer(vm->css->cgroup->subsys[cpu_cgrp_id]);
+}
+
+/* The VM of an open file; NULL: no memory. */
+static struct vm *file_vm(struct kernfs_open_file *of)
+{
+	return spare_vm_of(spare_css_node(of_css(of)));
+}
+
+/* The same for reading: NULL when nothing has been written. */
+static struct vm *seq_vm(struct seq_file *m)
+{
+	return spare_css_node(seq_css(m))->vm;
+}
+
+static ssize_t reservation_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct spare_reservation res;
+	struct vm_config cfg;
+	size_t len = nbytes;
+	struct vm *vm;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (!err)
+		err = spare_parse_reservation(buf, len, &res);
+	if (err)
+		return err;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return -ENOMEM;
+	if (res.period_us && !has_cpu_controller(vm))
+		return -EOPNOTSUPP;
+	cfg = vm->cfg;
+	cfg.res = res;
+	return spare_vm_configure(vm, &cfg) ?: nbytes;
+}
+
+static int reservation_show(struct seq_file *m, void *v)
+{
+	struct vm *vm;
+
+	guard(mutex)(&spare_config);
+	vm = seq_vm(m);
+	if (vm && vm->cfg.res.period_us)
+		seq_printf(m, "%u %u\n", vm->cfg.res.runtime_us, vm->cfg.res.period_us);
+	else
+		seq_puts(m, "max\n");
+	return 0;
+}
+
+static ssize_t cpus_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	unsigned long cpus[BITS_TO_LONGS(SPARE_CPUS_MAX)] = { };
+	size_t len = nbytes, prefix;
+	struct vm_config cfg;
+	struct vm *vm;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (err)
+		return err;
+	buf = strim(buf);
+	prefix = str_has_prefix(buf, "auto ");
+	err = bitmap_parselist(buf + prefix, cpus, nr_cpu_ids);
+	if (err)
+		return err == -EOVERFLOW ? -ERANGE : err;
+	if (prefix && bitmap_empty(cpus, nr_cpu_ids))
+		return -EINVAL;
+	if (!bitmap_subset(cpus, cpumask_bits(cpu_online_mask), nr_cpu_ids))
+		return -ERANGE;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return -ENOMEM;
+	if (!bitmap_empty(cpus, nr_cpu_ids) && !has_cpu_controller(vm))
+		return -EOPNOTSUPP;
+	cfg = vm->cfg;
+	if (prefix && !cfg.cpus_auto && !bitmap_empty(cfg.cpus, nr_cpu_ids))
+		return -EEXIST;
+	cfg.cpus_auto = prefix;
+	bitmap_copy(cfg.cpus, cpus, nr_cpu_ids);
+	return spare_vm_configure(vm, &cfg) ?: nbytes;
+}
+
+static int cpus_show(struct seq_file *m, void *v)
+{
+	struct vm *vm;
+
+	guard(mutex)(&spare_config);
+	vm = seq_vm(m);
+	if (vm)
+		seq_printf(m, "%*pbl", (int)nr_cpu_ids, vm->cfg.cpus);
+	seq_putc(m, '\n');
+	return 0;
+}
+
+static ssize_t provide_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct vm_config cfg;
+	size_t len = nbytes;
+	int err, provide;
+	struct vm *vm;
+
+	err = write_begin(of, buf, &len);
+	if (!err)
+		err = spare_parse_flag(buf, len, &provide);
+	if (err)
+		return err;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return -ENOMEM;
+	cfg = vm->cfg;
+	cfg.provide = provide;
+	return spare_vm_configure(vm, &cfg) ?: nbytes;
+}
+
+static int provide_show(struct seq_file *m, void *v)
+{
+	struct vm *vm;
+
+	guard(mutex)(&spare_config);
+	vm = seq_vm(m);
+	seq_printf(m, "%d\n", vm && vm->cfg.provide);
+	return 0;
+}
+
+static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	size_t len = nbytes;
+	struct vm *vm;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (err)
+		return err;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	return vm ? spare_use_set(vm, buf) ?: nbytes : -ENOMEM;
+}
+
+static int use_show(struct seq_file *m, void *v)
+{
+	guard(mutex)(&spare_config);
+	spare_use_show(seq_vm(m), m);
+	return 0;
+}
+
+static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	size_t len = nbytes;
+	struct vm *vm;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (err)
+		return err;
+	rtnl_lock();
+	mutex_lock(&spare_config);
+	vm = file_vm(of);
+	err = vm ? spare_hook_set(vm, buf) : -ENOMEM;
+	mutex_unlock(&spare_config);
+	rtnl_unlock();
+	return err ?: nbytes;
+}
+
+static int netdev_show(struct seq_file *m, void *v)
+{
+	guard(mutex)(&spare_config);
+	spare_hook_show(seq_vm(m), m);
+	return 0;
+}
+
+static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct spare_policy pol;
+	size_t len = nbytes;
+	struct vm *vm;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (err)
+		return err;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return -ENOMEM;
+	pol = spare_vm_policy(vm);
+	err = spare_parse_policy(buf, len, &pol);
+	if (err)
+		return err;
+	spare_vm_set_policy(vm, &pol);
+	return nbytes;
+}
+
+static int policy_show(struct seq_file *m, void *v)
+{
+	struct spare_policy pol = SPARE_POLICY_DEFAULT;
+	struct vm *vm;
+
+	guard(mutex)(&spare_config);
+	vm = seq_vm(m);
+	if (vm)
+		pol = spare_vm_policy(vm);
+	seq_printf(m, "grant_us=%u chances=%u window_us=%u gain_us=%u payback=%u wait=%u hasten=%u\n",
+		   pol.grant_us, pol.chances, pol.window_us, pol.gain_us, pol.payback, pol.wait, pol.hasten);
+	return 0;
+}
+
+static int stat_show(struct seq_file *m, void *v)
+{
+	guard(mutex)(&spare_config);
+	spare_stat_show(seq_vm(m), m);
+	return 0;
+}
+
+static int events_show(struct seq_file *m, void *v)
+{
+	guard(mutex)(&spare_config);
+	spare_stat_show_events(seq_vm(m), m);
+	return 0;
+}
+
+#define FILE_FLAGS (CFTYPE_NOT_ON_ROOT | CFTYPE_NO_PREFIX)
+
+struct cftype spare_files[] = {
+	{
+		.name = "spare.reservation",
+		.flags = FILE_FLAGS,
+		.seq_show = reservation_show,
+		.write = reservation_write,
+	},
+	{
+		.name = "spare.cpus",
+		.flags = FILE_FLAGS,
+		.seq_show = cpus_show,
+		.write = cpus_write,
+	},
+	{
+		.name = "spare.provide",
+		.flags = FILE_FLAGS,
+		.seq_show = provide_show,
+		.write = provide_write,
+	},
+	{
+		.name = "spare.use",
+		.flags = FILE_FLAGS,
+		.seq_show = use_show,
+		.write = use_write,
+	},
+	{
+		.name = "spare.netdev",
+		.flags = FILE_FLAGS,
+		.seq_show = netdev_show,
+		.write = netdev_write,
+	},
+	{
+		.name = "spare.policy",
+		.flags = FILE_FLAGS,
+		.seq_show = policy_show,
+		.write = policy_write,
+	},
+	{
+		.name = "spare.stat",
+		.flags = FILE_FLAGS,
+		.seq_show = stat_show,
+	},
+	{
+		.name = "spare.events",
+		.flags = FILE_FLAGS,
+		.seq_show = events_show,
+	},
+	{ }
+};

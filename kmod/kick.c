@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Preemption without run-queue locks: end the slice of what runs, ask for a reschedule, on that CPU, with IRQs
+ * off.
+ *
+ * An unlocked slice = 0 may be overwritten by a CPU that holds the run-queue lock and is about to store the
+ * slice it read before; the timer therefore repeats itself until the class answers (timer.c), and the class
+ * looks at its budgets again in ops.tick and ops.running.
+ */
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/ext.h>
+#include <linux/smp.h>
+#include "kick.h"
+
+struct kick {
+	call_single_data_t csd;
+	atomic_t pending;	/* sent and not yet handled: further kicks have nothing to add */
+};
+
+static DEFINE_PER_CPU(struct kick, kicks);
+
+/* Make this CPU reschedule. Returns whether a task of the class runs. Preemption off. */
+bool spare_kick_current(void)
+{
+	struct task_struct *p = current;
+	bool ours = p->scx.flags & SCX_TASK_QUEUED;
+
+	if (ours)
+		WRITE_ONCE(p->scx.slice, 0);
+	set_tsk_need_resched(p);
+	set_preempt_need_resched();
+	return ours;
+}
+
+/* Hard IRQ, or an idle task that is about to look at its queue. */
+static void kick_handler(void *info)
+{
+	struct kick *k = info;
+
+	/* Before we look: a kick that comes from here on is sent again. */
+	atomic_set(&k->pending, 0);
+	smp_mb__after_atomic();	/* pairs with the xchg in spare_kick_cpu() */
+	spare_kick_current();
+}
+
+/* Any context. */
+void spare_kick_cpu(int cpu)
+{
+	struct kick *k;
+
+	preempt_disable();
+	if (cpu == smp_processor_id()) {
+		spare_kick_current();
+	} else if (cpu_online(cpu)) {
+		k = per_cpu_ptr(&kicks, cpu);
+		if (!atomic_xchg(&k->pending, 1) && smp_call_function_single_async(cpu, &k->csd))
+			atomic_set(&k->pending, 0);
+	}
+	preempt_enable();
+}
+
+/* What runs anywhere may have to be judged again. */
+void spare_kick_online(void)
+{
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu)
+		spare_kick_cpu(cpu);
+}
+
+int spare_kick_init(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct kick *k = per_cpu_ptr(&kicks, cpu);
+
+		INIT_CSD(&k->csd, kick_handler, k);
+	}
+	return 0;
+}
+
+/* Nobody kicks any more; wait for the last ones. */
+void spare_kick_exit(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		while (cpu_online(cpu) && atomic_read(&per_cpu_ptr(&kicks, cpu)->pending))
+			cond_resched();
+	synchronize_rcu();	/* the handler may still be between its store and its return */
+}

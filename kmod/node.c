@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nodes, and which VM a task belongs to (CBS-10): the nearest ancestor-or-self of the task's io css that has
+ * servers.
+ *
+ * The answer is cached in every node because the class asks for it at every wake-up. A change walks the
+ * descendants in pre-order. A new cgroup's node starts UNRESOLVED (the io controller allocates it before it
+ * has a parent) and is filled in by the first question, with a cmpxchg that loses against a concurrent walk.
+ */
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include "files.h"
+#include "node.h"
+#include "vm.h"
+
+#define UNRESOLVED ((struct vm *)ERR_PTR(-EAGAIN))
+
+static struct blkcg_policy policy;
+
+/* NULL only while the module unloads. */
+struct spare_node *spare_css_node(struct cgroup_subsys_state *css)
+{
+	return container_of(spare_css_to_cpd(css, policy.plid), struct spare_node, pd);
+}
+
+/* Under RCU. */
+static struct vm *css_effective(struct cgroup_subsys_state *css)
+{
+	struct spare_node *first = spare_css_node(css), *node = first;
+	struct vm *vm = node ? rcu_dereference(node->effective) : NULL;
+
+	if (likely(vm != UNRESOLVED))
+		return vm;
+	while (vm == UNRESOLVED) {
+		css = css->parent;
+		node = css ? spare_css_node(css) : NULL;
+		vm = node ? rcu_dereference(node->effective) : NULL;
+	}
+	cmpxchg((struct vm __force **)&first->effective, UNRESOLVED, vm);
+	return vm;
+}
+
+/* The VM that p belongs to, or NULL. Under RCU; any context. */
+struct vm *spare_task_effective(struct task_struct *p)
+{
+	struct css_set *cset = rcu_dereference_raw(p->cgroups);
+
+	return css_effective(cset->subsys[io_cgrp_id]);
+}
+
+/* The VM of @css has got its first or lost its last server. Under spare_config. */
+void spare_node_refresh(struct cgroup_subsys_state *css)
+{
+	struct cgroup_subsys_state *pos;
+
+	lockdep_assert_held(&spare_config);
+
+	guard(rcu)();
+	css_for_each_descendant_pre(pos, css) {
+		struct spare_node *node = spare_css_node(pos);
+		struct vm *vm;
+
+		if (!node)
+			continue;
+		vm = node->vm && spare_vm_placed(node->vm) ? node->vm : NULL;
+		if (!vm && pos->parent)
+			vm = css_effective(pos->parent);
+		rcu_assign_pointer(node->effective, vm);
+		/*
+		 * Before we look at the children: a child that is linked after this look asks its parent, and
+		 * must then see the new value. Pairs with the locks that cgroup creation takes before a task
+		 * can enter.
+		 */
+		smp_mb();
+	}
+}
+
+static struct blkcg_policy_data *node_alloc(gfp_t gfp)
+{
+	struct spare_node *node = kzalloc(sizeof(*node), gfp);
+
+	if (!node)
+		return NULL;
+	RCU_INIT_POINTER(node->effective, UNRESOLVED);
+	return &node->pd;
+}
+
+/* The css is gone: nobody can name it, no task is in it, RCU readers have left. At unload: the class is detached. */
+static void node_free(struct blkcg_policy_data *cpd)
+{
+	struct spare_node *node = container_of(cpd, struct spare_node, pd);
+
+	spare_vm_node_gone(node);
+	kfree(node);
+}
+
+static struct blkcg_policy policy = {
+	.dfl_cftypes	= spare_files,
+	.cpd_alloc_fn	= node_alloc,
+	.cpd_free_fn	= node_free,
+};
+
+/* The layouts that BTF confirmed must also work: the root's data is ours and points back at the root. */
+static bool root_is_sane(void)
+{
+	struct cgroup_subsys_state *root;
+
+	guard(rcu)();
+	root = rcu_dereference(init_task.cgroups)->subsys[io_cgrp_id];
+	while (root->parent)
+		root = root->parent;
+	return spare_css_node(root)->pd.plid == policy.plid && spare_node_css(spare_css_node(root)) == root;
+}
+
+int spare_node_init(void)
+{
+	int err = spare_blkcg_verify();
+
+	if (err)
+		return err;
+	err = blkcg_policy_register(&policy);
+	if (err) {
+		pr_err("the io controller takes no further policy (%d); unload another one, e.g. bfq\n", err);
+		return err;
+	}
+	if (!root_is_sane()) {
+		pr_err("the io controller does not keep its data where this kernel's BTF says\n");
+		blkcg_policy_unregister(&policy);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+void spare_node_exit(void)
+{
+	blkcg_policy_unregister(&policy);
+}

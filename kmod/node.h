@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A node: what the module keeps for every cgroup with the io controller. It is the io controller's policy
+ * data, so it is born and freed with the cgroup's css.
+ */
+#ifndef KMOD_NODE_H
+#define KMOD_NODE_H
+
+#include "compat/blkcg.h"
+
+struct vm;
+
+struct spare_node {
+	struct blkcg_policy_data pd;	/* first: the kernel hands this back to us */
+	struct vm *vm;			/* under spare_config: set by the first write to one of its files */
+	struct vm __rcu *effective;	/* VM that its tasks belong to (CBS-10), NULL, or UNRESOLVED */
+};
+
+struct spare_node *spare_css_node(struct cgroup_subsys_state *css);
+
+static inline struct cgroup_subsys_state *spare_node_css(struct spare_node *node)
+{
+	return spare_cpd_to_css(&node->pd);
+}
+
+struct vm *spare_task_effective(struct task_struct *p);
+void spare_node_refresh(struct cgroup_subsys_state *css);
+
+int __must_check spare_node_init(void);
+void spare_node_exit(void);
+
+#endif /* KMOD_NODE_H */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Servers and the per-CPU tables in which the class finds them.
+ */
+#ifndef KMOD_SERVER_H
+#define KMOD_SERVER_H
+
+#include <linux/cpumask.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/types.h>
+#include <sched_spare/abi.h>
+
+struct vm;
+
+struct server {
+	struct spare_server abi;	/* first: what the class sees */
+	struct vm *vm;			/* reference */
+	bool released;			/* the class has forgotten it */
+	struct list_head dying;
+	struct rcu_head rcu;
+};
+
+struct spare_cpu {
+	struct server __rcu *slot[SPARE_SLOTS];
+	DECLARE_BITMAP(used, SPARE_SLOTS);	/* taken, or given back less than a grace period ago */
+	DECLARE_BITMAP(attention, SPARE_SLOTS);	/* servers that the class shall look at */
+	u32 deadline_ppm;			/* what SCHED_DEADLINE threads hold, as the class last saw it */
+};
+
+extern struct spare_cpu __percpu *spare_cpus;
+
+static inline bool spare_cpu_valid(s32 cpu)
+{
+	return (u32)cpu < nr_cpu_ids && cpu_possible(cpu);
+}
+
+/* The class schedules there: not yet, or no more, on a CPU that comes or goes. */
+static inline bool spare_cpu_serves(s32 cpu)
+{
+	return spare_cpu_valid(cpu) && cpu_active(cpu);
+}
+
+struct server *spare_server_at(s32 cpu, u32 slot);
+struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg);
+void spare_server_discard(struct server *srv);
+void spare_server_publish(struct server *srv);
+void spare_server_withdraw(struct server *srv);
+void spare_server_released(struct server *srv);
+
+void spare_server_attend(s32 cpu, u32 slot);
+u32 spare_server_attention(s32 cpu);
+
+void spare_server_sum(struct vm *vm, struct spare_stats *sum);
+
+bool spare_server_attached(void);
+int spare_server_attach(void);
+void spare_server_detach(void);
+
+int __must_check spare_server_init(void);
+void spare_server_exit(void);
+
+#endif /* KMOD_SERVER_H */

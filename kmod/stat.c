@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * spare.stat: sums over the servers of a VM, those that are gone included, so that no counter ever falls. Read
+ * without the run-queue lock: each number is a true one of a moment ago, two of them need not be of the same
+ * moment.
+ */
+#include <linux/seq_file.h>
+#include "hook.h"
+#include "server.h"
+#include "stat.h"
+#include "vm.h"
+
+static const char *const event_names[SPARE_EV_NR] = {
+	[SPARE_EV_EXHAUSTED]		= "exhausted",
+	[SPARE_EV_BOOSTED]		= "boosted",
+	[SPARE_EV_DENIED]		= "denied",
+	[SPARE_EV_GUARDED]		= "guarded",
+	[SPARE_EV_OVERRUN]		= "overrun",
+	[SPARE_EV_PROVIDER_LOST]	= "provider_lost",
+	[SPARE_EV_REMOVED]		= "removed",
+};
+
+#define STAT(field) { #field, offsetof(struct spare_stats, field) }
+
+static const struct {
+	const char *name;
+	size_t offset;
+} stats[] = {
+	STAT(used_ns), STAT(boost_ns), STAT(lent_ns), STAT(periods), STAT(throttled), STAT(throttled_ns),
+	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(blocked),
+	STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
+	STAT(lat_sum_ns), STAT(lat_max_ns),
+};
+
+static u64 sum_debt(struct vm *vm)
+{
+	unsigned int cpu;
+	u64 sum = 0;
+
+	for_each_possible_cpu(cpu) {
+		struct server *srv = spare_server_at(cpu, vm->slot[cpu]);
+
+		if (srv)
+			sum += READ_ONCE(srv->abi.debt_ns);
+	}
+	return sum;
+}
+
+static void show_latencies(const struct spare_stats *st, struct seq_file *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPARE_LAT_BUCKETS - 1; i++)
+		seq_printf(m, "lat_us_le_%u %llu\n", 64U << i, st->lat[i]);
+	seq_printf(m, "lat_us_le_inf %llu\n", st->lat[i]);
+}
+
+/* The server on one CPU. A throttled one is replenished at d_ns (CLOCK_MONOTONIC). */
+static void show_server(const struct server *srv, unsigned int cpu, struct seq_file *m)
+{
+	static const char *const states[] = {
+		[SPARE_INACTIVE] = "inactive", [SPARE_READY] = "ready",
+		[SPARE_RUNNING] = "running", [SPARE_THROTTLED] = "throttled",
+	};
+	const struct spare_server *s = &srv->abi;
+	u32 state = READ_ONCE(s->state);
+
+	seq_printf(m, "cpu%u.state %s\n", cpu, state < ARRAY_SIZE(states) ? states[state] : "?");
+	seq_printf(m, "cpu%u.q_ns %lld\n", cpu, READ_ONCE(s->cbs.q_ns));
+	seq_printf(m, "cpu%u.d_ns %llu\n", cpu, READ_ONCE(s->cbs.d_ns));
+	seq_printf(m, "cpu%u.used_ns %llu\n", cpu, READ_ONCE(s->st.used_ns));
+	seq_printf(m, "cpu%u.periods %llu\n", cpu, READ_ONCE(s->st.periods));
+	seq_printf(m, "cpu%u.overrun_max_ns %llu\n", cpu, READ_ONCE(s->st.overrun_max_ns));
+	seq_printf(m, "cpu%u.misses %llu\n", cpu, READ_ONCE(s->st.misses));
+	seq_printf(m, "cpu%u.claimed %d\n", cpu, READ_ONCE(s->borrower) != SPARE_NO_SLOT);
+}
+
+static void show_servers(struct vm *vm, struct seq_file *m)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+
+		if (srv)
+			show_server(srv, cpu, m);
+	}
+}
+
+/* @vm NULL: nobody has written to the cgroup's files. Under spare_config. */
+void spare_stat_show(struct vm *vm, struct seq_file *m)
+{
+	struct spare_stats st = { };
+	unsigned int i;
+
+	if (vm)
+		spare_server_sum(vm, &st);
+	seq_printf(m, "class %d\n", spare_server_attached());
+	seq_printf(m, "placed %d\n", vm && spare_vm_placed(vm));
+	seq_printf(m, "cpus_auto %d\n", vm && vm->cfg.cpus_auto);
+	seq_printf(m, "nr_servers %u\n", vm ? vm->nr_servers : 0);
+	seq_printf(m, "nr_throttled %u\n", vm ? READ_ONCE(vm->abi.nr_throttled) : 0);
+	for (i = 0; i < ARRAY_SIZE(stats); i++)
+		seq_printf(m, "%s %llu\n", stats[i].name, *(u64 *)((void *)&st + stats[i].offset));
+	seq_printf(m, "debt_ns %llu\n", vm ? sum_debt(vm) : 0);
+	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
+	spare_hook_show_packets(vm, m);
+	show_latencies(&st, m);
+	if (vm)
+		show_servers(vm, m);
+}
+
+void spare_stat_show_events(struct vm *vm, struct seq_file *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPARE_EV_NR; i++)
+		seq_printf(m, "%s %llu\n", event_names[i], vm ? READ_ONCE(vm->abi.ev[i]) : 0);
+}

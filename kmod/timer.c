@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One hrtimer per CPU, pinned, in hard IRQ context: a packet flood delays soft timers exactly when a budget
+ * must end. The class arms it for the next instant that matters on its CPU (budget, replenishment, deadline of
+ * a mark).
+ *
+ * Fired, it repeats until the class arms it again: a slice = 0 can be lost (kick.c), and while another
+ * scheduling class runs there is nobody to answer yet.
+ */
+#include <linux/hrtimer.h>
+#include <linux/percpu.h>
+#include "kick.h"
+#include "server.h"
+#include "timer.h"
+
+/*
+ * A task of the class runs: the kick was lost, or preemption is off. Twice as long each time: where an interrupt costs
+ * as much as the distance between two (an emulated, overloaded CPU), nothing else would run.
+ */
+#define AGAIN_NS	(50 * NSEC_PER_USEC)
+#define AGAIN_MAX_NS	(4 * NSEC_PER_MSEC)
+#define LATER_NS	NSEC_PER_MSEC		/* somebody else runs */
+
+#define FIRED		1ULL
+
+struct budget_timer {
+	struct hrtimer timer;
+	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
+	u64 again_ns;
+	int cpu;
+};
+
+static DEFINE_PER_CPU(struct budget_timer, timers);
+
+static enum hrtimer_restart fired(struct hrtimer *timer)
+{
+	struct budget_timer *t = container_of(timer, struct budget_timer, timer);
+
+	/* Detached, or moved here because its CPU went away. */
+	t->when_ns = FIRED;
+	if (!spare_server_attached() || t->cpu != smp_processor_id())
+		return HRTIMER_NORESTART;
+	if (spare_kick_current()) {
+		hrtimer_forward_now(timer, ns_to_ktime(t->again_ns));
+		t->again_ns = min_t(u64, 2 * t->again_ns, AGAIN_MAX_NS);
+	} else {
+		hrtimer_forward_now(timer, ns_to_ktime(LATER_NS));
+	}
+	return HRTIMER_RESTART;
+}
+
+/*
+ * Arm this CPU's timer for @when_ns of CLOCK_MONOTONIC; 0 cancels. IRQs off. The class says so at every switch, and programming
+ * the clock is dear, most of all on a host that is itself a guest: what is armed already is left alone.
+ */
+void spare_timer_set(u64 when_ns)
+{
+	struct budget_timer *t = this_cpu_ptr(&timers);
+	struct hrtimer *timer = &t->timer;
+
+	t->again_ns = AGAIN_NS;
+	if (when_ns == t->when_ns && (!when_ns || hrtimer_is_queued(timer)))
+		return;
+	t->when_ns = when_ns;
+	if (when_ns)
+		hrtimer_start(timer, ns_to_ktime(min_t(u64, when_ns, KTIME_MAX)), HRTIMER_MODE_ABS_PINNED_HARD);
+	else
+		hrtimer_try_to_cancel(timer);
+}
+
+/* A callback that runs right now sees that the class is detached. */
+void spare_timer_stop(unsigned int cpu)
+{
+	WRITE_ONCE(per_cpu_ptr(&timers, cpu)->when_ns, 0);
+	hrtimer_try_to_cancel(&per_cpu_ptr(&timers, cpu)->timer);
+}
+
+int spare_timer_init(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct budget_timer *t = per_cpu_ptr(&timers, cpu);
+
+		t->cpu = cpu;
+		hrtimer_setup(&t->timer, fired, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+	}
+	return 0;
+}
+
+void spare_timer_exit(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		hrtimer_cancel(&per_cpu_ptr(&timers, cpu)->timer);
+}

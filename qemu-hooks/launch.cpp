@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "launch.hpp"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+
+#include "util/fd.hpp"
+
+namespace spare_qemu {
+namespace {
+
+constexpr std::chrono::milliseconds first_call{100};
+constexpr int exit_not_started = 127;
+
+sigset_t handled_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGCONT, SIGCHLD}) {
+    sigaddset(&signals, signal);
+  }
+  return signals;
+}
+
+std::vector<char*> argument_vector(const std::string& program, const std::vector<std::string>& arguments) {
+  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
+  for (const std::string& word : arguments) {
+    argv.push_back(const_cast<char*>(word.c_str()));
+  }
+  argv.push_back(nullptr);
+  return argv;
+}
+
+// fork() into a cgroup: the child is accounted there from its first instruction.
+pid_t fork_into(int cgroup_dir) {
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<std::uint64_t>(cgroup_dir);
+  return static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof(arguments)));
+}
+
+timespec to_timespec(std::chrono::milliseconds time) { return {time.count() / 1000, time.count() % 1000 * 1'000'000}; }
+
+}  // namespace
+
+void block_signals() {
+  const sigset_t signals = handled_signals();
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+spare::Result<pid_t> start_in_cgroup(int cgroup_dir, const std::string& program, const std::vector<std::string>& arguments) {
+  const auto argv = argument_vector(program, arguments);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    return spare::errno_error("pipe");
+  }
+  spare::Fd failure(ends[0]), report(ends[1]);  // carries the errno of a failed exec; closed by a good one
+  const pid_t parent = ::getpid();
+  const pid_t child = fork_into(cgroup_dir);
+  if (child < 0) {
+    return spare::errno_error("cannot start a process in the cgroup");
+  }
+  if (child == 0) {
+    const sigset_t signals = handled_signals();
+    sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() == parent) {
+      ::execvp(argv[0], argv.data());
+    }
+    const int code = errno;
+    static_cast<void>(::write(report.get(), &code, sizeof(code)) == 0);
+    ::_exit(exit_not_started);
+  }
+  report.reset();
+  int code = 0;
+  ssize_t n;
+  do {
+    n = ::read(failure.get(), &code, sizeof(code));
+  } while (n < 0 && errno == EINTR);
+  if (n == static_cast<ssize_t>(sizeof(code))) {
+    ::waitpid(child, nullptr, 0);
+    return spare::errno_error("cannot run " + program, code);
+  }
+  return child;
+}
+
+int wait_for(pid_t child, const std::function<std::chrono::milliseconds()>& periodically) {
+  const sigset_t signals = handled_signals();
+  timespec pause = to_timespec(first_call);
+  for (;;) {
+    int status = 0;
+    if (::waitpid(child, &status, WNOHANG) == child) {
+      return status;
+    }
+    siginfo_t info{};
+    const int signal = sigtimedwait(&signals, &info, &pause);
+    // What the terminal sends, it sends to the whole foreground group: QEMU has it already.
+    if (signal > 0 && signal != SIGCHLD && info.si_code != SI_KERNEL) {
+      ::kill(child, signal);
+    }
+    if (signal < 0) {
+      pause = to_timespec(periodically());
+    }
+  }
+}
+
+void end_like(int wait_status) {
+  if (!WIFSIGNALED(wait_status)) {
+    std::exit(WEXITSTATUS(wait_status));
+  }
+  const int signal = WTERMSIG(wait_status);
+  const rlimit no_core = {0, 0};  // the child has left its own
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  std::signal(signal, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  ::raise(signal);
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  std::exit(128 + signal);
+}
+
+spare::Error become(const std::string& program, const std::vector<std::string>& arguments) {
+  const auto argv = argument_vector(program, arguments);
+  ::execvp(argv[0], argv.data());
+  return spare::errno_error("cannot run " + program);
+}
+
+}  // namespace spare_qemu

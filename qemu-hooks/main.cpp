@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// spare-qemu: a cgroup with a reservation for one QEMU, from before its first instruction to after its last.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "launch.hpp"
+#include "options.hpp"
+#include "taps.hpp"
+#include "tool.hpp"
+#include "util/fd.hpp"
+#include "util/files.hpp"
+
+namespace spare_qemu {
+namespace {
+
+using spare::Fd;
+using spare::Result;
+
+constexpr int exit_wrapper_failed = 125;
+constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute of the cgroups that wrappers make
+constexpr std::chrono::milliseconds tap_check_starting{100};  // while QEMU starts
+constexpr std::chrono::milliseconds tap_check_running{2000};  // a tap may be plugged in later
+constexpr std::chrono::seconds starting{15};
+
+void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
+
+// The cgroup of this guest, locked by its directory for as long as the wrapper lives.
+class GuestCgroup {
+ public:
+  // Makes it. One that a killed wrapper left behind is replaced, and what was left in it is killed; one that is another's
+  // and has processes in it is refused.
+  static Result<GuestCgroup> make(std::string path) {
+    auto made = open(path);
+    if (!made) {
+      return made.error();
+    }
+    const bool left_behind = ::fgetxattr(made->get(), wrapper_mark, nullptr, 0) >= 0;
+    if (!left_behind && is_populated(made->get())) {
+      return spare::Error{fmt::format("the cgroup {} has processes in it; choose another with --spare-cgroup, or end them with "
+                                      "`sparectl remove {}`", path, path)};
+    }
+    if (auto removed = sparectl({"remove", path}); !removed) {
+      return removed.error();
+    }
+    made = open(path);
+    if (!made) {
+      return made.error();
+    }
+    if (::fsetxattr(made->get(), wrapper_mark, "1", 1, 0) != 0) {
+      complain(spare::errno_error("cannot mark the cgroup as the wrapper's").text);
+    }
+    return GuestCgroup(std::move(*made), std::move(path));
+  }
+
+  [[nodiscard]] int dir() const { return dir_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] bool populated() const { return is_populated(dir_.get()); }
+  // Kills what is left in it.
+  void remove() const {
+    if (auto removed = sparectl({"remove", path_}); !removed) {
+      complain(removed.error().text);
+    }
+  }
+
+ private:
+  static bool is_populated(int dir) {
+    const auto events = spare::read_file_at(dir, "cgroup.events");
+    return events && events->find("populated 1") != std::string::npos;
+  }
+
+  GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
+
+  static Result<Fd> open(const std::string& path) {
+    const auto directory = sparectl({"create", path});
+    if (!directory) {
+      return directory.error();
+    }
+    Fd dir(::open(directory->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir) {
+      return spare::errno_error(*directory);
+    }
+    if (::flock(dir.get(), LOCK_EX | LOCK_NB) != 0) {
+      return spare::Error{fmt::format("another spare-qemu runs in {}: give this guest another -name or --spare-cgroup", path)};
+    }
+    return dir;
+  }
+
+  Fd dir_;
+  std::string path_;
+};
+
+std::string default_cgroup(const Options& options) {
+  std::string name = guest_name(options.qemu);
+  if (name.empty()) {
+    name = fmt::format("qemu-{}", ::getpid());
+  }
+  std::replace(name.begin(), name.end(), '/', '_');
+  return "/vm/" + name;
+}
+
+Result<void> configure(const Options& options, const GuestCgroup& cgroup) {
+  std::vector<std::string> words = {"set", cgroup.path(), "--reservation", options.reservation};
+  const auto add = [&](const char* option, const std::string& value) {
+    if (!value.empty()) {
+      words.insert(words.end(), {option, value});
+    }
+  };
+  add("--cpus", options.cpus);
+  add("--use", options.use);
+  add("--policy", options.policy);
+  auto set = sparectl(words);
+  return set ? Result<void>() : set.error();
+}
+
+// Binds the guest's taps: those named on the command line before QEMU starts, whatever it has opened once it runs.
+class TapBinder {
+ public:
+  explicit TapBinder(const GuestCgroup& cgroup) : cgroup_(cgroup) {}
+
+  void bind(const std::set<std::string>& taps) {
+    if (taps == bound_) {
+      return;
+    }
+    bound_ = taps;
+    if (auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
+        !set) {
+      complain("packets of this guest are not seen: " + set.error().text);
+    }
+  }
+
+  // Looks at what the process has open. Says when to look again.
+  std::chrono::milliseconds watch(pid_t qemu) {
+    auto taps = open_taps(qemu);
+    // Those bound by name may not be open yet.
+    taps.insert(bound_.begin(), bound_.end());
+    std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
+    bind(taps);
+    return std::chrono::steady_clock::now() - start_ < starting ? tap_check_starting : tap_check_running;
+  }
+
+ private:
+  const GuestCgroup& cgroup_;
+  std::set<std::string> bound_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// QEMU has put itself into the background: so does the wrapper, to remove the cgroup when it ends.
+void keep_in_background(const GuestCgroup& cgroup) {
+  if (::fork() != 0) {
+    return;
+  }
+  ::setsid();
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    ::dup2(null.get(), standard);
+  }
+  while (cgroup.populated()) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+  cgroup.remove();
+  std::exit(0);
+}
+
+int run(const Options& options) {
+  if (options.reservation.empty() || only_asks(options.qemu)) {
+    complain(become(options.binary, options.qemu).text);
+    return exit_wrapper_failed;
+  }
+  block_signals();
+  const auto cgroup = GuestCgroup::make(options.cgroup.empty() ? default_cgroup(options) : options.cgroup);
+  if (!cgroup) {
+    complain(cgroup.error().text);
+    return exit_wrapper_failed;
+  }
+  const auto give_up = [&](const std::string& why) {
+    complain(why);
+    cgroup->remove();
+    return exit_wrapper_failed;
+  };
+  if (auto configured = configure(options, *cgroup); !configured) {
+    return give_up(configured.error().text);
+  }
+  TapBinder taps(*cgroup);
+  std::set<std::string> named;
+  for (const std::string& name : tap_names(options.qemu)) {
+    if (interface_exists(name)) {
+      named.insert(name);
+    }
+  }
+  taps.bind(named);
+  const auto qemu = start_in_cgroup(cgroup->dir(), options.binary, options.qemu);
+  if (!qemu) {
+    return give_up(qemu.error().text);
+  }
+  const int status = wait_for(*qemu, [&] { return taps.watch(*qemu); });
+  if (has_flag(options.qemu, "daemonize") && WIFEXITED(status) && WEXITSTATUS(status) == 0 && cgroup->populated()) {
+    keep_in_background(*cgroup);
+  } else {
+    cgroup->remove();
+  }
+  end_like(status);
+}
+
+}  // namespace
+}  // namespace spare_qemu
+
+int main(int argc, char** argv) {
+  const spare_qemu::Parsed parsed = spare_qemu::parse_options(argc, argv);
+  if (parsed.exit) {
+    return *parsed.exit;
+  }
+  return spare_qemu::run(parsed.options);
+}

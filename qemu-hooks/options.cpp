@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "util/files.hpp"
+
+namespace spare_qemu {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view own_prefix = "--spare-";
+constexpr std::string_view qemu_prefix = "qemu-system-";
+constexpr const char* default_qemu = "qemu-system-x86_64";
+constexpr int exit_usage = 2;
+
+// First program of that name in PATH that is not this wrapper under another name.
+std::string find_qemu(const std::string& name) {
+  std::error_code failed;
+  const fs::path self = fs::canonical("/proc/self/exe", failed);
+  const char* path = std::getenv("PATH");
+  for (const std::string& dir : spare::split(path != nullptr ? path : "/usr/bin:/bin", ":")) {
+    const fs::path candidate = fs::path(dir) / name;
+    const fs::path real = fs::canonical(candidate, failed);
+    if (!failed && real != self) {
+      return candidate;
+    }
+  }
+  return name;
+}
+
+// Options may be written with one or two dashes.
+std::string_view without_dashes(std::string_view word) {
+  if (!word.starts_with('-')) {
+    return {};
+  }
+  return word.substr(word.starts_with("--") ? 2 : 1);
+}
+
+// Values of every -option VALUE.
+std::vector<std::string> values_of(const std::vector<std::string>& qemu, std::string_view option) {
+  std::vector<std::string> values;
+  for (size_t i = 0; i + 1 < qemu.size(); i++) {
+    if (without_dashes(qemu[i]) == option) {
+      values.push_back(qemu[++i]);
+    }
+  }
+  return values;
+}
+
+// Value of key= in "type,key=value,...".
+std::string key_in(const std::string& list, std::string_view key) {
+  for (const std::string& part : spare::split(list, ",")) {
+    if (part.size() > key.size() && part.starts_with(key) && part[key.size()] == '=') {
+      return part.substr(key.size() + 1);
+    }
+  }
+  return {};
+}
+
+// Splits the command line into the wrapper's words and QEMU's.
+void partition(int argc, char** argv, bool drop_in, std::vector<std::string>& own, std::vector<std::string>& qemu) {
+  int i = 1;
+  for (; i < argc; i++) {
+    const std::string_view word = argv[i];
+    if (!drop_in && word == "--") {
+      i++;
+      break;
+    }
+    if (word.starts_with(own_prefix)) {
+      own.emplace_back(word);
+      if (word.find('=') == std::string_view::npos && i + 1 < argc) {
+        own.emplace_back(argv[++i]);
+      }
+      continue;
+    }
+    (drop_in ? qemu : own).emplace_back(word);
+  }
+  for (; i < argc; i++) {
+    qemu.emplace_back(argv[i]);
+  }
+}
+
+}  // namespace
+
+Parsed parse_options(int argc, char** argv) {
+  const std::string called = fs::path(argv[0]).filename();
+  const bool drop_in = called.starts_with(qemu_prefix);
+  Parsed parsed;
+  Options& options = parsed.options;
+  std::vector<std::string> own;
+  partition(argc, argv, drop_in, own, options.qemu);
+
+  CLI::App app{"Runs QEMU in a cgroup of its own with a CPU reservation, and removes the cgroup when QEMU ends. See spare-qemu(1).",
+               "spare-qemu"};
+  app.usage("spare-qemu --spare-reservation Q/P --spare-cpus LIST [options] -- QEMU-ARGUMENTS\n"
+            "qemu-system-ARCH [options] QEMU-ARGUMENTS     (a link to spare-qemu)");
+  app.set_version_flag("--version", std::string("spare-qemu ") + SPARE_VERSION);
+  app.add_option("--spare-reservation", options.reservation, "runtime/period, as 40ms/100ms")->envname("SPARE_RESERVATION");
+  app.add_option("--spare-cpus", options.cpus, "CPUs on which it has it, as 1-2")->envname("SPARE_CPUS");
+  app.add_option("--spare-use", options.use, "providers it may borrow from, as /pool/p0,/pool/p1")->envname("SPARE_USE");
+  app.add_option("--spare-policy", options.policy, "as grant_us=2000,chances=4")->envname("SPARE_POLICY");
+  app.add_option("--spare-cgroup", options.cgroup, "the cgroup to make; default /vm/ and the guest's -name")->envname("SPARE_CGROUP");
+  app.add_option("--spare-binary", options.binary, "the QEMU to run; default: the one in PATH")->envname("SPARE_QEMU_BINARY");
+  try {
+    std::reverse(own.begin(), own.end());  // CLI11 takes a vector from its end
+    app.parse(own);
+  } catch (const CLI::ParseError& error) {
+    parsed.exit = app.exit(error) == 0 ? 0 : exit_usage;
+    return parsed;
+  }
+  if (options.binary.empty()) {
+    options.binary = find_qemu(drop_in ? called : default_qemu);
+  }
+  return parsed;
+}
+
+std::string guest_name(const std::vector<std::string>& qemu) {
+  const auto values = values_of(qemu, "name");
+  if (values.empty()) {
+    return {};
+  }
+  const std::string guest = key_in(values.back(), "guest");
+  const std::string first = values.back().substr(0, values.back().find(','));
+  return !guest.empty() ? guest : first.find('=') == std::string::npos ? first : std::string();
+}
+
+std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {
+  std::vector<std::string> names;
+  for (const char* option : {"netdev", "nic"}) {
+    for (const std::string& value : values_of(qemu, option)) {
+      const std::string name = key_in(value, "ifname");
+      if ((value == "tap" || value.starts_with("tap,") || key_in(value, "type") == "tap") && !name.empty()) {
+        names.push_back(name);
+      }
+    }
+  }
+  return names;
+}
+
+bool has_flag(const std::vector<std::string>& qemu, const std::string& flag) {
+  for (const std::string& word : qemu) {
+    if (without_dashes(word) == flag) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool only_asks(const std::vector<std::string>& qemu) {
+  for (const char* option : {"machine", "M"}) {
+    for (const std::string& value : values_of(qemu, option)) {
+      if (value == "none" || value.starts_with("none,") || value == "help") {
+        return true;
+      }
+    }
+  }
+  return has_flag(qemu, "help") || has_flag(qemu, "h") || has_flag(qemu, "version");
+}
+
+}  // namespace spare_qemu

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * account.bpf.h - who pays for the CPU, and the timer that ends what is paid for (CBS-3, CBS-4, SPARE-4).
+ *
+ * A run is charged from ops.running to ops.stopping, and the switch that follows to the thread that leaves.
+ */
+#ifndef SPARE_ACCOUNT_BPF_H
+#define SPARE_ACCOUNT_BPF_H
+
+/*
+ * The second half of first service: a vCPU has run long enough to see what the network thread left for it. Less, when the
+ * budget ends just then, is none.
+ */
+static __always_inline void vcpu_service(struct cpu_ctx *c, struct spare_server *s)
+{
+	if (!c->net && c->run_ns >= SPARE_SERVICE_NS)
+		s->svc_pending = 0;
+}
+
+static __always_inline void count_kind(const struct cpu_ctx *c, struct spare_server *s, u64 delta)
+{
+	if (c->kind == SPARE_KIND_VCPU)
+		s->st.vcpu_ns += delta;
+	else if (c->kind == SPARE_KIND_VHOST)
+		s->st.vhost_ns += delta;
+}
+
+/* Charge the current run up to now. What it exhausts is THROTTLED here, what it ends is ended here. */
+__noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
+{
+	u64 delta = now - c->stamp_ns;
+	struct spare_server *s, *by;
+	struct spare_vm *vm;
+	u32 exhausted;
+
+	if (c->cur == SPARE_NO_SLOT)
+		return 0;
+	c->stamp_ns = now;
+	by = server(cpu, c->by);
+	if (!by)
+		return 0;
+	by->st.used_ns += delta;
+	c->run_ns += delta;
+	server_pay_debt(by);
+	exhausted = spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta);
+	if (exhausted)
+		server_throttle(c, by, now);
+	else if (spare_far_charge(&by->far, delta) && is_ready(c, by->slot))
+		heap_put(&c->ready, by->slot, by->cbs.d_ns);
+	if (c->by == c->cur) {
+		count_kind(c, by, delta);
+		vcpu_service(c, by);
+		if (exhausted)
+			boost_check(c, by, now);
+		else
+			boost_settle(c, by, now);
+		return exhausted;
+	}
+	s = server(cpu, c->cur);
+	if (!s)
+		return exhausted;
+	count_kind(c, s, delta);
+	vcpu_service(c, s);
+	vm = server_vm(s);
+	if (!vm)
+		return exhausted;
+	if (!boost_charge(s, by, vm, delta, now) || spare_mark_charge(&s->mark, vm->grant_ns, vm->chances))
+		boost_end(c, s, now);
+	else
+		boost_settle(c, s, now);
+	return exhausted;
+}
+
+/*
+ * The switch itself is the leaving thread's: what passed since its ops.stopping is charged when the next one, or idle,
+ * takes over. So every nanosecond between two switches is somebody's, as sched_switch would count it. When a higher class
+ * took over in between (current is then another), the thread has paid up to ops.stopping only; and what a server lost to a
+ * real-time or deadline thread while it was ready is counted: the one that runs now, or would if a kernel thread did not. One that
+ * became due meanwhile is not known to be ready when a thread of the local queue goes first, past dispatch: it learns of the
+ * loss when it is replenished (server_was_due).
+ */
+static __always_inline void charge_switch(struct cpu_ctx *c, s32 cpu, u64 now)
+{
+	struct spare_server *by = c->left == SPARE_NO_SLOT ? NULL : server(cpu, c->left), *s;
+	struct task_struct *prev = bpf_get_current_task_btf();
+	u64 delta = now - c->stamp_ns, key;
+	struct spare_vm *vm;
+
+	c->left = SPARE_NO_SLOT;
+	if (prev->prio < MAX_RT_PRIO) {
+		if (!c->taken_to)
+			c->taken_from = c->stamp_ns;
+		c->taken_to = now;
+		by = server(cpu, c->cur == SPARE_NO_SLOT ? spare_edf_top(&c->ready, &key) : c->by);
+		if (by && spare_before(c->stamp_ns, by->ready_ns))
+			delta = now - by->ready_ns;
+		if (by)
+			by->st.stolen_ns += delta;
+		return;
+	}
+	if (!by || (u32)prev->pid != c->left_pid)
+		return;
+	by->st.used_ns += delta;
+	s = c->left_of == by->slot ? NULL : server(cpu, c->left_of);
+	vm = s ? server_vm(s) : NULL;
+	if (s && vm)
+		boost_charge(s, by, vm, delta, now);
+	if (spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta) && by->state != SPARE_THROTTLED)
+		server_throttle(c, by, now);
+}
+
+/* 0: nothing is throttled. */
+static __always_inline u64 next_replenishment(struct cpu_ctx *c)
+{
+	u64 key = 0;
+
+	spare_edf_top(&c->throttled, &key);
+	return key;
+}
+
+/* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
+static __always_inline u64 next_event(struct cpu_ctx *c)
+{
+	return host_event(&c->host, next_replenishment(c));
+}
+
+/* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */
+static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
+{
+	struct spare_server *s, *by;
+	struct spare_vm *vm;
+	u64 when = c->cur == SPARE_NO_SLOT ? next_event(c) : next_replenishment(c), t;
+
+	by = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->by);
+	s = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->cur);
+	if (by && s) {
+		t = now + server_left(by);
+		if (by->far.left_ns > 0 && spare_before(now + by->far.left_ns, t))
+			t = now + by->far.left_ns;
+		if (!when || spare_before(t, when))
+			when = t;
+		vm = c->by == c->cur ? NULL : server_vm(s);
+		if (vm) {
+			t = spare_borrow_left(vm, s, SPARE_SLICE_NS);
+			if (s->mark.phase == SPARE_MARK_SERVED && spare_mark_left(&s->mark, vm->grant_ns) < t)
+				t = spare_mark_left(&s->mark, vm->grant_ns);
+			if (spare_before(now + t, when))
+				when = now + t;
+		}
+		if (spare_before(c->turn_end_ns, when) && server_queued(s))
+			when = spare_before(c->turn_end_ns, now) ? now : c->turn_end_ns;
+	}
+	spare_timer_arm(when);
+}
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * cpu.bpf.h - one CPU's servers: queues and state changes (CBS-1, CBS-2, CBS-4, CBS-5).
+ *
+ * Everything here is changed only under the run-queue lock of the CPU, so there is no other lock. What other CPUs want
+ * of a server they leave in its atomic words and call spare_attend().
+ *
+ * Functions that are not static are verified once, on their own; they take no task.
+ */
+#ifndef SPARE_CPU_BPF_H
+#define SPARE_CPU_BPF_H
+
+#include "host_cpu.bpf.h"
+
+struct cpu_ctx {
+	struct host_cpu host;		/* host tasks (host.bpf.h) */
+	struct spare_edf ready;		/* READY and RUNNING servers by deadline */
+	struct spare_edf throttled;	/* THROTTLED servers by replenishment */
+	struct spare_edf waiting;	/* marked servers that found no provider free, by arrival */
+	u64 stamp_ns;			/* the current run is charged up to here */
+	u64 turn_end_ns;		/* of the current thread, when others of its server wait (CBS-8) */
+	u64 switch_ns;			/* what the last switch at the end of a turn took, up to the next thread's start */
+	u32 cur;			/* server whose thread runs; SPARE_NO_SLOT: a host task or nothing */
+	u32 by;				/* server that pays: cur or the provider it has claimed */
+	u32 pick;			/* server whose thread dispatch has just moved to the local queue, */
+	u32 pick_by;			/* and who is to pay */
+	u32 put_pid;			/* thread that was just stopped and will be enqueued again */
+	u32 left;			/* server that pays for the switch away from the thread that was just stopped, */
+	u32 left_pid;			/* that thread, */
+	u32 left_of;			/* and its own server, which differs when it had borrowed */
+	u32 fwd_cpu;			/* a thread was queued on another CPU from here: its server (forward()), */
+	u32 fwd_slot;			/* which has still to be told; SPARE_NO_SLOT: none, */
+	u32 fwd_pid;			/* and that thread */
+	u32 net;			/* the current thread is a network thread */
+	u32 kind;			/* what it is (task.bpf.h) */
+	u64 run_ns;			/* how long the current run has lasted */
+	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */
+	u64 dl_bw;			/* bandwidth of deadline threads, as last seen (deadline.bpf.h) */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);	/* user space sets it to the number of possible CPUs */
+	__type(key, u32);
+	__type(value, struct cpu_ctx);
+} cpus SEC(".maps");
+
+static __always_inline struct cpu_ctx *cpu_ctx(s32 cpu)
+{
+	u32 key = cpu;
+
+	return bpf_map_lookup_elem(&cpus, &key);
+}
+
+/*
+ * A CPU that works, cpu itself if it does: for what is put into its host queue from elsewhere. One that goes is still in the kernel's
+ * mask of those online when ops.cpu_offline is called.
+ */
+__noinline s32 host_home(s32 cpu)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	const struct cpumask *online;
+	s32 home = cpu;
+	int i;
+
+	online = scx_bpf_get_online_cpumask();
+	if (!c || c->host.offline || !bpf_cpumask_test_cpu(cpu, online)) {
+		bpf_for(i, 0, SPARE_CPUS_MAX) {
+			c = cpu_ctx(i);
+			if (!c)
+				break;
+			if (c->host.offline || !bpf_cpumask_test_cpu(i, online))
+				continue;
+			home = i;
+			break;
+		}
+	}
+	scx_bpf_put_cpumask(online);
+	return home;
+}
+
+static __always_inline struct spare_server *server(s32 cpu, u32 slot)
+{
+	return (struct spare_server *)spare_server_get(cpu, slot, sizeof(struct spare_server));
+}
+
+static __always_inline struct spare_vm *server_vm(const struct spare_server *s)
+{
+	return (struct spare_vm *)spare_server_vm(s->cpu, s->slot, sizeof(struct spare_vm));
+}
+
+
+/* Threads waiting in the server's queue. */
+static __always_inline s32 server_queued(const struct spare_server *s)
+{
+	return s->dsq ? scx_bpf_dsq_nr_queued(s->dsq) : 0;
+}
+
+static __always_inline bool is_ready(struct cpu_ctx *c, u32 slot)
+{
+	return slot < SPARE_SLOTS && spare_edf_has(&c->ready, slot);
+}
+
+/* Count an event and, once the run-queue lock is gone, wake those who poll spare.events. */
+static __always_inline void vm_event(const struct spare_server *s, u32 ev)
+{
+	struct spare_vm *vm = server_vm(s);
+
+	if (!vm || ev >= SPARE_EV_NR)
+		return;
+	__sync_fetch_and_add(&vm->ev[ev], 1);
+	spare_notify(s->cpu, s->slot);
+}
+
+__noinline int heap_put(struct spare_edf *h __arg_nonnull, u32 slot, u64 key)
+{
+	spare_edf_put(h, slot, key);
+	return 0;
+}
+
+__noinline int heap_del(struct spare_edf *h __arg_nonnull, u32 slot)
+{
+	spare_edf_del(h, slot);
+	return 0;
+}
+
+/* A deadline has passed with budget left (and the server wants to run, or just did): counted, never forgiven. */
+static __always_inline void count_miss(struct spare_server *s, u64 now)
+{
+	if (s->cbs.q_ns > 0 && spare_before(s->cbs.d_ns, now))
+		s->st.misses++;
+}
+
+__noinline int server_ready(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull)
+{
+	if (s->state == SPARE_INACTIVE)
+		s->ready_ns = bpf_ktime_get_ns();
+	s->state = SPARE_READY;
+	heap_put(&c->ready, s->slot, spare_deadline(&s->far, &s->cbs));
+	return 0;
+}
+
+/*
+ * Nobody may have looked when it was due: a higher class had the CPU. It was ready from then on, and missed what passed since. What
+ * that class took is counted by charge_switch() as a rule; here when other threads ran before the first dispatch.
+ */
+static __always_inline void server_was_due(const struct cpu_ctx *c, struct spare_server *s, u64 due, u64 now)
+{
+	u64 from = spare_before(due, c->taken_from) ? c->taken_from : due;
+
+	s->ready_ns = due;
+	if (c->taken_to && spare_before(from, c->taken_to))
+		s->st.stolen_ns += c->taken_to - from;
+	if (now - due >= s->cbs.period_ns)
+		s->st.misses += (now - due) / s->cbs.period_ns;
+}
+
+__noinline int server_inactive(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	count_miss(s, now);
+	s->state = SPARE_INACTIVE;
+	s->far.left_ns = 0;
+	if (s->valve_ns > 0)
+		s->valve_ns = 0;
+	heap_del(&c->ready, s->slot);
+	return 0;
+}
+
+/*
+ * THROTTLED until d (CBS-4). The count in the VM is what the packet hook tests; raising it is ordered before the reads
+ * of rx_seq that follow, as the hook raises rx_seq before it reads the count (SPARE-8).
+ */
+__noinline int server_throttle(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	struct spare_vm *vm;
+	u64 over = s->cbs.q_ns < 0 ? -s->cbs.q_ns : 0;
+
+	heap_put(&c->throttled, s->slot, s->cbs.d_ns);
+	if (s->state == SPARE_THROTTLED)
+		return 0;
+	/* The budget lasted beyond the deadline: part of it was served late. */
+	if (spare_before(s->cbs.d_ns + over, now))
+		s->st.misses++;
+	if (over > s->st.overrun_max_ns)
+		s->st.overrun_max_ns = over;
+	if (over > SPARE_OVERRUN_EVENT_NS) {
+		s->st.overruns++;
+		vm_event(s, SPARE_EV_OVERRUN);
+	}
+	heap_del(&c->ready, s->slot);
+	s->far.left_ns = 0;
+	s->state = SPARE_THROTTLED;
+	s->since_ns = now;
+	s->st.throttled++;
+	vm = server_vm(s);
+	if (vm)
+		__sync_fetch_and_add(&vm->nr_throttled, 1);
+	if (!(s->flags & SPARE_F_PROVIDER))
+		vm_event(s, SPARE_EV_EXHAUSTED);
+	return 0;
+}
+
+/* Leave THROTTLED; the caller says what follows. */
+__noinline int server_unthrottle(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	struct spare_vm *vm = server_vm(s);
+
+	heap_del(&c->throttled, s->slot);
+	s->state = SPARE_INACTIVE;
+	s->st.throttled_ns += now - s->since_ns;
+	if (vm)
+		__sync_fetch_and_sub(&vm->nr_throttled, 1);
+	return 0;
+}
+
+/* Take over a new configuration; keeps the queues in order. */
+__noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	u64 cfg = s->cfg;
+
+	if (cfg == s->cfg_seen || !cfg)
+		return 0;
+	if (!s->cfg_seen) {
+		if (!s->dsq)
+			s->dsq = queue_take();
+		if (!s->dsq)
+			return 0;	/* its threads are the host's until the next try */
+		s->lender = SPARE_NO_SLOT;
+		s->borrower = SPARE_NO_SLOT;
+		host_server_comes(&c->host);
+	}
+	spare_cbs_configure(&s->cbs, cfg, !s->cfg_seen, now);
+	s->cfg_seen = cfg;
+	if (spare_edf_has(&c->ready, s->slot))
+		heap_put(&c->ready, s->slot, spare_deadline(&s->far, &s->cbs));
+	if (spare_edf_has(&c->throttled, s->slot))
+		heap_put(&c->throttled, s->slot, s->cbs.d_ns);
+	return 0;
+}
+
+/* What others left for it to pay (spare_cbs_pay_debt). */
+static __always_inline void server_pay_debt(struct spare_server *s)
+{
+	if (s->debt_ns)
+		spare_cbs_pay_debt(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0));
+}
+
+/* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */
+static __always_inline bool valve_open(struct spare_server *s, u64 delta)
+{
+	if (s->valve_ns)
+		s->st.valve_ns += delta;
+	return spare_valve_charge(&s->cbs, &s->valve_ns, delta);
+}
+
+/* What is left to run before the server is THROTTLED. */
+static __always_inline u64 server_left(const struct spare_server *s)
+{
+	return (s->cbs.q_ns > 0 ? s->cbs.q_ns : 0) + (s->valve_ns > 0 ? s->valve_ns : 0);
+}
+
+/* A thread wants to run in an INACTIVE server (CBS-2). */
+__noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	if (s->cfg != s->cfg_seen)
+		server_configure(c, s, now);
+	if (s->state != SPARE_INACTIVE || !s->cfg_seen)
+		return 0;
+	server_pay_debt(s);
+	if (!spare_before(now, s->cbs.d_ns))
+		s->st.periods++;
+	if (spare_cbs_wake(&s->cbs, now))
+		server_ready(c, s);
+	else
+		server_throttle(c, s, now);
+	return 0;
+}
+
+/* How long a thread of the server runs before the next one's turn (CBS-7, CBS-8). */
+static __always_inline u64 server_turn(const struct spare_server *s)
+{
+	return spare_turn_ns(&s->cbs, server_queued(s) + 1);
+}
+
+/* A packet waits for first service in s, by its network thread or by the vCPU that this has kicked. */
+static __always_inline bool server_waits(const struct spare_server *s, const struct spare_vm *vm)
+{
+	return vm->rx_seq != s->rx_served || s->svc_pending;
+}
+
+/* Its deadline is far enough to bring a chunk nearer (SPARE-7). */
+static __always_inline bool server_may_hasten(const struct spare_server *s, const struct spare_vm *vm, u64 now)
+{
+	const struct spare_server *v;
+
+	if (!(vm->flags & SPARE_VM_HASTEN) || s->use[0] == SPARE_NO_SLOT)
+		return false;
+	v = server(s->cpu, s->use[0]);
+	return v && v->cfg_seen && spare_far(&s->cbs, s->far.last_ns, v->cbs.period_ns, now);
+}
+
+/*
+ * A packet waits for a server that has budget left, but a deadline farther than its provider's period: a chunk of the budget
+ * runs under a nearer one (SPARE-7).
+ */
+__noinline int server_hasten(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
+{
+	struct spare_vm *vm = server_vm(s);
+	struct spare_server *v;
+
+	if (!vm || !(vm->flags & SPARE_VM_HASTEN) || !is_ready(c, s->slot) || s->use[0] == SPARE_NO_SLOT)
+		return 0;
+	v = server(s->cpu, s->use[0]);
+	if (!v || !v->cfg_seen || !spare_far_begin(&s->far, &s->cbs, v->cbs.period_ns, now))
+		return 0;
+	s->st.hastened++;
+	heap_put(&c->ready, s->slot, s->far.d_ns);
+	return 1;
+}
+
+/* The same, if one waits and its thread is here. */
+static __always_inline void server_hasten_waiting(struct cpu_ctx *c, struct spare_server *s, u64 now)
+{
+	struct spare_vm *vm = server_vm(s);
+
+	if (vm && server_waits(s, vm) && (s->net_queued || s->svc_pending))
+		server_hasten(c, s, now);
+}
+
+#endif

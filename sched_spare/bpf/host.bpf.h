@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host.bpf.h - everything that has no reservation runs fairly in what the servers leave (CBS-9).
+ *
+ * Pinned kernel threads go first. The rest runs by virtual time, each CPU from its own queue. A CPU that would go idle takes
+ * from another's queue.
+ *
+ * Short cuts. On a CPU without servers a task that wakes goes to the kernel's local queue, unless something else waits: then
+ * neither a queue of ours nor ops.dispatch is on its way. Only who is not ahead of the queue's virtual time may: the local
+ * queue is served first, whatever there is.
+ */
+#ifndef SPARE_HOST_BPF_H
+#define SPARE_HOST_BPF_H
+
+#include "host_group.bpf.h"
+#include "host_limit.bpf.h"
+#include "host_balance.bpf.h"
+
+static __always_inline bool is_percpu_kthread(const struct task_struct *p)
+{
+	return p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1;
+}
+
+/* Virtual time of a run of delta ns. */
+static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
+{
+	if (h->cost == SPARE_COST_ONE)
+		return delta;
+	if (delta > SPARE_COST_RUN_MAX_NS)
+		delta = SPARE_COST_RUN_MAX_NS;
+	return delta * h->cost >> SPARE_COST_SHIFT;
+}
+
+/* The current host task's virtual time now. */
+static __always_inline u64 host_vcur(const struct host_cpu *h, u64 now)
+{
+	return h->v + host_cost(h, now - h->start_ns);
+}
+
+/* Without SMT an idle CPU is as good as any: then the last one is taken without looking at the others. */
+static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	bool idle = false;
+	s32 cpu;
+
+	if (!idle_cpus)
+		return prev_cpu;
+	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+		cpu = prev_cpu;
+		idle = true;
+	} else {
+		cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &idle);
+	}
+	if (idle && !task_limit(p))
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, 0);
+	return cpu;
+}
+
+/* May a task with this virtual time go to the local queue? */
+static __always_inline bool host_short_cut(const struct host_cpu *h, u64 v)
+{
+	return !h->servers && !h->queued && !h->local && !h->detour && spare_before(v, h->vnow + SPARE_HOST_GRAIN_NS);
+}
+
+/* Nobody is ahead of the queue by more than some slices of its own: those of different CPUs may have drifted apart. */
+static __always_inline u64 host_behind(const struct host_cpu *h, struct task_struct *p, u64 v)
+{
+	struct host_group *g = group(task_group_id(p));
+	u64 most = SPARE_HOST_AHEAD * SPARE_HOST_SLICE_NS * 100 / (p->scx.weight ?: 1);
+
+	if (g)
+		most = most * g->cost >> SPARE_COST_SHIFT;
+	most += h->vnow + SPARE_HOST_GRAIN_NS;
+	return spare_before(most, v) ? (most & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED) : v;
+}
+
+/* p's cgroup has used its cpu.max: p waits for the refill. Returns whether it does. */
+static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p, s32 cpu, u32 limit, u64 v, u64 enq_flags)
+{
+	struct task_ctx *t = task_ctx(p);
+	u64 due;
+
+	if (t && t->grant_ns)
+		limit_return(t, limit);
+	due = limit_due(limit, bpf_ktime_get_ns());
+	if (!due)
+		return false;
+	p->scx.dsq_vtime = v;
+	scx_bpf_dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	limit_note(h, due);
+	/* The CPU's dispatch arms its timer. */
+	h->detour = 1;
+	spare_kick(cpu);
+	return true;
+}
+
+__noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	struct host_cpu *h;
+	u32 limit;
+	bool preempt;
+	u64 v;
+
+	if (!c) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+		return 0;
+	}
+	h = &c->host;
+	/*
+	 * A per-CPU kernel thread serves everybody: it runs at once when it wakes. Only then does it go to the local queue:
+	 * while anything is in there the kernel does not call dispatch, and nobody would replenish.
+	 */
+	if (is_percpu_kthread(p)) {
+		if (enq_flags & SCX_ENQ_WAKEUP) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
+			return 0;
+		}
+		scx_bpf_dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+		h->kthreads = 1;
+		return 0;
+	}
+	v = p->scx.dsq_vtime;
+	if (spare_before(v, h->vnow - SPARE_HOST_CREDIT_NS))
+		v = ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED);
+	v = group_enter(p, v);
+	limit = task_limit(p);
+	if (limit && host_park(h, p, cpu, limit, v, enq_flags))
+		return 0;
+	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT &&
+		  spare_before(v + SPARE_HOST_GRAIN_NS, host_vcur(h, scx_bpf_now()));
+	if (!limit && host_short_cut(h, v)) {
+		h->local = 1;
+		p->scx.dsq_vtime = v;
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, preempt ? enq_flags | SCX_ENQ_PREEMPT : enq_flags);
+		return 0;
+	}
+	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
+		v = host_behind(h, p, v);
+	scx_bpf_dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
+	h->queued = 1;
+	if (preempt || h->idle)
+		spare_kick(cpu);
+	else if (idle_cpus) {
+		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (cpu >= 0)
+			spare_kick(cpu);
+	}
+	return 0;
+}
+
+/* Per-CPU kernel threads, before any server. prev: the task that runs, NULL when it cannot go on. */
+static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct task_struct *prev)
+{
+	if (h->kthreads) {
+		h->kthreads = 0;
+		if (scx_bpf_dsq_move_to_local(kthread_dsq(cpu))) {
+			h->kthreads = 1;	/* perhaps there are more */
+			return true;
+		}
+	}
+	if (!prev || !is_percpu_kthread(prev))
+		return false;
+	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
+	return true;
+}
+
+/* What a run costs p. */
+static __always_inline u64 host_price(struct task_struct *p, u64 now)
+{
+	struct host_group *g = task_group_of(p, now);
+	u64 cost = g ? g->cost : SPARE_COST_ONE;
+	u32 w = p->scx.weight;
+
+	if (w == 100)
+		return cost;
+	cost = cost * 100 / (w ?: 1);
+	return cost > SPARE_COST_MAX ? SPARE_COST_MAX : cost;
+}
+
+/* Charge the current host task up to now. */
+static __always_inline void host_charge(struct host_cpu *h, struct task_struct *p)
+{
+	u64 now = scx_bpf_now();
+
+	h->v = p->scx.dsq_vtime + (host_cost(h, now - h->start_ns) & ~SPARE_VTIME_COUNTED);
+	h->start_ns = now;
+	p->scx.dsq_vtime = h->v;
+}
+
+/*
+ * Pinned kernel threads go before every server, on the host's account: 1 - admission limit of each second. What they use beyond that
+ * is the servers' loss, and is counted.
+ */
+static __always_inline void host_overrun(struct host_cpu *h, u64 used)
+{
+	u64 window, share;
+
+	if (h->start_ns - h->kthread_at_ns > 2 * SPARE_OVERRUN_WINDOW_NS) {
+		h->kthread_ns = 0;
+		h->kthread_at_ns = h->start_ns - used;
+	}
+	window = h->start_ns - h->kthread_at_ns;
+	h->kthread_ns += used;
+	if (window < SPARE_OVERRUN_WINDOW_NS)
+		return;
+	share = window / 1000000 * host_share_ppm;
+	if (h->kthread_ns > share)
+		__sync_fetch_and_add(&host_overrun_ns, h->kthread_ns - share);
+	h->kthread_ns = 0;
+	h->kthread_at_ns = h->start_ns;
+}
+
+static __always_inline void host_stopping(struct host_cpu *h, struct task_struct *p, bool runnable)
+{
+	u64 start = h->start_ns;
+
+	host_charge(h, p);
+	if (h->limit)
+		limit_stopping(h, h->start_ns - start);
+	h->grant_end_ns = 0;
+	if (h->servers && is_percpu_kthread(p))
+		host_overrun(h, h->start_ns - start);
+	if (!runnable && p->scx.dsq_vtime & SPARE_VTIME_COUNTED)
+		group_leave(p, task_ctx(p));
+}
+
+/* The current task goes on for a slice, unless its cgroup has used its cpu.max. */
+__noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *prev __arg_trusted)
+{
+	u64 used = scx_bpf_now() - h->start_ns;
+
+	host_charge(h, prev);
+	if (spare_before(h->vnow, h->v))
+		h->vnow = h->v;
+	h->cost = host_price(prev, h->start_ns);
+	if (h->limit) {
+		u32 limit = h->limit;
+		u64 now;
+
+		limit_stopping(h, used);
+		now = bpf_ktime_get_ns();
+		h->limit = limit;
+		h->grant_ns = limit_take(limit, now);
+		if (!h->grant_ns)
+			return false;
+		h->grant_end_ns = now + h->grant_ns;
+	}
+	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
+	return true;
+}
+
+/*
+ * The first of the CPU's own queue. The flag falls before the look at what is left: who puts something in from elsewhere raises
+ * it afterwards.
+ */
+static __always_inline bool host_take(struct host_cpu *h, s32 cpu)
+{
+	bool taken = scx_bpf_dsq_move_to_local(host_dsq(cpu));
+
+	h->queued = 0;
+	barrier();
+	if (scx_bpf_dsq_nr_queued(host_dsq(cpu)) > 0)
+		h->queued = 1;
+	return taken;
+}
+
+/* What cpu.max holds back or lets go, and who has waited too long. */
+static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
+{
+	u64 mono;
+
+	host_valve(h, cpu, now);
+	if (!h->park_ns && !host_limits)
+		return;
+	mono = bpf_ktime_get_ns();
+	if (h->park_ns && !spare_before(mono, h->park_ns))
+		limit_unpark(h, cpu, mono);
+	if (h->queued)
+		limit_pass(h, cpu, mono);
+}
+
+/* What the servers leave. prev: the host task that runs, NULL when it cannot go on. */
+__noinline int host_dispatch(struct host_cpu *h __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+{
+	struct task_struct *head;
+	u64 now;
+
+	h->detour = 0;
+	if (!h->queued && !h->park_ns && !prev)
+		return nr_cpus > 1 && host_steal(cpu);
+	now = scx_bpf_now();
+	if (h->queued || h->park_ns)
+		host_review(h, cpu, now);
+	/* Its slice is over, or it has yielded: it goes on only if it is clearly behind. */
+	if (h->queued && prev) {
+		head = scx_bpf_dsq_peek(host_dsq(cpu));
+		if (head && spare_before(host_vcur(h, now) + SPARE_HOST_GRAIN_NS, head->scx.dsq_vtime) && host_keep(h, prev))
+			return 0;
+	}
+	if (nr_cpus > 1 && host_balance(h, cpu, now))
+		return 0;
+	if (h->queued && host_take(h, cpu))
+		return 0;
+	if (!prev || !host_keep(h, prev))
+		host_steal(cpu);
+	return 0;
+}
+
+/* A host task begins to run. Returns whether the caller has to arm the CPU's timer. */
+__noinline int host_running(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
+{
+	struct host_cpu *h = &c->host;
+	u64 v = p->scx.dsq_vtime;
+	u32 limit;
+
+	c->cur = SPARE_NO_SLOT;
+	h->local = 0;
+	h->stray = 0;
+	if (h->idle)
+		host_idle(h, false);
+	if (spare_before(v, h->vnow - SPARE_HOST_CREDIT_NS)) {
+		v = ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED);
+		p->scx.dsq_vtime = v;
+	} else if (spare_before(h->vnow, v)) {
+		h->vnow = v;
+	}
+	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
+	if (!(v & SPARE_VTIME_COUNTED) && task_group_id(p))
+		p->scx.dsq_vtime = v = group_enter(p, v);
+	h->v = v;
+	h->start_ns = scx_bpf_now();
+	h->cost = host_price(p, h->start_ns);
+	limit = task_limit(p);
+	if (limit)
+		limit_running(h, p, limit);
+	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS)
+		h->grant_end_ns = bpf_ktime_get_ns() + p->scx.slice;
+	return h->grant_end_ns != 0;
+}
+
+/* A task comes into the class, by birth or from another one. */
+static __always_inline void host_enable(struct task_struct *p)
+{
+	struct cpu_ctx *c = cpu_ctx(scx_bpf_task_cpu(p));
+
+	if (c)
+		p->scx.dsq_vtime = c->host.vnow & ~SPARE_VTIME_COUNTED;
+}
+
+/*
+ * What waits in a queue waits in the host queue of a CPU from now on, at the virtual time of that: another CPU's, or a place in a
+ * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay.
+ */
+static __always_inline void host_adopt(u64 dsq, s32 cpu, u64 keep)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	struct task_struct *p;
+
+	if (!c)
+		return;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
+	}
+	c->host.queued = 1;
+	spare_kick(cpu);
+}
+
+/* The CPU goes: what waits there waits elsewhere (LIFE-4). */
+static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
+{
+	s32 home;
+
+	h->offline = 1;
+	home = host_home(cpu);
+	host_idle(h, false);
+	if (home == cpu)
+		return;
+	host_adopt(host_dsq(cpu), home, SPARE_VTIME_COUNTED);
+	host_adopt(park_dsq(cpu), home, SPARE_VTIME_COUNTED);
+	h->park_ns = 0;
+}
+
+static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
+{
+	s32 cpu;
+
+	h->detour = 1;
+	/* Whoever was told of a task when it was queued may have looked before the kernel had inserted it. */
+	if (h->queued && idle_cpus) {
+		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (cpu >= 0)
+			spare_kick(cpu);
+	}
+	if (spare_before(host_vref, h->vnow))
+		host_vref = h->vnow;
+}
+
+#endif

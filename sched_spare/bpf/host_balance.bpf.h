@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host_balance.bpf.h - host tasks go where there is CPU for them, and none waits too long (CBS-9).
+ *
+ * - A CPU with nothing to do takes from another's queue.
+ * - A CPU whose virtual time goes clearly faster than another's has fewer (or lighter) tasks, or more time for them: servers on the
+ *   other may take most of it. It takes the first one over, at most every 32 ms. So three equal tasks on two CPUs go round and
+ *   get two thirds of a CPU each.
+ * - The valve. The class's watchdog ends it when any thread waits for 30 s. By weights (1 against 10 000), behind a small
+ *   cpu.max or with a crowd, a host task may well have to. Once a second a CPU looks through its queues, and who has waited for
+ *   ten seconds runs next, shortly, and pays.
+ */
+#ifndef SPARE_HOST_BALANCE_BPF_H
+#define SPARE_HOST_BALANCE_BPF_H
+
+enum balance_const : __u64 {
+	SPARE_BALANCE_NS	= 32ULL * 1000000,
+	SPARE_BALANCE_STALE_NS	= 8 * SPARE_BALANCE_NS,
+	SPARE_STEAL_SCAN	= 64,		/* CPUs looked at */
+	SPARE_BALANCE_SCAN	= 4,
+	SPARE_VALVE_NS		= 1000000000ULL,
+	SPARE_VALVE_SCANS	= 10,		/* who has waited during so many */
+	SPARE_VALVE_SLICE_NS	= 500000ULL,
+	SPARE_VALVE_GRANT_NS	= 50000ULL,	/* against cpu.max: 300 threads in 10 s use 15 ms in advance */
+	SPARE_VALVE_TASKS	= 4096,		/* looked at in one scan */
+};
+
+static __always_inline bool host_steal_from(u32 cpu, u32 other)
+{
+	struct cpu_ctx *c = cpu_ctx(other);
+
+	return other != cpu && c && c->host.queued && scx_bpf_dsq_move_to_local(host_dsq(other));
+}
+
+/* Nothing to do here: take from another CPU's queue, of those that follow first, which share caches most likely. */
+__noinline int host_steal(u32 cpu)
+{
+	u32 nr = nr_cpus ?: 1;
+	int i;
+
+	bpf_for(i, 1, SPARE_STEAL_SCAN) {
+		if ((u32)i >= nr)
+			break;
+		if (host_steal_from(cpu, (cpu + i) % nr))
+			return true;
+	}
+	return false;
+}
+
+/* Take over from a CPU whose virtual time is slower by a quarter or more. Returns whether it has. */
+__noinline int host_balance(struct host_cpu *h __arg_nonnull, u32 cpu, u64 now)
+{
+	u32 nr = nr_cpus ?: 1, other;
+	u64 since = now - h->bal_ns;
+	struct cpu_ctx *c;
+	int i;
+
+	if (since < SPARE_BALANCE_NS)
+		return false;
+	h->speed = since < SPARE_BALANCE_STALE_NS ? ((h->vnow - h->bal_v) << 10) / since : 0;
+	h->bal_ns = now;
+	h->bal_v = h->vnow;
+	if (!h->speed)
+		return false;
+	bpf_for(i, 0, SPARE_BALANCE_SCAN) {
+		if ((u32)i >= nr)
+			break;
+		other = (cpu + h->bal_next++) % nr;
+		c = cpu_ctx(other);
+		if (c && other != cpu && c->host.queued && now - c->host.bal_ns < SPARE_BALANCE_STALE_NS &&
+		    c->host.speed + c->host.speed / 4 < h->speed)
+			return host_steal_from(cpu, other);
+	}
+	return false;
+}
+
+/* p has waited since before `stamp` (jiffies). */
+static __always_inline bool waits_since(const struct task_struct *p, u64 stamp)
+{
+	return (s64)(p->scx.runnable_at - stamp) < 0;
+}
+
+__noinline int valve_queue(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
+{
+	u64 first = h->vnow - 2 * SPARE_HOST_CREDIT_NS;
+	struct task_struct *p;
+
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0) {
+		if (h->scan++ >= SPARE_VALVE_TASKS)
+			break;
+		if (!waits_since(p, stamp))
+			continue;
+		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, SPARE_VALVE_SLICE_NS);
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, first | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
+		__sync_fetch_and_add(&host_valve_tasks, 1);
+	}
+	return 0;
+}
+
+__noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
+{
+	struct task_struct *p;
+	struct task_ctx *t;
+	u32 limit;
+
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
+		if (h->scan++ >= SPARE_VALVE_TASKS)
+			break;
+		if (!waits_since(p, stamp))
+			continue;
+		limit = task_limit(p);
+		t = task_ctx(p);
+		if (t && limit) {
+			limit_add(limit, 0, -(s64)SPARE_VALVE_GRANT_NS);
+			t->grant_ns = SPARE_VALVE_GRANT_NS;
+		}
+		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
+		h->queued = 1;
+		__sync_fetch_and_add(&host_valve_tasks, 1);
+	}
+	return 0;
+}
+
+/* Once a second. The stamps of the last scans say how long a second is in jiffies. */
+static __always_inline void host_valve(struct host_cpu *h, s32 cpu, u64 now)
+{
+	u64 stamp;
+
+	if (now - h->valve_ns < SPARE_VALVE_NS)
+		return;
+	h->valve_ns = now;
+	stamp = h->valve_stamp[h->valve_next % SPARE_VALVE_SCANS];
+	h->valve_stamp[h->valve_next++ % SPARE_VALVE_SCANS] = bpf_jiffies64();
+	if (!stamp)
+		return;
+	if (h->queued)
+		valve_queue(h, cpu, stamp);
+	if (h->park_ns)
+		valve_parked(h, cpu, stamp);
+}
+
+#endif

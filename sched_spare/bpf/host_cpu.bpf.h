@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host_cpu.bpf.h - one CPU's queue of host tasks (CBS-9).
+ *
+ * Virtual time is CPU time at weight 100: a task of weight w pays 100/w ns for each ns that it runs. A queue's own virtual time is
+ * the latest one at which a task of it began to run; whoever is queued there is at most SPARE_HOST_CREDIT_NS behind.
+ *
+ * Changed under the run-queue lock of the CPU. What others read or write is a single word: `queued` after they have put
+ * something into the queue, `vnow` and `speed` to compare.
+ */
+#ifndef SPARE_HOST_CPU_BPF_H
+#define SPARE_HOST_CPU_BPF_H
+
+enum host_const : __u64 {
+	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at the tick: at most 4 ms at HZ=250; a longer one might be 8 */
+	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
+	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes */
+	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* a wake-up preempts who is so much ahead of it */
+	SPARE_OVERRUN_WINDOW_NS	= 1000000000ULL,
+	SPARE_COST_SHIFT	= 20,			/* fixed point of a cost: virtual ns per ns */
+	SPARE_COST_ONE		= 1ULL << 20,
+	SPARE_COST_MAX		= 1ULL << 35,
+	SPARE_COST_RUN_MAX_NS	= 1ULL << 28,		/* longest run that is charged at once: no overflow */
+	SPARE_VTIME_COUNTED	= 1,			/* bit 0 of a task's vtime: its group counts it (host_group.bpf.h) */
+};
+
+struct host_cpu {
+	u64 vnow;	/* virtual time of the queue */
+	u64 v;		/* the current host task's when it began to run, */
+	u64 start_ns;	/* when that was (scx_bpf_now), */
+	u64 cost;	/* and what it pays */
+	u32 servers;	/* configured servers on this CPU; none: host tasks take short cuts */
+	u8 queued;	/* something may be in the host's queue, */
+	u8 kthreads;	/* in that of pinned kernel threads, */
+	u8 local;	/* and in the kernel's local queue, put there by host_enqueue() */
+	u8 detour;	/* no short cut: dispatch shall see what there is */
+	u8 stray;	/* the current task is of a VM that has no server here */
+	u8 idle;	/* counted in idle_cpus */
+	u8 offline;	/* ops.cpu_offline was here: nobody takes from its queue */
+	u8 armed;	/* the hard timer may be armed for the host's sake */
+	u32 limit;	/* the current host task is under this limit (host_limit.bpf.h), 0: none; */
+	u64 grant_ns;	/* what it has taken from it, */
+	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC); 0: it does not */
+	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
+	u64 bal_ns;	/* host_balance.bpf.h: last look, */
+	u64 bal_v;	/* vnow then, */
+	u64 speed;	/* and how fast it went before, in 1/1024 */
+	u32 bal_next;
+	u32 scan;	/* counter of a loop: in memory, or the verifier would follow each round of it */
+	u32 valve_next;
+	u64 valve_ns;	/* last scan for those who wait too long */
+	u64 valve_stamp[10];
+	u64 kthread_ns;	/* used by pinned kernel threads */
+	u64 kthread_at_ns;/* since then */
+};
+
+u64 servers_total;	/* configured servers on all CPUs */
+u64 idle_cpus;
+u32 nr_cpus;		/* possible */
+const volatile bool smt_active = true;	/* user space knows */
+
+/* For user space. */
+u64 host_overrun_ns;	/* what pinned kernel threads used beyond the host's share of CPUs with servers */
+u64 host_valve_tasks;	/* host tasks that had waited so long that the valve let them run (host_balance.bpf.h) */
+const volatile u32 host_share_ppm = 100000;	/* 1 - admission limit */
+
+u64 host_vref;		/* the host's virtual time, roughly: where the queue of a CPU that was idle goes on */
+
+static __always_inline u64 host_dsq(s32 cpu)
+{
+	return SPARE_DSQ_HOST | (u32)cpu;
+}
+
+static __always_inline u64 kthread_dsq(s32 cpu)
+{
+	return SPARE_DSQ_KTHREAD | (u32)cpu;
+}
+
+/* Sleepable, from ops.init. */
+static __always_inline int host_cpu_init(struct host_cpu *h, s32 cpu)
+{
+	int err = scx_bpf_create_dsq(host_dsq(cpu), -1);
+
+	if (!err)
+		err = scx_bpf_create_dsq(SPARE_DSQ_PARK | (u32)cpu, -1);
+	return err ?: scx_bpf_create_dsq(kthread_dsq(cpu), -1);
+}
+
+/* A server of this CPU gets its first configuration, or goes. */
+static __always_inline void host_server_comes(struct host_cpu *h)
+{
+	h->servers++;
+	__sync_fetch_and_add(&servers_total, 1);
+}
+
+static __always_inline void host_server_goes(struct host_cpu *h)
+{
+	if (!h->servers)
+		return;
+	h->servers--;
+	__sync_fetch_and_add(&servers_total, -1);
+}
+
+static __always_inline void host_idle(struct host_cpu *h, bool idle)
+{
+	if (h->idle == idle)
+		return;
+	h->idle = idle;
+	__sync_fetch_and_add(&idle_cpus, idle ? 1 : -1);
+	if (!idle && spare_before(h->vnow, host_vref))
+		h->vnow = host_vref;
+}
+
+#endif

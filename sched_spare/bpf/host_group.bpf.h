@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host_group.bpf.h - how cpu.weight and cpu.idle become the price of CPU time (CBS-9).
+ *
+ * Every cgroup with the cpu controller keeps the sum of the weights that are active directly within it: its runnable host tasks and
+ * its active children. A task of weight w in a cgroup with the sum S has the share w/S of the cgroup, which has the
+ * share weight/S' of its parent, and so on. So a run costs its task
+ *
+ *	100/w * S/weight * S'/weight' * ...   virtual ns per ns
+ *
+ * where the product ends below the root: at the root tasks and cgroups compete by their weights as they are. Nothing but the
+ * sums along its own path matters to a task; what happens in a sibling costs it nothing. (The flattening is scx_flatcg's; that the
+ * product is of prices, not of shares of the whole, is ours: it needs no generation that every wake-up in the system ends.)
+ *
+ * A cgroup's index is the id of its cpu css: small, dense, and read from the task without a look-up. Weights, cpu.idle and
+ * cpu.max are read from the kernel's task group whenever the price is computed, at most once in a millisecond.
+ */
+#ifndef SPARE_HOST_GROUP_BPF_H
+#define SPARE_HOST_GROUP_BPF_H
+
+enum group_const : __u64 {
+	SPARE_GROUPS		= 8192,		/* cgroups beyond that count as the root */
+	SPARE_GROUP_FIRST	= 2,		/* css ids: 0 an autogroup, 1 the root */
+	SPARE_GROUP_LEVELS	= 16,		/* deeper ones weigh nothing further */
+	SPARE_WEIGHT_SHIFT	= 4,		/* weights are kept in 1/16, so that cpu.idle has one */
+	SPARE_WEIGHT_IDLE	= 5,		/* 3/1024 of a nice-0 task, as the kernel has it */
+	SPARE_SUM_MAX		= 1ULL << 27,
+	SPARE_GROUP_AGE_NS	= 1000000ULL,
+	SPARE_QUOTA_NONE	= ~0ULL,
+};
+
+struct host_group {
+	u64 serial;	/* of the css that it stands for; 0: none yet */
+	u64 sum;	/* [a] of the active weights within it */
+	u64 given;	/* [a] its part in the parent's sum: its weight while it is active, else 0 */
+	u64 weight;
+	u64 cost;	/* virtual ns per ns for a task of weight 100 in it */
+	u64 cost_ns;	/* when that was computed (scx_bpf_now) */
+	u32 parent;
+	u32 limit;	/* the nearest cgroup with cpu.max, itself included; 0: none (host_limit.bpf.h) */
+	u32 limit_up;	/* of one with cpu.max: the next above it */
+	u32 throttled;	/* [a] times that it was found exhausted */
+	u64 quota_us, period_us, burst_us;
+	s64 left_ns;	/* [a] of the quota */
+	u64 refill_ns;	/* [a] next refill (CLOCK_MONOTONIC) */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SPARE_GROUPS);
+	__type(key, u32);
+	__type(value, struct host_group);
+} groups SEC(".maps");
+
+s64 host_limits;	/* cgroups with cpu.max */
+
+/* NULL: the root, or one too many. */
+static __always_inline struct host_group *group(u32 id)
+{
+	return id < SPARE_GROUP_FIRST ? NULL : bpf_map_lookup_elem(&groups, &id);
+}
+
+static __always_inline u32 task_group_id(const struct task_struct *p)
+{
+	u32 id = p->sched_task_group->css.id;
+
+	return id < SPARE_GROUP_FIRST || id >= SPARE_GROUPS ? 0 : id;
+}
+
+/*
+ * The group has become active or idle, or its weight has changed: correct its part in the parent's sum, and so on upwards.
+ * Whoever finds that the group has changed once more meanwhile does it again: the last one to change it sees what there is.
+ */
+__noinline int group_publish(u32 id)
+{
+	struct host_group *g, *up;
+	u64 want, had, old = 0;
+	int i;
+
+	bpf_for(i, 0, 4 * SPARE_GROUP_LEVELS) {
+		g = group(id);
+		if (!g)
+			break;
+		want = g->sum ? g->weight : 0;
+		had = __sync_lock_test_and_set(&g->given, want);
+		if (had == want)
+			break;
+		up = group(g->parent);
+		if (up)
+			old = __sync_fetch_and_add(&up->sum, want - had);
+		if (!g->sum != !want)
+			continue;
+		if (!up || (old && old + want - had))
+			break;
+		id = g->parent;
+	}
+	return 0;
+}
+
+/* Take over what the kernel's files say of the group. */
+static __always_inline void group_read(struct host_group *g, u32 id, struct task_group *tg)
+{
+	u64 weight = tg->scx.idle ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT;
+	u64 quota = tg->scx.bw_quota_us, serial = tg->css.serial_nr;
+	u32 parent = tg->parent->css.id;
+
+	if (g->serial != serial) {
+		/* A new cgroup under an id that was free; nobody counts in it yet. */
+		if (g->serial && g->quota_us != SPARE_QUOTA_NONE)
+			__sync_fetch_and_add(&host_limits, -1);
+		g->sum = g->given = 0;
+		g->quota_us = SPARE_QUOTA_NONE;
+		g->limit_up = 0;
+		g->parent = parent;
+		g->serial = serial;
+	}
+	if (g->weight != weight) {
+		g->weight = weight;
+		group_publish(id);
+	}
+	if (g->quota_us != quota || g->period_us != tg->scx.bw_period_us || g->burst_us != tg->scx.bw_burst_us) {
+		if ((g->quota_us == SPARE_QUOTA_NONE) != (quota == SPARE_QUOTA_NONE))
+			__sync_fetch_and_add(&host_limits, quota == SPARE_QUOTA_NONE ? -1 : 1);
+		g->period_us = tg->scx.bw_period_us ?: 1;
+		g->burst_us = tg->scx.bw_burst_us;
+		g->quota_us = quota;
+		g->left_ns = quota * 1000;
+		g->refill_ns = bpf_ktime_get_ns() + g->period_us * 1000;
+	}
+}
+
+static __always_inline bool is_limited(const struct host_group *g)
+{
+	return g->quota_us != SPARE_QUOTA_NONE;
+}
+
+/* Compute the price in p's cgroup, its limit, and bind those on the way that are new. */
+static __noinline int group_refresh(struct task_struct *p, u64 now)
+{
+	struct task_group *tg = p->sched_task_group;
+	struct host_group *g, *own = NULL, *below = NULL;
+	u64 cost = SPARE_COST_ONE, sum;
+	u32 id, limit = 0;
+	int i;
+
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		id = tg->css.id;
+		g = group(id);
+		if (!g)
+			break;
+		group_read(g, id, tg);
+		if (!own)
+			own = g;
+		sum = g->sum < SPARE_SUM_MAX ? g->sum : SPARE_SUM_MAX;
+		if (sum)
+			cost = cost * sum / (g->weight ?: 1);
+		if (cost > SPARE_COST_MAX)
+			cost = SPARE_COST_MAX;
+		if (is_limited(g)) {
+			if (below)
+				below->limit_up = id;
+			else
+				limit = id;
+			below = g;
+		}
+		tg = tg->parent;
+	}
+	if (below)
+		below->limit_up = 0;
+	if (own) {
+		own->cost = cost ?: 1;
+		own->limit = limit;
+		own->cost_ns = now;
+	}
+	return 0;
+}
+
+/* The group of p, up to date; NULL: p is the root's. */
+static __always_inline struct host_group *task_group_of(struct task_struct *p, u64 now)
+{
+	struct host_group *g = group(task_group_id(p));
+
+	if (g && (g->serial != p->sched_task_group->css.serial_nr || now - g->cost_ns > SPARE_GROUP_AGE_NS))
+		group_refresh(p, now);
+	return g;
+}
+
+static __always_inline void group_uncount(struct task_ctx *t)
+{
+	u32 id = t->group;
+	u64 w = t->group_weight;
+	struct host_group *g = group(id);
+
+	t->group = 0;
+	if (g && __sync_fetch_and_add(&g->sum, -w) == w)
+		group_publish(id);
+}
+
+/* Count p as runnable in its group, unless it is. Returns its vtime, with the bit that says so. */
+static __noinline u64 group_count(struct task_struct *p, struct task_ctx *t, u32 id, u64 v)
+{
+	u64 w = (u64)p->scx.weight << SPARE_WEIGHT_SHIFT;
+	struct host_group *g;
+
+	if (t->group == id && t->group_weight == w)
+		return v | SPARE_VTIME_COUNTED;
+	if (t->group)
+		group_uncount(t);
+	g = group(id);
+	if (!g)
+		return v & ~SPARE_VTIME_COUNTED;
+	if (g->serial != p->sched_task_group->css.serial_nr)
+		group_refresh(p, scx_bpf_now());
+	t->group = id;
+	t->group_weight = w;
+	if (!__sync_fetch_and_add(&g->sum, w))
+		group_publish(id);
+	return v | SPARE_VTIME_COUNTED;
+}
+
+/* p is runnable as a host task, with the vtime v. */
+static __always_inline u64 group_enter(struct task_struct *p, u64 v)
+{
+	u32 id = task_group_id(p);
+	struct task_ctx *t;
+
+	if (!id && !(v & SPARE_VTIME_COUNTED))
+		return v;
+	t = task_ctx(p);
+	return t ? group_count(p, t, id, v) : v;
+}
+
+/* p sleeps, goes elsewhere, or is no longer the host's. */
+static __always_inline void group_leave(struct task_struct *p, struct task_ctx *t)
+{
+	p->scx.dsq_vtime &= ~SPARE_VTIME_COUNTED;
+	if (t && t->group)
+		group_uncount(t);
+}
+
+#endif

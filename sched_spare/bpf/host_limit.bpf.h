@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host_limit.bpf.h - cpu.max of host cgroups (CBS-9). The kernel does not enforce it while a sched_ext class runs.
+ *
+ * A limited cgroup has a bucket that every period fills up by its quota, to quota + burst at most. Before a task of it runs, it
+ * takes what it may run from the buckets of the whole chain of limited cgroups above it (a grant); a hard timer ends the run with
+ * the grant, what is left over goes back, and what was overrun stays missing. So a cgroup uses in the long run what it
+ * may and not more, and at any time at most the latency of the timer and of the switch, once per CPU, in advance.
+ *
+ * Who finds a bucket of its chain empty waits in its CPU's parking queue, in order of arrival, until the refill. Only as many
+ * are let out as there is for them to take.
+ */
+#ifndef SPARE_HOST_LIMIT_BPF_H
+#define SPARE_HOST_LIMIT_BPF_H
+
+enum limit_const : __u64 {
+	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
+	SPARE_GRANT_MIN_NS	= 200000ULL,	/* shorter ones are all switching */
+	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
+	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
+	SPARE_PASS_SCAN		= 32,		/* and such at the head of the queue */
+};
+
+static __always_inline u64 park_dsq(s32 cpu)
+{
+	return SPARE_DSQ_PARK | (u32)cpu;
+}
+
+static __always_inline void limit_refill(struct host_group *g, u64 now)
+{
+	u64 at = g->refill_ns, period = g->period_us * 1000, quota = g->quota_us * 1000, n;
+	s64 left, most;
+
+	if (spare_before(now, at))
+		return;
+	n = (now - at) / period + 1;
+	if (__sync_val_compare_and_swap(&g->refill_ns, at, at + n * period) != at)
+		return;
+	most = quota + g->burst_us * 1000;
+	/* What was overrun is made good first; many periods slept through fill it to the brim and no more. */
+	if (n > 1000)
+		n = 1000;
+	left = __sync_fetch_and_add(&g->left_ns, n * quota) + n * quota;
+	if (left > most)
+		__sync_fetch_and_add(&g->left_ns, most - left);
+}
+
+/* Put ns (less than 0: take) into the buckets from `id` up to, but without, `end`. */
+static __always_inline void limit_add(u32 id, u32 end, s64 ns)
+{
+	struct host_group *g;
+	int i;
+
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		g = id == end ? NULL : group(id);
+		if (!g)
+			break;
+		__sync_fetch_and_add(&g->left_ns, ns);
+		id = g->limit_up;
+	}
+}
+
+/* Take a grant from the chain of limits that begins with `id`. 0: one of them is exhausted. */
+__noinline u64 limit_take(u32 id, u64 now)
+{
+	struct host_group *g = group(id);
+	u64 got, nr;
+	u32 at = id;
+	s64 old;
+	int i;
+
+	if (!g)
+		return SPARE_GRANT_MAX_NS;
+	/* A crowd takes less each, so that all get their turn in few periods. */
+	nr = g->sum / (100 << SPARE_WEIGHT_SHIFT) + 1;
+	got = g->quota_us * 1000 / nr;
+	if (got > SPARE_GRANT_MAX_NS)
+		got = SPARE_GRANT_MAX_NS;
+	if (got < SPARE_GRANT_MIN_NS)
+		got = SPARE_GRANT_MIN_NS;
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		g = group(at);
+		if (!g)
+			break;
+		limit_refill(g, now);
+		old = __sync_fetch_and_add(&g->left_ns, -got);
+		if (old < (s64)SPARE_LEFT_MIN_NS) {
+			__sync_fetch_and_add(&g->left_ns, got);
+			__sync_fetch_and_add(&g->throttled, 1);
+			limit_add(id, at, got);
+			return 0;
+		}
+		if (old < (s64)got) {
+			__sync_fetch_and_add(&g->left_ns, got - old);
+			limit_add(id, at, got - old);
+			got = old;
+		}
+		at = g->limit_up;
+	}
+	return got;
+}
+
+/* When the chain has something again; 0: it has. */
+__noinline u64 limit_due(u32 id, u64 now)
+{
+	struct host_group *g;
+	u64 due = 0;
+	int i;
+
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		g = group(id);
+		if (!g)
+			break;
+		limit_refill(g, now);
+		if (g->left_ns < (s64)SPARE_LEFT_MIN_NS && (!due || spare_before(due, g->refill_ns)))
+			due = g->refill_ns;
+		id = g->limit_up;
+	}
+	return due;
+}
+
+/* The limit that p is under; 0: none. */
+static __always_inline u32 task_limit(struct task_struct *p)
+{
+	struct host_group *g;
+
+	/* A VM's own limit is the mirror of its reservation, which governs it alone. */
+	if (!host_limits || task_vm(p))
+		return 0;
+	g = task_group_of(p, scx_bpf_now());
+	return g ? g->limit : 0;
+}
+
+/* When this CPU's timer has to fire for the host's sake; `when` is what others want; 0: never. */
+static __always_inline u64 host_event(struct host_cpu *h, u64 when)
+{
+	if (h->park_ns && (!when || spare_before(h->park_ns, when)))
+		when = h->park_ns;
+	if (h->grant_end_ns && (!when || spare_before(h->grant_end_ns, when)))
+		when = h->grant_end_ns;
+	h->armed = when != 0;
+	return when;
+}
+
+/* p waits for the refill at `due`. The caller sees to the CPU's timer. */
+static __always_inline void limit_note(struct host_cpu *h, u64 due)
+{
+	if (!h->park_ns || spare_before(due, h->park_ns))
+		h->park_ns = due;
+}
+
+/* A task under `limit` begins to run. Returns whether the timer has to be armed. */
+static __always_inline void limit_running(struct host_cpu *h, struct task_struct *p, u32 limit)
+{
+	struct task_ctx *t = task_ctx(p);
+	u64 now = bpf_ktime_get_ns();
+
+	h->limit = limit;
+	h->grant_ns = t ? t->grant_ns : 0;
+	if (t)
+		t->grant_ns = 0;
+	if (!h->grant_ns)
+		h->grant_ns = limit_take(limit, now);
+	h->grant_end_ns = now + h->grant_ns;
+}
+
+/* It has run for `used` ns since. */
+static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
+{
+	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
+	h->limit = 0;
+	h->grant_end_ns = 0;
+	h->detour = 1;	/* so that dispatch looks after the timer */
+}
+
+/* A task that was queued with a grant is queued again: it gives it back. */
+static __always_inline void limit_return(struct task_ctx *t, u32 limit)
+{
+	limit_add(limit, 0, t->grant_ns);
+	t->grant_ns = 0;
+}
+
+/*
+ * Give the first of the CPU's queue its grant; park those that get none. Returns when nothing stands in the way of the first
+ * one, or after some.
+ */
+__noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
+{
+	struct task_struct *p;
+	struct task_ctx *t;
+	u32 limit;
+
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0) {
+		limit = task_limit(p);
+		t = limit ? task_ctx(p) : NULL;
+		if (!t || t->grant_ns || h->scan++ >= SPARE_PASS_SCAN)
+			break;
+		t->grant_ns = limit_take(limit, now);
+		if (t->grant_ns)
+			break;
+		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
+			limit_note(h, limit_due(limit, now) ?: now);
+	}
+	return 0;
+}
+
+/* The refill that somebody waits for has come: let out those who get a grant. */
+__noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
+{
+	struct task_struct *p;
+	struct task_ctx *t;
+	u32 limit, dry = 0;
+	u64 due = 0, at;
+
+	h->park_ns = 0;
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
+		if (h->scan++ >= SPARE_PARK_SCAN) {
+			due = now + SPARE_GRANT_MIN_NS;
+			break;
+		}
+		limit = task_limit(p);
+		if (limit && limit == dry)
+			continue;
+		t = limit ? task_ctx(p) : NULL;
+		if (t && !t->grant_ns)
+			t->grant_ns = limit_take(limit, now);
+		if (!t || t->grant_ns) {
+			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
+			h->queued = 1;
+			continue;
+		}
+		dry = limit;
+		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
+		if (!due || spare_before(at, due))
+			due = at;
+	}
+	h->park_ns = due;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* life.bpf.h - servers, tasks, CPUs and the class itself come and go (LIFE-3, LIFE-4). */
+#ifndef SPARE_LIFE_BPF_H
+#define SPARE_LIFE_BPF_H
+
+/* Why the class left, for spared's message. */
+u32 exit_info_kind SEC(".data");
+u64 exit_info_code SEC(".data");
+char exit_info_reason[128] SEC(".data");
+char exit_info_msg[1024] SEC(".data");
+
+/* Its threads become the host's. */
+static __always_inline void server_drain(const struct spare_server *s)
+{
+	if (s->dsq)
+		host_adopt(s->dsq, host_home(s->cpu), 0);
+}
+
+/* A server that the module withdraws: its threads become the host's, its claims end. */
+static __always_inline void server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
+{
+	struct spare_server *b;
+	u32 cpu = s->cpu, slot = s->slot;
+
+	if (s->cfg_seen) {
+		host_server_goes(&c->host);
+		boost_release(c, s, now);
+		b = s->borrower == SPARE_NO_SLOT ? NULL : server(cpu, s->borrower);
+		if (b) {
+			boost_release(c, b, now);
+			boost_check(c, b, now);
+		}
+	}
+	if (s->state == SPARE_THROTTLED)
+		server_unthrottle(c, s, now);
+	server_inactive(c, s, now);
+	if (c->cur == slot || c->by == slot)
+		c->cur = SPARE_NO_SLOT;
+	c->left = SPARE_NO_SLOT;
+	server_drain(s);
+	queue_give(s->dsq);
+	s->dsq = 0;
+	spare_server_release(cpu, slot);
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	queues_fill();
+	return bpf_task_storage_get(&tasks, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) ? 0 : -ENOMEM;
+}
+
+void BPF_STRUCT_OPS(spare_enable, struct task_struct *p)
+{
+	host_enable(p);
+}
+
+/* It leaves the class, perhaps while it waits in a server. */
+void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
+{
+	struct task_ctx *t = task_ctx(p);
+
+	if (!t)
+		return;
+	task_unqueued(t);
+	group_leave(p, t);
+}
+
+/* It goes to another cgroup: it is no longer counted where it was. */
+void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
+{
+	struct task_ctx *t = task_ctx(p);
+
+	if (!t)
+		return;
+	task_unqueued(t);
+	group_leave(p, t);
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init)
+{
+	struct cpu_ctx *c;
+	int cpu, err;
+
+	err = spare_class_attach(SPARE_ABI);
+	if (err)
+		return err;
+	nr_cpus = scx_bpf_nr_cpu_ids();
+	bpf_for(cpu, 0, nr_cpus) {
+		c = cpu_ctx(cpu);
+		if (!c)
+			return -E2BIG;
+		c->cur = c->by = c->pick = c->pick_by = c->left = c->fwd_slot = SPARE_NO_SLOT;
+		err = host_cpu_init(&c->host, cpu);
+		if (err)
+			return err;
+	}
+	return queues_fill();
+}
+
+/*
+ * A CPU goes (LIFE-4). Its threads are on their way to others, the kernel calls ops.dispatch there no more and nobody queues
+ * anything in its servers (kfuncs.c). They keep budget and deadline for the day it comes back.
+ */
+void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	struct spare_server *s;
+	int slot;
+
+	if (!c)
+		return;
+	spare_timer_arm(0);
+	forward_flush(c);
+	host_cpu_offline(&c->host, cpu);
+	bpf_for(slot, 0, SPARE_SLOTS) {
+		s = server(cpu, slot);
+		if (!s)
+			continue;
+		if (s->flags & SPARE_F_DYING) {
+			server_drop(c, s, now);
+			continue;
+		}
+		server_rest(c, s, now);
+		server_drain(s);
+	}
+	c->cur = c->by = c->pick = c->pick_by = c->left = SPARE_NO_SLOT;
+}
+
+/* It is back. What was asked of its servers meanwhile stands in their attention bits; its first dispatch looks. */
+void BPF_STRUCT_OPS(spare_cpu_online, s32 cpu)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	struct spare_server *s;
+	int slot;
+
+	if (c)
+		c->host.offline = 0;
+	bpf_for(slot, 0, SPARE_SLOTS) {
+		s = server(cpu, slot);
+		if (s)
+			spare_attend(cpu, slot);
+	}
+}
+
+void BPF_STRUCT_OPS(spare_exit, struct scx_exit_info *ei)
+{
+	bpf_probe_read_kernel_str(exit_info_reason, sizeof(exit_info_reason), ei->reason);
+	bpf_probe_read_kernel_str(exit_info_msg, sizeof(exit_info_msg), ei->msg);
+	exit_info_code = ei->exit_code;
+	exit_info_kind = ei->kind;	/* last: tells user space that the rest is there */
+	spare_class_detach();
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* spare.bpf.h - constants and the few BPF macros that the class needs. */
+#ifndef SPARE_BPF_H
+#define SPARE_BPF_H
+
+#define BPF_STRUCT_OPS(name, args...) \
+SEC("struct_ops/" #name) BPF_PROG(name, ##args)
+#define BPF_STRUCT_OPS_SLEEPABLE(name, args...) \
+SEC("struct_ops.s/" #name) BPF_PROG(name, ##args)
+#define BPF_FOR_EACH_ITER (&___it)
+
+#define barrier() asm volatile("" ::: "memory")
+#define PF_KTHREAD 0x00200000
+#define MAX_RT_PRIO 100
+#define ENOMEM 12
+#define E2BIG 7
+
+enum spare_class_const : __u64 {
+	SPARE_DSQ_HOST		= 1ULL << 40,		/* | cpu: host tasks, by virtual time */
+	SPARE_DSQ_SERVER	= 1ULL << 41,		/* | serial number: a server's runnable threads (queue.bpf.h) */
+	SPARE_DSQ_KTHREAD	= 1ULL << 42,		/* | cpu: per-CPU kernel threads that were preempted */
+	SPARE_DSQ_PARK		= 1ULL << 43,		/* | cpu: host tasks whose cgroup has used its cpu.max */
+	SPARE_SLICE_NS		= 20ULL * 1000000,	/* never reached: budget, turn or grant end first */
+	SPARE_OVERRUN_EVENT_NS	= 100000ULL,
+};
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * abi.h - what the module, the BPF class and user space share.
+ *
+ * One number, SPARE_ABI, is compiled into all three and compared by name when the class attaches (LIFE-6). Raise it with
+ * every change of a layout or a meaning in this file.
+ *
+ * Units: *_ns nanoseconds of CLOCK_MONOTONIC or of CPU time, *_us microseconds. Every structure here lives in the memory
+ * of sched_spare.ko; BPF reaches it through the kfuncs at the end, user space reads it as text (spare.stat).
+ *
+ * Who writes what (there is no lock on the scheduling path):
+ *   [m]  the module, in process context under its configuration mutex
+ *   [c]  the class, under the run-queue lock of server.cpu
+ *   [a]  atomically, by anyone
+ */
+#ifndef SCHED_SPARE_ABI_H
+#define SCHED_SPARE_ABI_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define SPARE_ABI 2
+
+#ifdef __cplusplus
+#define SPARE_STATIC_ASSERT static_assert
+#else
+#define SPARE_STATIC_ASSERT _Static_assert
+#endif
+
+enum spare_limit {
+	SPARE_CPUS_MAX	= 1024,	/* CPUs the class can serve */
+	SPARE_SLOTS	= 192,	/* servers on one CPU; CBS-7's Q/P >= 0.5 % admits at most 180 under a limit of 0.90 */
+	SPARE_USE_MAX	= 8,	/* providers one server may borrow from */
+	SPARE_NO_SLOT	= 0xffff,
+};
+
+/* CBS-7: what a reservation may be, in microseconds and parts per million. */
+enum spare_range {
+	SPARE_PERIOD_MIN_US	= 100,
+	SPARE_PERIOD_MAX_US	= 1000000,
+	SPARE_RUNTIME_MIN_US	= 50,
+	SPARE_UTIL_MIN_PPM	= 5000,
+	SPARE_PPM		= 1000000,
+};
+
+/* CBS-1. A server that is READY or RUNNING sits in its CPU's ready queue, a THROTTLED one in the replenishment queue. */
+enum spare_state {
+	SPARE_INACTIVE,
+	SPARE_READY,
+	SPARE_RUNNING,
+	SPARE_THROTTLED,
+};
+
+/* Reservation and its progress (cbs.h). */
+struct spare_cbs {
+	__s64 q_ns;		/* budget left; negative: overrun that later periods pay (CBS-2) */
+	__u64 d_ns;		/* deadline; of a throttled server also its replenishment */
+	__u64 runtime_ns;	/* Q */
+	__u64 period_ns;	/* P */
+};
+
+/* Where a packet's mark stands on one server (SPARE-4, spare.h). */
+enum spare_mark_phase {
+	SPARE_UNMARKED,
+	SPARE_MARK_ARRIVED,	/* hook saw a packet; the network thread has not woken yet */
+	SPARE_MARK_WOKEN,	/* network thread queued, first service not given */
+	SPARE_MARK_SERVED,	/* first service given, grant not used up */
+};
+
+struct spare_mark {
+	__u32 phase;		/* enum spare_mark_phase */
+	__u32 chances;		/* times a borrowed run began since the mark began */
+	__u64 since_ns;		/* when the mark began */
+	__u64 used_ns;		/* borrowed CPU used under this mark */
+};
+
+/* A chunk of the own budget under a nearer deadline (SPARE-7, pool.h). */
+struct spare_chunk {
+	__u64 d_ns;		/* deadline of the chunk */
+	__s64 left_ns;		/* of the chunk; <= 0: none */
+	__u64 last_ns;		/* when it began */
+};
+
+/* First-service latency of a packet that found its server throttled: bucket i counts less than 2^i * 64 us; last: the rest. */
+#define SPARE_LAT_BUCKETS 16
+
+struct spare_stats {		/* [c] */
+	__u64 used_ns;		/* own budget used */
+	__u64 boost_ns;		/* borrowed from providers */
+	__u64 lent_ns;		/* provider: lent to others */
+	__u64 periods;		/* replenishments */
+	__u64 throttled;	/* times throttled */
+	__u64 throttled_ns;
+	__u64 overrun_max_ns;	/* most that a budget was overdrawn at once */
+	__u64 overruns;		/* budgets overdrawn by more than 100 us */
+	__u64 misses;		/* deadlines passed with budget left and work waiting */
+	__u64 granted;		/* marks that got a provider; of a provider: loans */
+	__u64 denied;		/* marks that ended without first service by a provider */
+	__u64 expired;		/* marks after which no network thread woke */
+	__u64 blocked;		/* marks that found every provider taken; of a provider: those that named it first */
+	__u64 hastened;		/* chunks run under a nearer deadline (SPARE-7) */
+	__u64 migrated;		/* threads queued from another CPU */
+	__u64 stray_ns;		/* run on a CPU without a server (affinity), charged as debt */
+	__u64 stolen_ns;	/* ready, while a real-time or deadline thread had the CPU */
+	__u64 valve_ns;		/* beyond the budget, for a crowd of threads (CBS-7) */
+	__u64 vcpu_ns;		/* CPU of its vCPU threads, wherever it was paid */
+	__u64 vhost_ns;		/* CPU of its vhost workers, likewise */
+	__u64 lat_sum_ns;
+	__u64 lat_max_ns;
+	__u64 lat[SPARE_LAT_BUCKETS];
+};
+
+enum spare_server_flags {
+	SPARE_F_PROVIDER	= 1 << 0,
+	SPARE_F_DYING		= 1 << 1,	/* the class drops it and calls spare_server_release() */
+};
+
+enum spare_pending {
+	SPARE_PEND_QUEUED	= 1 << 0,	/* a thread was queued from another CPU, or one of a throttled sibling waits */
+	SPARE_PEND_OFFER	= 1 << 2,	/* a thread was queued while THROTTLED: siblings may take it */
+	SPARE_PEND_SERVICE	= 1 << 1,	/* the network thread ran elsewhere: the vCPU it kicks may be here (SPARE-2) */
+};
+
+/* A server: one (cgroup, CPU) pair (CBS-1). */
+struct spare_server {
+	__u32 cpu;		/* [m] before it is published */
+	__u32 slot;		/* [m] index on that CPU, < SPARE_SLOTS */
+	__u64 vm_id;		/* [m] cgroup id */
+	__u64 cfg;		/* [m] one word: runtime_us << 32 | period_us */
+	__u32 flags;		/* [m] enum spare_server_flags */
+	__u32 state;		/* [c] enum spare_state; the module only reads */
+	__u16 use[SPARE_USE_MAX];/* [m] slots of the providers on this CPU, in order; SPARE_NO_SLOT ends the list */
+
+	__u64 cfg_seen;		/* [c] cfg that cbs reflects; 0: new */
+	struct spare_cbs cbs;	/* [c] */
+	struct spare_mark mark;	/* [c] */
+	struct spare_chunk far;	/* [c] */
+	__u64 dsq;		/* [c] queue of its runnable threads; 0: none yet */
+	__s64 valve_ns;		/* [c] what a crowd may still run beyond the budget before the next replenishment */
+	__u64 rx_served;	/* [c] vm.rx_seq up to which first service was given */
+	__u64 rx_denied;	/* [c] vm.rx_seq when a packet was last denied (SPARE-5): counted, and asks no more */
+	__u64 ready_ns;		/* [c] when state last became READY */
+	__u64 since_ns;		/* [c] when state last became THROTTLED */
+	__u16 lender;		/* [c] provider this server has claimed, or SPARE_NO_SLOT */
+	__u16 borrower;		/* [c] of a provider: server that has claimed it, or SPARE_NO_SLOT */
+	__u32 net_queued;	/* [c] network threads waiting in its queue */
+	__u64 debt_ns;		/* [a] CPU to be charged at the next opportunity */
+	__u32 pending;		/* [a] enum spare_pending: what another CPU wants of this server */
+	__u32 svc_pending;	/* [c] a packet was picked up by the network thread, the vCPU has not run since */
+	struct spare_stats st;	/* [c] */
+};
+
+enum spare_vm_flags {
+	SPARE_VM_PAYBACK	= 1 << 0,	/* SPARE-6: boosts are charged as debt */
+	SPARE_VM_NOWAIT		= 1 << 1,	/* SPARE-5: a packet that finds no provider free is denied at once */
+	SPARE_VM_HASTEN		= 1 << 2,	/* SPARE-7: a packet that finds the deadline far brings a chunk nearer */
+};
+
+/* A cgroup with a reservation. */
+struct spare_vm {
+	__u64 id;			/* [m] cgroup id */
+	__u64 cpus[SPARE_CPUS_MAX / 64];/* [m] where it has a server; bit set after the server is published */
+	__u64 grant_ns;			/* [m] borrowed CPU per mark (SPARE-4) */
+	__u32 chances;			/* [m] borrowed runs per mark (SPARE-4) */
+	__u32 flags;			/* [m] enum spare_vm_flags */
+	__u64 window_ns, gain_ns;	/* [m] SPARE-6: at most gain_ns borrowed per window_ns; 0: unbounded */
+	__u64 window_start_ns;		/* [a] */
+	__u64 window_used_ns;		/* [a] */
+
+	__u64 rx_seq;			/* [a] packets that the hook saw */
+	__u64 rx_ns;			/* [a] time of the last one */
+	__u32 nr_throttled;		/* [a] servers that are THROTTLED: the hook's test */
+	__u32 has_vhost;		/* [c] a vhost worker was seen: only vhost workers count as network threads */
+	__u64 ev[8];			/* [a] counters of spare.events, by enum spare_event */
+};
+
+enum spare_event {
+	SPARE_EV_EXHAUSTED,
+	SPARE_EV_BOOSTED,
+	SPARE_EV_DENIED,
+	SPARE_EV_GUARDED,
+	SPARE_EV_OVERRUN,
+	SPARE_EV_PROVIDER_LOST,
+	SPARE_EV_REMOVED,
+	SPARE_EV_NR,
+};
+
+SPARE_STATIC_ASSERT(sizeof(struct spare_cbs) == 32, "ABI");
+SPARE_STATIC_ASSERT(sizeof(struct spare_server) % 8 == 0, "ABI");
+SPARE_STATIC_ASSERT(SPARE_EV_NR <= 8, "ABI");
+
+#endif /* SCHED_SPARE_ABI_H */

@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# The deterministic host: one CPU, no disk, no network card. deterministic/identical runs this twice and compares every byte, so
+# what it prints in nanoseconds, from the clock, the kernel and the class, must come out the same. (DESIGN 5)
+set -euo pipefail
+. "$(dirname "$0")/../lib/ktap.sh"
+. "$(dirname "$0")/../lib/spare.sh"
+
+one_cpu() { (($(nproc) == 1)); }
+no_disk() { ! compgen -G '/sys/block/[svn][dvn]*' && [[ $(echo /sys/class/net/*) == /sys/class/net/lo ]]; }
+
+ktap_plan 4
+ktap_check "HOST: one CPU" one_cpu
+ktap_check "HOST: no disk and no network card" no_disk
+ktap_check "HOST: module and class come up" spare_up
+dir=$(vm_cgroup vm1 4000 10000 0)
+ktap_cleanup cgroup_remove "$dir"
+# Ends by itself well before the limit.
+timeout 3 bash -c 'echo $$ >"$1/cgroup.procs"; while :; do :; done' _ "$dir" || true
+ktap_note "clock $(date +%s.%N)"
+grep -E '^(used_ns|periods|throttled|overrun|cpu0)' "$dir/spare.stat" | sed 's/^/# /'
+# The class's own account: cpu.stat misses what a task ran before its CPU went idle between two ticks.
+used=$(stat_of "$dir" used_ns)
+within() { ((used > 1190000000 && used < 1210000000)); }
+ktap_check "CBS-4: 4 ms of 10 ms make 1.2 s of 3 s" within
+ktap_done

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 900
+# CBS-7: however many threads a VM has, none waits long enough for the kernel's watchdog (30 s) to eject the class.
+#
+# 300 threads that burn in a VM 1/100 ms: for 64 s each runs, none waits for more than 8 s (T/4 and a period), and the VM's use
+# is exact. 3 000 threads in 0.5/100 ms are beyond what that reservation allows: the valve lets them share, and spare.stat says
+# so. A neighbour burns all the while.
+# CBS-8: in a VM 10/1000 ms threads that wake all the time go first, and a thread that burns gets its share all the same.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
+
+refills() { awk '/SCX_EV_REFILL_SLICE_DFL/ { print $2; found = 1 } END { exit !found }' /sys/kernel/sched_ext/root/events; }
+
+# crowd NAME THREADS: that many threads start as the host's, then enter the VM and go at once
+crowd() {
+	standin "$1" --hold --vcpus "$2" --cgroup "${VM[$1]}"
+	wait_for 60 ready "$1" "$2"
+	ktap_note "$1: $2 threads wait in the VM"
+	"$TOOLS/spare-standin" --shm "/dev/shm/$1" --release
+	wait_for 60 all_ran "$1" "$2" || ktap_note "$1: not all threads ran within 60 s"
+}
+all_ran() {
+	progress "$1"
+	(($(result "$MEASURES/$1" vcpus.ran) == $2))
+}
+ready() { (($(grep -c . "${VM[$1]}/cgroup.threads") > $2)); }
+
+# progress NAME: what its threads saw so far
+progress() { "$TOOLS/spare-standin" --shm "/dev/shm/$1" --report >"$MEASURES/$1"; }
+
+# gone NAME: its threads end as the host's, or that would take as long as a round of turns
+gone() {
+	echo max >"${VM[$1]}/spare.reservation"
+	kill -KILL "${STANDIN[$1]}"
+	wait "${STANDIN[$1]}" || true
+	unset "STANDIN[$1]"
+	rm -f "/dev/shm/$1"
+}
+
+declare -A VM=()
+ktap_plan 19
+spare_up -v
+host_quiet || ktap_note "the host is still busy"
+for s in "many 1000 100000" "beyond 500 100000" "wakes 10000 1000000" "near 20000 50000"; do
+	read -r name q p <<<"$s"
+	VM[$name]=$(vm_cgroup "$name" "$q" "$p" 0)
+	ktap_cleanup "cgroup_remove ${VM[$name]}"
+done
+standin near --cgroup "${VM[near]}"
+
+crowd many 300
+before=$(refills)
+measure many.trace spare-trace --server "many=${VM[many]},1000,100000" --server "near=${VM[near]},20000,50000" --seconds 64 --stat || exit 1
+after=$(refills)
+progress many
+report "$MEASURES/many.trace" 'err_ppm' periods missed misses overrun
+report "$MEASURES/many" vcpus
+gone many
+r=$MEASURES/many.trace
+ktap_check "CBS-7: 300 threads in 1 %: no ejection in 64 s" class_is enabled
+ktap_check "CBS-7: 300 threads in 1 %: use per period by the class's account within 500 ppm of Q" at_most 500 "$(result "$r" many.class.mean_err_ppm)"
+ktap_check "CBS-7: 300 threads in 1 %: use per period by sched_switch within 500 ppm of Q" at_most 500 "$(result "$r" many.mean_err_ppm)"
+ktap_check "CBS-7: 300 threads in 1 %: every thread ran" equal 300 "$(result "$MEASURES/many" vcpus.ran)"
+ktap_check "CBS-7: 300 threads in 1 %: no thread waited for more than T/4 and a period, 7.6 s (and 5 % for switching)" \
+	at_most 7980000000 "$(result "$MEASURES/many" vcpus.gap_max_ns)"
+ktap_check "CBS-7: 300 threads in 1 %: they share evenly, none has less than half of the most" \
+	at_least 50 $((100 * $(result "$MEASURES/many" vcpus.loops_least) / $(result "$MEASURES/many" vcpus.loops_most)))
+ktap_check "CBS-7: 300 threads in 1 %: the kernel never had to refill a slice" equal "$before" "$after"
+ktap_check "CBS-7: 300 threads in 1 %: that is no crowd: the valve stays shut" equal 0 "$(stat_of "${VM[many]}" valve_ns)"
+ktap_check "CBS-5: 300 threads in 1 %: the neighbour misses nothing" equal "0 0" "$(result "$r" near.missed) $(result "$r" near.class.misses)"
+
+crowd beyond 3000
+from=$(date +%s%N) used=$(stat_of "${VM[beyond]}" used_ns) valve=$(stat_of "${VM[beyond]}" valve_ns)
+sleep 64
+used=$(($(stat_of "${VM[beyond]}" used_ns) - used)) valve=$(($(stat_of "${VM[beyond]}" valve_ns) - valve)) to=$(date +%s%N)
+progress beyond
+report "$MEASURES/beyond" vcpus
+ktap_note "beyond: used $used ns in $((to - from)) ns, of it by the valve $valve ns"
+ktap_check "CBS-7: 3000 threads in 0.5 %: no ejection in 64 s" class_is enabled
+ktap_check "CBS-7: 3000 threads in 0.5 %: every thread ran" equal 3000 "$(result "$MEASURES/beyond" vcpus.ran)"
+ktap_check "CBS-7: 3000 threads in 0.5 %: no thread waited for half of the watchdog's time" at_most 15000000000 "$(result "$MEASURES/beyond" vcpus.gap_max_ns)"
+ktap_check "CBS-7: 3000 threads in 0.5 %: spare.stat tells of the valve" at_least 500000000 "$valve"
+ktap_check "CBS-7: 3000 threads in 0.5 %: they got no more than the crowd's need, 3000 * 50 us in T/4, 2 % (and one period's)" \
+	at_most $(((to - from) / 50 + 2000000)) "$used"
+gone beyond
+ktap_check "CBS-5: 3000 threads in 0.5 %: the neighbour missed nothing" equal 0 "$(stat_of "${VM[near]}" misses)"
+
+standin wakes --cgroup "${VM[wakes]}" --wakers 2 --wake-run-us 900 --wake-sleep-us 50
+wait_for 20 grep -q . "${VM[wakes]}/cgroup.procs"
+sleep 30
+progress wakes
+report "$MEASURES/wakes" vcpus
+used=$(stat_of "${VM[wakes]}" used_ns)
+gap=$(result "$MEASURES/wakes" vcpus.gap_max_ns)
+gone wakes
+ktap_note "wakes: used $used ns"
+ktap_check "CBS-8: a burning thread beside two that wake all the time: it runs" equal 1 "$(result "$MEASURES/wakes" vcpus.ran)"
+ktap_check "CBS-8: it never waits for more than four periods and one" at_most 5000000000 "$gap"
+ktap_check "CBS-7: no ejection" class_is enabled
+ktap_check "CBS-7: the kernel never had to refill a slice" equal "$before" "$(refills)"
+ktap_done

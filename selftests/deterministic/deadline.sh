@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 300
+# CBS-6, CBS-9: threads of higher classes go before every reservation. What SCHED_DEADLINE threads hold of a CPU is not admitted
+# again; what SCHED_FIFO takes from a VM that is ready shows in stolen_ns, and in the deadlines missed.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
+
+a=$CGROUP/vm/a b=$CGROUP/vm/b
+
+# chrt needs a command; this one burns until it is killed.
+burn='while :; do :; done'
+
+ask() { echo "$1 100000" >"$a/spare.reservation"; }
+grows_to() { ask 80000; }
+
+# fifo SECONDS: a SCHED_FIFO thread burns that long; what ends it must go before it
+fifo() { chrt -f 60 timeout "$1" chrt -f 50 bash -c "$burn" || true; }
+
+ktap_plan 9
+spare_up -v
+host_quiet || ktap_note "the host is still busy"
+vm_cgroup a 20000 100000 0 >/dev/null
+ktap_cleanup "cgroup_remove $a $b"
+ktap_check 'CBS-6: with no deadline thread 80 % fit' ask 80000
+ask 20000
+chrt -d -T 30000000 -P 100000000 0 bash -c "$burn" &
+deadline=$!
+ktap_cleanup "kill -KILL $deadline 2>/dev/null"
+sleep 1
+ktap_refused 'CBS-6: beside a deadline thread of 30 % 80 % do not fit' 'Device or resource busy' ask 80000
+ktap_note "$(dmesg | grep 'is full' | tail -n 1)"
+ktap_refused 'CBS-6: nor 61 %' 'Device or resource busy' ask 61000
+ktap_check 'CBS-6: 59 % fit' ask 59000
+kill -KILL $deadline
+wait $deadline 2>/dev/null || true
+ktap_check 'CBS-6: it ends, and 80 % fit again' wait_for 3 grows_to
+
+ask 50000
+standin a --cgroup "$a"
+sleep 1
+before=$(stat_of "$a" stolen_ns) misses=$(stat_of "$a" misses)
+sleep 1
+ktap_check 'CBS-9: nobody steals: stolen_ns stays' equal "$before" "$(stat_of "$a" stolen_ns)"
+fifo 0.9
+stolen=$(($(stat_of "$a" stolen_ns) - before))
+ktap_note "stolen_ns $stolen by a SCHED_FIFO thread that burnt for 0.9 s, misses $(($(stat_of "$a" misses) - misses))"
+# All of it, but for the rest of the period in which the VM had used its budget before, 50 ms at most.
+ktap_check 'CBS-9: a SCHED_FIFO hog of 0.9 s shows in stolen_ns' at_least 840000000 $stolen
+ktap_check 'CBS-9: not more than it ran' at_least 0 $((950000000 - stolen))
+ktap_check 'CBS-9: and in the deadlines missed' at_least 7 $(($(stat_of "$a" misses) - misses))
+ktap_done

@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 900
+# CBS-9: host tasks share by cgroup weight, whatever the number of their threads, nested too; cpu.max holds, nested too; cpu.idle, nice,
+# wake-ups; a VM that may use 0.90 of the CPU leaves them the rest; what a real-time thread takes from a VM is counted.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
+. "$here/../lib/host.inc.sh"
+
+ktap_plan 24
+host_tree
+ktap_cleanup host_tree_remove
+
+# check WHAT WANTED TOLERANCE REPORT KEY: in ppm of a CPU
+check() {
+	local got
+	got=$(result "$MEASURES/$4" "$5")
+	ktap_note "$1: $5 wanted $2, got $got"
+	ktap_check "CBS-9: $1: $5 is $2 ppm of a CPU within $3" near "$2" "$3" "$got"
+}
+
+host_quiet || ktap_note "the host is still busy"
+spare_up -v
+host_quiet || ktap_note "the host is still busy"
+
+burn threads "a=$HOST/a,1" "b=$HOST/b,3"
+check "weight 100 and 300, 1 and 3 threads" 250000 5000 threads a.share_ppm
+check "weight 100 and 300, 1 and 3 threads" 750000 15000 threads b.share_ppm
+burn crowd "a=$HOST/a,12" "b=$HOST/b,1"
+check "weight 100 and 300, 12 and 1 threads" 250000 5000 crowd a.share_ppm
+check "weight 100 and 300, 12 and 1 threads" 750000 15000 crowd b.share_ppm
+check "12 threads of one cgroup" 20833 2000 crowd a.least_ppm
+check "12 threads of one cgroup" 20833 2000 crowd a.most_ppm
+burn nested "n1=$HOST/nest/n1,2" "n2=$HOST/nest/n2,1" "flat=$HOST/flat,3"
+check "nested 100 of 100+300 in 100 of 100+100" 125000 2500 nested n1.share_ppm
+check "nested 300 of 100+300 in 100 of 100+100" 375000 7500 nested n2.share_ppm
+check "beside nested ones" 500000 10000 nested flat.share_ppm
+burn nice "n0=$HOST/flat,1" "n5=$HOST/flat,1,5"
+check "nice 0 against 5" 753000 15000 nice n0.share_ppm
+check "nice 5 against 0" 247000 5000 nice n5.share_ppm
+burn idle "idle=$HOST/idle,4" "flat=$HOST/flat,1"
+check "cpu.idle" 3000 3000 idle idle.share_ppm
+check "beside cpu.idle" 997000 9000 idle flat.share_ppm
+
+SECONDS_BURN=10
+burn max "max=$HOST/max,3"
+check "cpu.max 20 ms in 100 ms, alone" 200000 2000 max max.share_ppm
+burn maxbusy "max=$HOST/max,3" "flat=$HOST/flat,2"
+check "cpu.max 20 ms in 100 ms, others burn" 200000 2000 maxbusy max.share_ppm
+check "beside a limited one" 800000 8000 maxbusy flat.share_ppm
+burn maxnest "m1=$HOST/maxnest/m1,2" "m2=$HOST/maxnest/m2,2"
+limited=$(($(result "$MEASURES/maxnest" m1.share_ppm) + $(result "$MEASURES/maxnest" m2.share_ppm)))
+ktap_check "CBS-9: cpu.max 20 % twice below 30 %: together 300000 ppm within 3000" near 300000 3000 "$limited"
+check "cpu.max below another one" 150000 51000 maxnest m1.share_ppm
+
+# What wakes goes before what burns.
+measure wake spare-cost --rounds 10000 hogged
+ktap_note "a sleeper beside a hog: p50 $(result "$MEASURES/wake" hogged.p50_ns) p99 $(result "$MEASURES/wake" hogged.p99_ns) ns late"
+ktap_check "CBS-9: a sleeper beside a hog runs within 50 us, 99 of 100 times" at_most 50000 "$(result "$MEASURES/wake" hogged.p99_ns)"
+
+# Beside a VM that may use 0.90 of the only CPU.
+dir=$(vm_cgroup full 90000 100000 0)
+ktap_cleanup "cgroup_remove $dir"
+standin full --cgroup "$dir"
+SECONDS_BURN=5
+burn floor "a=$HOST/a,1" "b=$HOST/b,2"
+check "a VM with 90/100 burns: the host's floor" 25000 1500 floor a.share_ppm
+check "a VM with 90/100 burns: the host's floor" 75000 4500 floor b.share_ppm
+
+# The kernel's server for lower classes gives them 5 % of each second; the VM loses the rest of its 0.90.
+stolen=$(stat_of "$dir" stolen_ns)
+# shellcheck disable=SC2016 # expands inside
+chrt -f 50 bash -c 'from=${EPOCHREALTIME/./}; while ((${EPOCHREALTIME/./} - from < 500000)); do :; done'
+stolen=$(($(stat_of "$dir" stolen_ns) - stolen))
+ktap_note "SCHED_FIFO for 500 ms: stolen_ns $stolen"
+ktap_check "CBS-9: a real-time thread of 500 ms stole at least 400 ms from a VM" at_least 400000000 "$stolen"
+ktap_check "CBS-9: and not more than it ran" at_most 520000000 "$stolen"
+standin_stop full
+cgroup_remove "$dir"
+ktap_check "CBS-9: the class still runs" class_is enabled
+ktap_done

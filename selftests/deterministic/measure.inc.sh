@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# measure.inc.sh - what the measuring scripts share. Source after ktap.sh and spare.sh.
+#
+#   standin NAME [ARG...]     start a spare-standin; its stamps are in /dev/shm/NAME; it ends with the script
+#   standin_stop NAME         end it now
+#   host_quiet                wait until the work of booting is over
+#   result FILE KEY           a number of a tool's report
+#   report FILE PATTERN...    show the lines of a report that match, as notes
+#   at_most LIMIT VALUE       |VALUE| <= LIMIT, both integers; says so when not
+#   at_least LIMIT VALUE
+#   equal A B
+
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+[[ -x $TOOLS/spare-standin ]] || TOOLS=/usr/local/libexec/sched_spare
+MEASURES=$(mktemp -d)
+ktap_cleanup "rm -rf $MEASURES"
+declare -A STANDIN=()
+
+standin() {
+	local name=$1
+	shift
+	"$TOOLS/spare-standin" --shm "/dev/shm/$name" "$@" </dev/null >"$MEASURES/standin.$name" 2>&1 &
+	STANDIN[$name]=$!
+	ktap_cleanup "standin_stop $name"
+}
+
+standin_stop() {
+	local pid=${STANDIN[$1]-}
+	unset "STANDIN[$1]"
+	[[ -n $pid ]] || return 0
+	kill -TERM "$pid" 2>/dev/null || true
+	wait "$pid" || true
+	rm -f "/dev/shm/$1"
+}
+
+idle_ticks() { awk '/^cpu / { print $5 + $6 }' /proc/stat; }
+
+# For a second hardly anything ran (100 ticks a second and CPU).
+second_idle() {
+	local before after
+	before=$(idle_ticks)
+	sleep 1
+	after=$(idle_ticks)
+	((after - before >= 95 * $(nproc)))
+}
+
+host_quiet() { wait_for 60 second_idle; }
+
+tap_exists() { [[ -d /sys/class/net/$1 ]]; }
+
+result() { awk -v key="$2" '$1 == key { print $2; found = 1 } END { exit !found }' "$1"; }
+
+report() {
+	local file=$1
+	shift
+	ktap_note "$(grep -E "$(IFS='|'; echo "$*")" "$file" || true)"
+}
+
+at_most() {
+	local limit=$1 value=$2
+	((value <= limit && -value <= limit)) || { echo "$value is beyond $limit"; return 1; }
+}
+
+at_least() {
+	local limit=$1 value=$2
+	((value >= limit)) || { echo "$value is less than $limit"; return 1; }
+}
+
+equal() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
+
+# Run a tool and keep its report in $MEASURES/NAME; without a report there is nothing to judge.
+measure() {
+	local name=$1 tool=$2
+	shift 2
+	"$TOOLS/$tool" "$@" >"$MEASURES/$name" 2>"$MEASURES/$name.err" && return
+	ktap_note "$name: $tool ended with $?: $(cat "$MEASURES/$name.err")"
+	return 1
+}

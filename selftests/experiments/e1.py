@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""E1: ping into a busy guest under seven ways of giving it 40 % of a CPU (Cucinotta, Checconi, Giani 2011, Fig. 4 and throughput).
+
+Runs on a KVM host (the virtual one or a real one) as root, with the class unloaded and spared stopped. One guest with one vCPU
+lives through all columns on one CPU, everything else stays on another. First the columns under the kernel's own schedulers, then
+those of sched_spare. Every column sees the same schedule of packets (e1_probe); latencies are those of packets that found the
+budget spent, for the unthrottled guest those of all packets.
+
+Leaves in --out: E1.json (flat; `verdict` pass or fail), E1.csv (a line per packet), switches-COLUMN.csv (what ran on the VM's CPU
+around each packet), throughput.csv (the guest's own reports), report.html. Exit status: 0 measured, whatever the verdict says, unless
+--strict; 1 could not measure; 2 bad arguments.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from e1_host import GUEST_IP, HERE, START, TAP, VM, Guest, Reports, SpareClass, Trouble, run, say, wait_for, write
+
+LIBEXEC = Path("/usr/local/libexec/sched_spare")
+CGROUPS = Path("/sys/fs/cgroup")
+ROOT = VM.parent
+PROVIDER = ROOT / "spare"
+STAT_KEYS = {"used_ns", "boost_ns", "lent_ns", "periods", "throttled", "granted", "denied", "expired", "blocked", "overruns", "overrun_max_ns",
+             "misses", "lat_max_ns", "rx_packets"}
+LOST_MS = 1000.0   # an unanswered packet counts as this: the probe's limit
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    label: str
+    kind: str                     # "eevdf", "deadline" or "ours"
+    cpu_max: str = "max 100000"
+    reservation: str = "max"
+    spare: bool = False
+
+
+COLUMNS = [
+    Column("unthrottled", "unthrottled", "eevdf"),
+    Column("cpu_max_40_100", "cpu.max 40/100", "eevdf", cpu_max="40000 100000"),
+    Column("cpu_max_2_5", "cpu.max 2/5", "eevdf", cpu_max="2000 5000"),
+    Column("deadline_40_100", "deadline vCPU 40/100", "deadline"),
+    Column("ours_40_100", "ours 40/100", "ours", reservation="40000 100000"),
+    Column("ours_40_100_spare", "ours 40/100 + spare 4/10", "ours", reservation="40000 100000", spare=True),
+    Column("ours_4_10", "ours 4/10", "ours", reservation="4000 10000"),
+]
+
+
+class Experiment:
+    def __init__(self, options):
+        self.o = options
+        self.out = Path(options.out)
+        self.guest = Guest(options.guest)
+        self.spare_class = SpareClass()
+        self.reports = None
+        self.packets = []      # rows of E1.csv
+        self.metrics = {}
+        self.switches = {}
+
+    # --- set-up
+
+    def prepare(self):
+        if os.geteuid() != 0:
+            raise Trouble("needs root")
+        if SpareClass.loaded():
+            raise Trouble("a sched_ext class is loaded; E1 starts without one (stop spared first)")
+        if os.cpu_count() < 2:
+            raise Trouble("needs two CPUs: one for the VM, one for the rest")
+        self.out.mkdir(parents=True, exist_ok=True)
+        os.sched_setaffinity(0, {self.o.own_cpu})
+        write(CGROUPS / "cgroup.subtree_control", "+cpu +io +cpuset")
+        for group in (ROOT, VM, PROVIDER):
+            group.mkdir(exist_ok=True)
+            if group == ROOT:
+                write(ROOT / "cgroup.subtree_control", "+cpu +io +cpuset")
+        write(VM / "cpuset.cpus", str(self.o.vm_cpu))
+        self.guest.make_tap()
+        self.reports = Reports()
+        say("boot the nested guest (1 vCPU, vhost-net)")
+        self.guest.start()
+        wait_for("first report of the guest", 20, lambda: self.reports.rows)
+        say(f"guest up: {self.guest.serial.read_text().strip().splitlines()[0]}")
+
+    def clean_up(self):
+        self.guest.stop()
+        self.spare_class.down()
+        for group in (VM, PROVIDER, ROOT):
+            for _ in range(50):
+                try:
+                    group.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.1)
+
+    # --- columns
+
+    def enter(self, c):
+        if c.kind == "ours":
+            if not self.spare_class.loaded():
+                say("load the module and the class")
+                begin = time.monotonic()
+                self.spare_class.up()
+                self.metrics["class_load_s"] = round(time.monotonic() - begin, 2)
+                write(PROVIDER / "spare.cpus", str(self.o.vm_cpu))
+                write(PROVIDER / "spare.reservation", "4000 10000")
+                write(PROVIDER / "spare.provide", "1")
+                write(VM / "spare.cpus", str(self.o.vm_cpu))
+                write(VM / "spare.netdev", TAP)
+                write(VM / "spare.policy", f"grant_us={self.o.grant_us}")
+            self.reserve(c)
+            return
+        write(VM / "cpu.max", c.cpu_max)
+        if c.kind == "deadline":
+            # A deadline task must be allowed on all CPUs of its root domain: make the VM's CPU one of its own for this column.
+            for group in (ROOT, VM):
+                write(group / "cpuset.cpus.exclusive", str(self.o.vm_cpu))
+            write(VM / "cpuset.cpus.partition", "root")
+            run("chrt", "--deadline", "-T", 40_000_000, "-D", 100_000_000, "-P", 100_000_000, "-p", 0, self.guest.vcpu)
+
+    def reserve(self, c):
+        write(VM / "spare.use", f"/{PROVIDER.relative_to(CGROUPS)}" if c.spare else "none")
+        write(VM / "spare.reservation", c.reservation)
+
+    def leave(self, c):
+        if c.kind == "deadline":
+            run("chrt", "--other", "-p", 0, self.guest.vcpu)
+            # Its bandwidth leaves the root domain at its zero-lag time; before that a rebuilt domain would keep it for ever.
+            time.sleep(0.5)
+            write(VM / "cpuset.cpus.partition", "member")
+            for group in (VM, ROOT):
+                write(group / "cpuset.cpus.exclusive", "")
+        if c.kind != "ours":
+            write(VM / "cpu.max", "max 100000")
+
+    def measure(self, c):
+        say(f"{c.label}: {self.o.count} packets")
+        self.enter(c)
+        time.sleep(1.0)
+        if c.kind != "ours" or not self.o.rounds:
+            begin = time.monotonic()
+            time.sleep(self.o.quiet)
+            self.note_throughput(c, "unused" if c.spare else "quiet", [(begin, time.monotonic())])
+        begin = time.monotonic()
+        packets, switches = self.out / f".{c.name}.csv", self.out / f"switches-{c.name}.csv"
+        events = self.read_stat(c)
+        text = run(self.o.probe, "--target", GUEST_IP, "--vm-pid", self.guest.process.pid, "--vcpu-tid", self.guest.vcpu,
+                   "--vm-cpu", self.o.vm_cpu, "--own-cpu", self.o.own_cpu, "--count", self.o.count, "--seed", self.o.seed,
+                   "--column", c.name, "--packets", packets, "--switches", switches, limit_s=60 + 2 * self.o.count)
+        self.note_throughput(c, "pinged", [(begin, time.monotonic())])
+        for line in text.splitlines():
+            key, value = line.split()
+            self.metrics[f"{c.name}_{key}"] = float(value)
+        for key, value in self.read_stat(c).items():
+            # A maximum is since the class was loaded, the rest counts this column's packets.
+            self.metrics[f"{c.name}_stat_{key}"] = value if "_max_" in key else value - events.get(key, 0)
+        self.leave(c)
+        with open(packets, newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+        packets.unlink()
+        self.packets += rows
+        self.note_latency(c, rows)
+
+    @staticmethod
+    def read_stat(c):
+        """The class's own account, beside the probe's: counters of spare.stat of the VM and of the provider."""
+        stat = {}
+        if c.kind != "ours":
+            return stat
+        for name, group in (("vm", VM), ("provider", PROVIDER)):
+            pairs = (line.split() for line in (group / "spare.stat").read_text().splitlines())
+            stat |= {f"{name}_{p[0]}": int(p[1]) for p in pairs if len(p) == 2 and p[0] in STAT_KEYS}
+        return stat
+
+    def note_throughput(self, c, when, intervals):
+        rates = [r for r in (self.reports.throughput(*i) for i in intervals) if r is not None]
+        if rates:
+            self.metrics[f"{c.name}_throughput_{when}_loops_per_s"] = round(sum(rates) / len(rates), 1)
+
+    def note_latency(self, c, rows):
+        spent = [r for r in rows if r["spent"] == "1"]
+        counted = rows if c.name == "unthrottled" else spent
+        m, n = self.metrics, c.name
+        m[f"{n}_packets"] = len(rows)
+        m[f"{n}_packets_spent"] = len(spent)
+        m[f"{n}_packets_spent_aimed"] = sum(r["kind"] == "aimed" for r in spent)
+        m[f"{n}_packets_lost"] = sum(not r["rtt_us"] for r in rows)
+        values = sorted(float(r["rtt_us"]) / 1e3 if r["rtt_us"] else LOST_MS for r in counted)
+        if not values:
+            return
+        for name, p in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99), ("max", 100)):
+            m[f"{n}_latency_{name}_ms"] = round(percentile(values, p), 3)
+        m[f"{n}_latency_mean_ms"] = round(sum(values) / len(values), 3)
+        for field in ("first_vhost", "first_vcpu"):
+            first = sorted(float(r[f"{field}_us"]) / 1e3 for r in counted if r[f"{field}_us"])
+            if first:
+                m[f"{n}_{field}_run_p50_ms"] = round(percentile(first, 50), 3)
+        say(f"    {len(spent)} of {len(rows)} packets found the budget spent, {m[f'{n}_packets_lost']} lost; "
+            f"p50 {m[f'{n}_latency_p50_ms']:.2f} ms, p99 {m[f'{n}_latency_p99_ms']:.2f} ms")
+
+    def measure_throughput(self, columns):
+        """Throughput of our columns without packets, in rounds, so that slow drift of the machine meets all alike."""
+        if len(columns) < 2 or not self.o.rounds:
+            return
+        say(f"throughput of {len(columns)} columns without packets, {self.o.rounds} rounds of {self.o.quiet:g} s each")
+        intervals = {c: [] for c in columns}
+        used = {c: {} for c in columns}
+        for i in range(self.o.rounds):
+            for c in columns if i % 2 == 0 else reversed(columns):
+                self.reserve(c)
+                time.sleep(0.3)
+                before, begin = self.read_stat(c), time.monotonic()
+                time.sleep(self.o.quiet)
+                intervals[c].append((begin, time.monotonic()))
+                for key, value in self.read_stat(c).items():
+                    used[c][key] = used[c].get(key, 0) + value - before[key]
+        time.sleep(0.3)
+        for c in columns:    # the class's own account of these rounds
+            for key in ("vm_used_ns", "vm_boost_ns", "vm_throttled", "vm_granted", "vm_rx_packets"):
+                self.metrics[f"{c.name}_quiet_stat_{key}"] = used[c][key]
+            self.metrics[f"{c.name}_quiet_share"] = round(used[c]["vm_used_ns"] / 1e9 / sum(b - a for a, b in intervals[c]), 5)
+        for c in columns:
+            self.note_throughput(c, "unused" if c.spare else "quiet", intervals[c])
+        # Neighbours in one round are compared: the speed of an emulated host drifts by more than the 2 % in question.
+        with_spare = next((c for c in columns if c.spare), None)
+        without = next((c for c in columns if with_spare and not c.spare and c.reservation == with_spare.reservation), None)
+        if with_spare and without:
+            pairs = [(self.reports.throughput(*a), self.reports.throughput(*b)) for a, b in zip(intervals[with_spare], intervals[without])]
+            ratios = sorted(a / b for a, b in pairs if a and b)
+            if ratios:
+                self.metrics["throughput_unused_spare_ratio"] = round(percentile(ratios, 50), 4)
+                self.metrics["throughput_unused_spare_ratio_q1"] = round(percentile(ratios, 25), 4)
+                self.metrics["throughput_unused_spare_ratio_q3"] = round(percentile(ratios, 75), 4)
+
+    def measure_all(self):
+        chosen = [c for c in COLUMNS if c.name in self.o.columns]
+        for c in chosen:
+            self.measure(c)
+        self.measure_throughput([c for c in chosen if c.kind == "ours"])
+        return chosen
+
+
+def percentile(values, p):
+    """Of sorted values, linear between ranks."""
+    at = (len(values) - 1) * p / 100
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+def judge(m):
+    """The goals whose columns were measured: (text, value, limit, reached)."""
+    goals = []
+
+    def at_most(text, a, b, factor, unit="ms"):
+        if a in m and b in m:
+            goals.append((text, m[a], m[b] * factor, unit, m[a] <= m[b] * factor))
+
+    def at_least(text, a, b, factor, unit="loops/s"):
+        if a in m and b in m:
+            goals.append((text, m[a], m[b] * factor, unit, m[a] >= m[b] * factor))
+
+    ours = "ours_40_100_spare"
+    at_most("median with spare <= 1/8 of cpu.max 40/100", f"{ours}_latency_p50_ms", "cpu_max_40_100_latency_p50_ms", 1 / 8)
+    at_most("median with spare <= 1.5 x unthrottled", f"{ours}_latency_p50_ms", "unthrottled_latency_p50_ms", 1.5)
+    at_most("p99 with spare <= 1/4 of cpu.max 40/100", f"{ours}_latency_p99_ms", "cpu_max_40_100_latency_p99_ms", 1 / 4)
+    if "throughput_unused_spare_ratio" in m:
+        ratio = m["throughput_unused_spare_ratio"]
+        goals.append(("throughput, spare attached and unused, >= 0.98 of 40/100 without (median of rounds)", ratio, 0.98, "", ratio >= 0.98))
+    at_least("throughput, spare attached and unused, above 4/10",
+             f"{ours}_throughput_unused_loops_per_s", "ours_4_10_throughput_quiet_loops_per_s", 1.0)
+    at_least("throughput, spare attached and pinged, above 4/10 pinged",
+             f"{ours}_throughput_pinged_loops_per_s", "ours_4_10_throughput_pinged_loops_per_s", 1.0)
+    return goals
+
+
+def print_table(chosen, m):
+    def cell(key, scale=1.0, form="{:.2f}"):
+        return form.format(m[key] * scale) if key in m else "-"
+
+    head = f"{'':28} {'packets':>8} {'spent':>6} {'lost':>5} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'max ms':>8} {'quiet':>8} {'pinged':>8}"
+    print("\n" + head + "   (throughput in thousand loops/s)\n" + "-" * len(head))
+    for c in chosen:
+        n = c.name
+        quiet = f"{n}_throughput_{'unused' if c.spare else 'quiet'}_loops_per_s"
+        print(f"{c.label:28} {cell(n + '_packets', form='{:.0f}'):>8} {cell(n + '_packets_spent', form='{:.0f}'):>6} "
+              f"{cell(n + '_packets_lost', form='{:.0f}'):>5} "
+              + " ".join(f"{cell(f'{n}_latency_{p}_ms'):>8}" for p in ("p50", "p90", "p99", "max"))
+              + f" {cell(quiet, 1e-3, '{:.1f}'):>8} {cell(n + '_throughput_pinged_loops_per_s', 1e-3, '{:.1f}'):>8}")
+    print("latency: packets that found the budget spent; unthrottled: all packets\n")
+    for text, value, limit, unit, reached in judge(m):
+        print(f"  {'reached ' if reached else 'MISSED  '} {text}: {value:.4g} against {limit:.4g} {unit}")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--columns", default=",".join(c.name for c in COLUMNS), help="names, comma separated (default: all)")
+    parser.add_argument("--demo", action="store_true", help="three columns, fewer packets: one minute")
+    parser.add_argument("--count", type=int, help="packets per column (default 80, demo 40)")
+    parser.add_argument("--quiet", type=float, default=2.0, metavar="S", help="length of one throughput measurement")
+    parser.add_argument("--rounds", type=int, help="throughput rounds over our columns (default 10, demo 0)")
+    parser.add_argument("--seed", type=int, default=2011)
+    parser.add_argument("--grant-us", type=int, default=8000,
+                        help="spare CPU per packet; an emulated host needs more than the default of spare.policy, a ping costs it 2 to 4 ms")
+    parser.add_argument("--vm-cpu", type=int, default=1)
+    parser.add_argument("--own-cpu", type=int, default=0)
+    parser.add_argument("--guest", metavar="DIR", help="vmlinuz and initrd made by guest/build.sh")
+    parser.add_argument("--probe", default=str(LIBEXEC / "e1_probe"))
+    parser.add_argument("--strict", action="store_true", help="exit 1 when the verdict is fail")
+    options = parser.parse_args()
+    if options.demo:
+        options.columns = "unthrottled,cpu_max_40_100,ours_40_100_spare"
+    options.count = options.count or (40 if options.demo else 80)
+    options.rounds = (0 if options.demo else 10) if options.rounds is None else options.rounds
+    options.columns = options.columns.split(",")
+    unknown = set(options.columns) - {c.name for c in COLUMNS}
+    if unknown:
+        parser.error(f"unknown column {', '.join(sorted(unknown))}; there are: {', '.join(c.name for c in COLUMNS)}")
+    return options
+
+
+def write_results(experiment, chosen):
+    out, m = experiment.out, experiment.metrics
+    goals = judge(m)
+    # Fewer goals than columns were asked for: something was not measured.
+    wanted = 6 if len(chosen) == len(COLUMNS) else 1
+    verdict = "pass" if len(goals) >= wanted and all(g[-1] for g in goals) else "fail"
+    m |= {"verdict": verdict, "experiment": "E1", "kernel": platform.release(), "goals": len(goals),
+          "goals_missed": sum(not g[-1] for g in goals), "probe_seed": experiment.o.seed, "grant_us": experiment.o.grant_us,
+          "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    with open(out / "E1.csv", "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, experiment.packets[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(experiment.packets)
+    with open(out / "throughput.csv", "w", encoding="utf-8") as f:
+        f.write("host_s,guest_ns,loops\n")
+        f.writelines(f"{t:.6f},{g},{n}\n" for t, g, n in experiment.reports.rows)
+    (out / "E1.json").write_text(json.dumps(m, indent=1, sort_keys=True) + "\n")
+    return verdict
+
+
+def main():
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    experiment = Experiment(options)
+    try:
+        experiment.prepare()
+        chosen = experiment.measure_all()
+    except Trouble as trouble:
+        print(f"E1: {trouble}", file=sys.stderr)
+        return 1
+    finally:
+        experiment.clean_up()
+    verdict = write_results(experiment, chosen)
+    print_table(chosen, experiment.metrics)
+    run(sys.executable, HERE / "e1_report.py", options.out, limit_s=60)
+    print(f"\nE1: {verdict} ({time.monotonic() - START:.0f} s); {options.out}/report.html")
+    return 1 if options.strict and verdict == "fail" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What E1 runs on a KVM host: the guest behind its tap with the reports that it sends, the class with its daemon, and steps that end in
+`Trouble` when the host does not do what was asked."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VM = Path("/sys/fs/cgroup/spare_e1/vm")
+TAP, NET = "spare_e1", 71
+HOST_IP, GUEST_IP, PORT = f"198.18.{NET}.1", f"198.18.{NET}.2", 7171
+START = time.monotonic()
+
+
+class Trouble(Exception):
+    """The experiment cannot go on; the text says why and what to do."""
+
+
+def say(text):
+    print(f"[{time.monotonic() - START:6.1f} s] {text}", flush=True)
+
+
+def write(path, text):
+    try:
+        Path(path).write_text(text + "\n")
+    except OSError as error:
+        raise Trouble(f"cannot write '{text}' to {path}: {error.strerror}") from error
+
+
+def wait_for(what, limit_s, condition, every_s=0.1):
+    end = time.monotonic() + limit_s
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise Trouble(f"{what}: nothing after {limit_s} s")
+        time.sleep(every_s)
+    return result
+
+
+def run(*command, limit_s=30):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit_s, check=False)
+    if done.returncode != 0:
+        raise Trouble(f"{' '.join(str(c) for c in command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+class Reports:
+    """The guest's datagrams: (host time, guest time in ns, loops so far)."""
+
+    def __init__(self):
+        self.rows = []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((HOST_IP, PORT))
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self):
+        while True:
+            words = self.socket.recv(256).split()
+            if len(words) == 4 and words[0] == b"burn":
+                self.rows.append((time.monotonic(), int(words[2]), int(words[3])))
+
+    def throughput(self, begin, end):
+        """Loops per second between two host times: slope of the least-squares line; None without enough samples."""
+        rows = [r for r in self.rows if begin <= r[0] <= end]
+        if len(rows) < 5:
+            return None
+        x = [(r[1] - rows[0][1]) / 1e9 for r in rows]
+        y = [r[2] - rows[0][2] for r in rows]
+        mx, my = sum(x) / len(x), sum(y) / len(y)
+        spread = sum((a - mx) ** 2 for a in x)
+        return sum((a - mx) * (b - my) for a, b in zip(x, y)) / spread if spread else None
+
+
+class Guest:
+    def __init__(self, guest_dir):
+        self.serial = Path("/tmp") / f"{TAP}.serial"
+        self.env = dict(os.environ, **({"SPARE_GUEST": guest_dir} if guest_dir else {}))
+        self.process = None
+        self.vcpu = 0
+
+    def make_tap(self):
+        self._script("--tap-only")
+
+    def start(self):
+        self.serial.unlink(missing_ok=True)
+        log = open("/tmp/spare_e1.qemu", "w", encoding="utf-8")
+        self.process = subprocess.Popen(self._command("--cgroup", str(VM), "--serial", str(self.serial)),
+                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, start_new_session=True)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise Trouble("the guest's QEMU ended: " + Path("/tmp/spare_e1.qemu").read_text().strip())
+            return self.serial.exists() and "guest_burn:" in self.serial.read_text(errors="replace")
+
+        wait_for("boot of the nested guest", 90, ready, 0.2)
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            if (task / "comm").read_text().strip() == "CPU 0/KVM":
+                self.vcpu = int(task.name)
+        if not self.vcpu:
+            raise Trouble("QEMU has no thread named 'CPU 0/KVM'")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        subprocess.run(["ip", "link", "del", TAP], capture_output=True, check=False)
+
+    def _command(self, *args):
+        return [str(HERE.parent / "guest/run.sh"), "--tap", TAP, "--net", str(NET), *args]
+
+    def _script(self, *args):
+        done = subprocess.run(self._command(*args), capture_output=True, text=True, env=self.env, check=False)
+        if done.returncode != 0:
+            raise Trouble(done.stderr.strip())
+
+
+class SpareClass:
+    """Module, daemon and class: loaded for the last three columns only."""
+
+    def __init__(self):
+        self.daemon = None
+        self.inserted = False
+
+    @staticmethod
+    def loaded():
+        state = Path("/sys/kernel/sched_ext/state")
+        return state.exists() and state.read_text().strip() == "enabled"
+
+    def up(self):
+        if not Path("/sys/module/sched_spare").exists():
+            module = Path("/usr/local/lib/sched_spare/sched_spare.ko")
+            run("insmod", module) if module.exists() else run("modprobe", "sched_spare")
+            self.inserted = True
+        log = open("/tmp/spare_e1.spared", "w", encoding="utf-8")
+        self.daemon = subprocess.Popen(["spared"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+        def enabled():
+            if self.daemon.poll() is not None:
+                raise Trouble("spared ended: " + Path("/tmp/spare_e1.spared").read_text().strip())
+            return self.loaded()
+
+        try:
+            wait_for("load of the class by spared", 60, enabled)
+        except Trouble as trouble:
+            said = Path("/tmp/spare_e1.spared").read_text(errors="replace").strip().splitlines()
+            raise Trouble(f"{trouble}; spared said:\n" + "\n".join(said[:1] + said[-4:])) from trouble
+
+    def down(self):
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.terminate()
+            try:
+                self.daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                self.daemon.kill()
+                self.daemon.wait(10)
+        if self.daemon:
+            # The class outlives its daemon (LIFE-1) and goes when told.
+            subprocess.run(["spared", "--stop"], capture_output=True, check=False, timeout=60)
+        if self.inserted:
+            subprocess.run(["rmmod", "sched_spare"], capture_output=True, check=False)

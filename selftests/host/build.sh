@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Inside the userland: build /src in /build for kernel $1, install into /stage.
+set -euo pipefail
+
+kver=$1
+share=/stage/usr/local/libexec/sched_spare
+
+strict() {
+	echo "== configure"
+	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local
+	echo "== build"
+	ninja -C /build
+	echo "== install"
+	DESTDIR=/stage ninja -C /build install >/build/install.log || { cat /build/install.log; exit 1; }
+}
+
+# For work in progress: stage what builds.
+partial() {
+	local script
+	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local || return 0
+	ninja -C /build -k 0 || true
+	find /build -name cmake_install.cmake | while read -r script; do
+		DESTDIR=/stage cmake -DCMAKE_INSTALL_LOCAL_ONLY=1 -P "$script" || true
+	done
+}
+
+mkdir -p /stage/usr/local
+if [[ ${PARTIAL-} ]]; then partial; else strict; fi
+# The host's initramfs is copied whole at each boot: leave debug info in the build directory. (BPF objects need theirs.)
+find /stage/usr/local -type f \( -perm -100 -o -name '*.so*' -o -name '*.ko' \) | while read -r file; do
+	case $(file -b "$file") in
+	ELF*x86-64*) strip --strip-debug "$file" ;;
+	esac
+done
+mkdir -p "$share/guest"
+cp -r /src/selftests "$share/"
+echo "== nested guest"
+if [[ -x /src/selftests/guest/build.sh ]]; then
+	/src/selftests/guest/build.sh "$kver" / "$share/guest" || [[ ${PARTIAL-} ]]
+fi
+echo "$kver" >"$share/kernel"

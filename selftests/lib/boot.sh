@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Boot the virtual KVM host in QEMU (the userland's, so that every machine emulates alike) and run one job in it.
+#   realtime       MTTCG, 2 CPUs, AMD SVM: nested KVM guests run in it
+#   deterministic  -icount, 1 CPU (more when DETERMINISTIC_CPUS says so: they take turns on one clock), no disk, no network,
+#                  fixed seed and clock: two runs write the same logs
+
+REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
+DETERMINISTIC_CPUS=1
+CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
+
+# new_run NAME: sets RUN, the directory of one boot: job/ goes in, console.log (kernel), port.log (job) and out/ come back.
+new_run() {
+	mkdir -p "$CACHE/run"
+	RUN=$(mktemp -d "$CACHE/run/$(date +%Y%m%d-%H%M%S)-$1-XXXX")
+	mkdir "$RUN/job"
+	tmp_path "$RUN/initrd"
+	tmp_path "$RUN/out.img"
+	ln -sfn "${RUN##*/}" "$CACHE/run/latest"
+	# The last 30 runs are kept.
+	find "$CACHE/run" -mindepth 1 -maxdepth 1 -type d -mmin +60 -printf '%T@ %p\n' | sort -rn | tail -n +31 | cut -d' ' -f2- |
+		while read -r path; do rm -rf --one-file-system "$path"; done
+}
+
+# qemu_args MODE batch|shell: sets QEMU, a command to run in the userland with RUN at /run/host.
+qemu_args() {
+	local port=stdio,id=job,signal=off
+	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -kernel /kernel/vmlinuz -initrd /run/host/initrd
+		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
+		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
+	if [[ $1 == realtime ]]; then
+		QEMU+=(-machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
+			-serial chardev:console -device virtio-serial -device virtconsole,chardev=job
+			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
+			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
+			-drive if=virtio,format=raw,file=/run/host/out.img
+			-append "$CMDLINE loglevel=5 spare.mode=realtime")
+	else
+		QEMU+=(-machine q35 -accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
+			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m 1G -net none
+			-serial chardev:console -serial chardev:job
+			-append "$CMDLINE loglevel=7 norandmaps random.trust_cpu=off spare.mode=deterministic")
+	fi
+}
+
+# boot MODE LIMIT_S [batch|shell]: boots RUN's job; its output goes to stdout. Status 0 when QEMU ended by itself in time.
+boot() {
+	local mode=$1 limit=$2 kind=${3:-batch}
+	echo "$kind" >"$RUN/job/mode"
+	# shellcheck disable=SC2016 # expands inside
+	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
+		set -euo pipefail
+		cd /run/host
+		find job -exec touch -h -d 2026-01-01T00:00:00Z {} +
+		{ cat "/stage/$1.cpio"; find job | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible; } >initrd
+	' pack "$mode" || return
+	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
+	qemu_args "$mode"
+	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$RUN:/run/host:rw" -- \
+		/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$limit" "${QEMU[@]}"
+}
+
+# After a boot: unpack what the job left, drop what can be made again.
+collect_out() {
+	rm -f "$RUN/initrd"
+	if [[ -e $RUN/out.img ]]; then
+		mkdir -p "$RUN/out"
+		tar -xf "$RUN/out.img" -C "$RUN/out" 2>/dev/null || rmdir --ignore-fail-on-non-empty "$RUN/out"
+		rm -f "$RUN/out.img"
+	fi
+}
+
+# verdict: the job's exit status, from the last line of its port; "none" when the host never got there.
+verdict() { sed -n 's/^@@ verdict \([0-9]\+\).*/\1/p' "$RUN/port.log" | tail -n 1 | grep . || echo none; }
+
+# What a healthy kernel does not say.
+KERNEL_TROUBLE='------------\[ cut here|WARNING: |BUG: |Oops|general protection fault|Kernel panic|rcu: INFO: .*stall|soft lockup|blocked for more than'
+kernel_trouble() { grep -aE -e "$KERNEL_TROUBLE" "$RUN/console.log" "$RUN/out/dmesg.txt" 2>/dev/null | sed 's/^[^:]*://' | sort -u; }
+
+# why_off STATUS: for a host that went off before its verdict, whether it was the kernel, the emulated CPU, QEMU or the time.
+why_off() {
+	if kernel_trouble >/dev/null; then
+		echo "the kernel stopped"
+	elif grep -qs 'Triple fault' "$RUN/qemu.log"; then
+		echo "triple fault of an emulated CPU, state in $RUN/qemu.log"
+	elif (($1 == 124 || $1 == 137)); then
+		echo "not finished in time"
+	else
+		# QEMU's ShutdownCause
+		case $(sed -n 's/^qemu_system_shutdown_request reason=//p' "$RUN/qemu.log" 2>/dev/null | tail -n 1) in
+		'') echo "QEMU ended with status $1, not asked by the host: by a signal" ;;
+		6) echo "the host shut down by itself" ;;
+		7) echo "the host reset itself" ;;
+		*) echo "QEMU ended with status $1" ;;
+		esac
+	fi
+}

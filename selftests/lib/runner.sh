@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Run test scripts one after another, on the machine where they test: the virtual host or, with --native, this one.
+#   runner.sh DIRECTORY NAME...     NAME like realtime/boot is DIRECTORY/realtime/boot.sh
+# Prints each script's KTAP between "@@ begin NAME" and "@@ end NAME STATUS SECONDS"; "@@ kernel TEXT" for each line of trouble
+# that the kernel logged meanwhile, "@@ left TEXT" for what the script has left behind. collect.awk reads this.
+# A script may say "# limit: SECONDS" for itself; the default is 300.
+set -euo pipefail
+
+# What a healthy kernel does not say.
+trouble='------------\[ cut here|WARNING: |BUG: |Oops|general protection fault|Kernel panic|rcu: INFO: .*stall|soft lockup|blocked for more than'
+
+# One line each: what a script may have left. The first word of a process is its pid.
+leftovers() {
+	[[ ! -d /sys/module/sched_spare ]] || echo "module sched_spare"
+	[[ $(cat /sys/kernel/sched_ext/state 2>/dev/null) != enabled ]] || echo "class $(cat /sys/kernel/sched_ext/root/ops 2>/dev/null)"
+	pgrep -l -x 'spared|spare-standin|spare-pktgen|qemu-system-x86' || true
+	find /sys/fs/cgroup/vm /sys/fs/cgroup/pool -mindepth 1 -type d 2>/dev/null || true
+}
+
+# sweep LINES: so that the next script finds a clean machine. Only what appeared during the script.
+sweep() {
+	local first rest
+	while read -r first rest; do
+		case $first in
+		[0-9]*) kill -KILL "$first" 2>/dev/null || true ;;
+		/sys/fs/cgroup/*) echo 1 >"$first/cgroup.kill" 2>/dev/null || true ;;
+		class) spared --stop >/dev/null 2>&1 || true ;;
+		esac
+	done <<<"$1"
+	sleep 0.5
+	grep '^/sys/fs/cgroup/' <<<"$1" | sort -r | while read -r first; do rmdir "$first" 2>/dev/null || true; done
+	if grep -q '^module' <<<"$1"; then rmmod sched_spare 2>/dev/null || true; fi
+}
+
+base=$1
+shift
+for name; do
+	script=$base/$name.sh
+	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$script" | head -n 1)
+	limit=${limit:-300}
+	mark="selftest $name $RANDOM"
+	before=$(leftovers)
+	[[ ! -w /dev/kmsg ]] || echo "$mark" >/dev/kmsg
+	began=$SECONDS
+	echo "@@ begin $name $limit"
+	status=0
+	timeout -k 15 "$limit" bash "$script" </dev/null 2>&1 || status=$?
+	if [[ -w /dev/kmsg ]]; then
+		dmesg | awk -v mark="$mark" 'index($0, mark) { n = 0; next } { line[n++] = $0 } END { for (i = 0; i < n; i++) print line[i] }' |
+			grep -E -e "$trouble" | head -n 20 | sed 's/^/@@ kernel /' || true
+	fi
+	left=$(comm -13 <(sort <<<"$before") <(leftovers | sort) | grep . || true)
+	if [[ -n $left ]]; then
+		printf '%s\n' "$left" | sed 's/^/@@ left /'
+		sweep "$left"
+	fi
+	echo "@@ end $name $status $((SECONDS - began))"
+done

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The commands test, demo and experiment in the virtual host. A test's name is its file below selftests/ without .sh.
+
+HOST_SELFTESTS=/usr/local/libexec/sched_spare/selftests
+
+# tests_of DIRECTORY: the names there that --only wants. (NAME.inc.sh is what tests source.)
+tests_of() {
+	local file name
+	for file in "$SELFTESTS/$1"/*.sh; do
+		name=$1/$(basename "$file" .sh)
+		[[ -e $file && $file != *.inc.sh ]] && wanted "$name" && echo "$name"
+	done
+	return 0
+}
+
+# shellcheck disable=SC2053 # the pattern is meant as a pattern
+wanted() { [[ -z $ONLY || $1 == $ONLY || $1 == *"$ONLY"* ]]; }
+
+limit_of() {
+	local limit
+	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	echo "${limit:-300}"
+}
+
+# Two at a time end together when the short ones come last.
+longest_first() {
+	local name
+	while read -r name; do echo "$(limit_of "$name") $name"; done | sort -k 1,1rn -k 2 | cut -d' ' -f2
+}
+
+# cpus_of NAME: a deterministic script says "# cpus: N" when it needs more than one.
+cpus_of() {
+	local cpus
+	cpus=$(sed -n 's/^# cpus: *\([0-9]\+\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	echo "${cpus:-1}"
+}
+
+new_results() {
+	RESULTS=$(mktemp "$CACHE/tmp.results.XXXX.$$")
+	tmp_path "$RESULTS"
+}
+
+# mawk would wait for a block of input.
+AWK=(awk)
+if awk -W version 2>&1 </dev/null | grep -q mawk; then AWK=(awk -W interactive); fi
+collect() { "${AWK[@]}" -v results="$RESULTS" -f "$SELFTESTS/lib/collect.awk"; }
+
+# record pass|fail|skip NAME [WHY]: a result that no script printed.
+record() {
+	printf '%-4s %s%s\n' "$1" "$2" "${3:+ ($3)}"
+	printf '%s\t%s\n' "$1" "$2" >>"$RESULTS"
+}
+
+# The closing line; ends the run with its status.
+close_results() {
+	local passed failed skipped
+	passed=$(grep -c '^pass' "$RESULTS" || true)
+	failed=$(grep -c '^fail' "$RESULTS" || true)
+	skipped=$(grep -c '^skip' "$RESULTS" || true)
+	if ((failed)); then
+		printf '\nfailed:\n'
+		sed -n 's/^fail\t/  /p' "$RESULTS"
+	fi
+	printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+	((passed + failed)) || die "no test ran" "check --only '$ONLY' against the files in selftests/{static,deterministic,realtime}"
+	exit $((failed > 0))
+}
+
+# follow COMMAND...: run it in a group of its own, so that Ctrl-C ends all of it, and wait.
+follow() {
+	local status=0
+	background "$@"
+	wait "$STEP_PGID" || status=$?
+	STEP_PGID=
+	return "$status"
+}
+
+# --- what needs no boot
+
+run_static() { in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}" -- bash /src/selftests/lib/runner.sh /src/selftests "$@" 2>&1 | collect; }
+
+# ctest's lines as KTAP.
+run_units() {
+	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}" -- \
+		ctest --test-dir /build --output-on-failure --timeout 120 -j 2 2>&1 | awk '
+			BEGIN { print "@@ begin unit/ctest 600" }
+			/^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
+				name = $0; sub(/^[^:]*: */, "", name); sub(/ [.*].*/, "", name)
+				printf "%s %d - %s\n", /Passed/ ? "ok" : "not ok", ++n, name
+				if (!/Passed/) bad++
+				next
+			}
+			/^(test|Test project|Internal ctest|    Start|100%|Total Test| *[0-9]+% tests)/ || /^$/ { next }
+			{ print "# " $0 }
+			END { print "1.." n + 0; print "@@ end unit/ctest " (bad > 0) " 0" }' | collect
+}
+
+# --- the deterministic host: one boot per script, two at a time (a run does not depend on the machine's load)
+
+# deterministic_boot NAME: in a subshell; its own run directory, results in one piece when it ends.
+deterministic_boot() {
+	local name=$1 limit status=0
+	# Virtual seconds pass faster or slower than real ones.
+	limit=$(($(limit_of "$name") * 3 + 60))
+	DETERMINISTIC_CPUS=$(cpus_of "$name")
+	new_run "${name//\//-}"
+	echo "bash $HOST_SELFTESTS/lib/runner.sh $HOST_SELFTESTS $name" >"$RUN/job/run"
+	boot deterministic "$limit" >"$RUN/port.log" || status=$?
+	collect_out
+	boot_results "$name" "$status"
+}
+
+# boot_results NAME STATUS: the results of RUN's port, and trouble that only the console knows, in one piece.
+boot_results() {
+	local out trouble
+	out=$(
+		collect <"$RUN/port.log"
+		trouble=$(kernel_trouble || true)
+		if [[ $(verdict) == none ]]; then
+			printf '%s\n' "$trouble" | head -n 10 | sed 's/^/     kernel: /'
+			tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
+			record fail "$1" "the host did not reach its end (QEMU status $2), see $RUN"
+		fi
+	)
+	printf '%s\n' "$out"
+}
+
+run_deterministic() {
+	local name running=0 status=0
+	for name in "$@"; do
+		if ((running >= 2)); then
+			wait -n || status=1
+			running=$((running - 1))
+		fi
+		if [[ $name == deterministic/identical ]]; then
+			identical "$(($(limit_of deterministic/boot) * 3 + 60))" &
+		else
+			deterministic_boot "$name" &
+		fi
+		running=$((running + 1))
+	done
+	while ((running--)); do
+		wait -n || status=1
+	done
+	return "$status"
+}
+
+# The same job in two boots: every byte that the kernel and the job wrote must be the same.
+identical() {
+	local i logs=() what
+	for i in 1 2; do
+		new_run "identical-$i"
+		echo "bash $HOST_SELFTESTS/lib/runner.sh $HOST_SELFTESTS deterministic/boot" >"$RUN/job/run"
+		boot deterministic "$1" >"$RUN/port.log" || true
+		collect_out
+		logs+=("$RUN")
+		[[ $(verdict) != none ]] || { record fail "deterministic/identical" "a host did not reach its end, see $RUN"; return 0; }
+	done
+	for what in console.log port.log; do
+		if what=$(cmp "${logs[0]}/$what" "${logs[1]}/$what" 2>&1); then
+			continue
+		fi
+		record fail "deterministic/identical two runs write the same logs" "$what"
+		return 0
+	done
+	record pass "deterministic/identical two runs write the same logs ($(cat "${logs[0]}"/{console,port}.log | wc -c) bytes)"
+}
+
+# --- the real-time host: all scripts in one boot; after a crash the rest in another
+
+realtime_port() { boot realtime "$1" | tee "$RUN/port.log" | collect; return "${PIPESTATUS[0]}"; }
+
+run_realtime() {
+	local rest=("$@") limit name boots=0 status began repeated=''
+	while ((${#rest[@]})); do
+		boots=$((boots + 1))
+		if ((boots > 4)); then
+			for name in "${rest[@]}"; do record fail "$name" "not run: the host died too often"; done
+			return
+		fi
+		limit=60
+		for name in "${rest[@]}"; do limit=$((limit + $(limit_of "$name") + 20)); done
+		new_run realtime
+		say "boot the real-time host, logs in $RUN"
+		printf 'exec bash %s/lib/runner.sh %s %s\n' "$HOST_SELFTESTS" "$HOST_SELFTESTS" "${rest[*]}" >"$RUN/job/run"
+		status=0
+		follow realtime_port "$limit" || status=$?
+		collect_out
+		if [[ $(verdict) != none ]]; then
+			return
+		fi
+		kernel_trouble | head -n 10 | sed 's/^/     kernel: /' || true
+		tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
+		say "the host went off: $(why_off "$status"), see $RUN"
+		# Those that began, ended or died; go on behind them.
+		began=$(grep -ac '^@@ begin ' "$RUN/port.log" || true)
+		# QEMU's emulation of a nested host now and then ends it without a word of its kernel: the script in which that happened
+		# is made again, once in a run. What the kernel complains of, or what takes too long, is not.
+		if ((began)) && [[ -z $repeated ]] && ! kernel_trouble >/dev/null && ((status != 124 && status != 137)); then
+			name=${rest[began - 1]}
+			repeated=$name
+			say "$name is made again: its kernel had not complained"
+			sed -i "\\|^fail\t$name|d" "$RESULTS"
+			rest=("${rest[@]:began - 1}")
+			continue
+		fi
+		if ((began == 0)); then
+			record fail "${rest[0]}" "the host did not come up, see $RUN"
+			began=1
+		fi
+		rest=("${rest[@]:began}")
+	done
+}
+
+cmd_test() {
+	local static deterministic realtime
+	# A part that does not build is a failure here.
+	SCHED_SPARE_PARTIAL=''
+	prepare
+	new_results
+	mapfile -t static < <(tests_of static)
+	mapfile -t deterministic < <(tests_of deterministic | longest_first)
+	if wanted deterministic/identical; then deterministic+=(deterministic/identical); fi
+	mapfile -t realtime < <(tests_of realtime)
+	if wanted unit/ctest; then
+		say "unit tests"
+		follow run_units || true
+	fi
+	if ((${#static[@]})); then
+		say "static checks"
+		follow run_static "${static[@]}" || true
+	fi
+	if ((${#deterministic[@]})); then
+		say "deterministic host: ${#deterministic[@]} runs, two at a time"
+		follow run_deterministic "${deterministic[@]}" || true
+	fi
+	((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
+	say "done"
+	close_results
+}
+
+# peers_for NAME: an experiment that says "# peers" finds the kernel's own schedulers in /job/peers (peers.sh).
+peers_for() {
+	grep -q '^# peers' "$SELFTESTS/experiments/$1.sh" || return 0
+	use_peers
+	cp -r "$PEERS" "$RUN/job/peers"
+}
+
+# in_host NAME LIMIT COMMAND [FILE]: boot the real-time host for one command; what it leaves in /out/NAME goes to OUT;
+# sets HOST_STATUS, the command's.
+in_host() {
+	local name=$1 limit=$2 command=$3 status=0
+	local out=${OUT:-$TOP/out/$name}
+	new_run "$name"
+	echo "$command" >"$RUN/job/run"
+	[[ ! -f ${4-} ]] || cp "$4" "$RUN/job/"
+	peers_for "$name"
+	say "boot the real-time host, logs in $RUN"
+	follow run_port realtime "$limit" || status=$?
+	collect_out
+	if [[ -d $RUN/out/$name ]]; then
+		mkdir -p "$out"
+		cp -r "$RUN/out/$name/." "$out/"
+		say "results: $out"
+	fi
+	report_boot "$status"
+	HOST_STATUS=$(verdict)
+}
+
+deterministic_port() { boot deterministic "$1" >"$RUN/port.log"; }
+
+# in_deterministic_host NAME LIMIT: the same for an experiment that measures there; that host gives back nothing but its log,
+# which the experiment's Python part judges in the userland. Sets HOST_STATUS, that part's.
+in_deterministic_host() {
+	deterministic_log "$@"
+	local out=${OUT:-$TOP/out/$1}
+	mkdir -p "$out"
+	out=$(realpath "$out")
+	HOST_STATUS=0
+	in_userland "$TOP:/src:ro" "$BUILD:/build:ro" "$RUN:/run/host:ro" "$out:/out:rw" -- \
+		python3 -B "/src/selftests/experiments/${1,,}.py" /run/host/port.log /out || HOST_STATUS=$?
+	say "results: $out"
+}
+
+# deterministic_log NAME LIMIT: let the experiment measure in the deterministic host; the log is $RUN/port.log.
+deterministic_log() {
+	local name=$1 status=0
+	DETERMINISTIC_CPUS=$(cpus_of "experiments/$name")
+	new_run "$name"
+	echo "bash $HOST_SELFTESTS/experiments/$name.sh --measure" >"$RUN/job/run"
+	peers_for "$name"
+	say "boot the deterministic host, logs in $RUN"
+	follow deterministic_port "$2" || status=$?
+	collect_out
+	report_boot "$status"
+}
+
+cmd_demo() {
+	prepare
+	in_host demo 600 "bash $HOST_SELFTESTS/experiments/demo.sh /out/demo"
+	exit "$HOST_STATUS"
+}
+
+cmd_experiment() {
+	local name status=0
+	((${#ARGS[@]})) || die "experiment: which one?" "one of: $(experiments)"
+	for name in "${ARGS[@]}"; do
+		[[ -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
+	done
+	prepare
+	for name in "${ARGS[@]}"; do
+		case $(sed -n 's/^# host: //p' "$SELFTESTS/experiments/$name.sh") in
+		deterministic) in_deterministic_host "$name" 2400 ;;
+		both)
+			deterministic_log "$name" 2400
+			in_host "$name" 2400 "bash $HOST_SELFTESTS/experiments/$name.sh --out /out/$name --deterministic /job/port.log" "$RUN/port.log"
+			;;
+		*) in_host "$name" 2400 "bash $HOST_SELFTESTS/experiments/$name.sh --out /out/$name" ;;
+		esac
+		((HOST_STATUS == 0)) || status=$HOST_STATUS
+	done
+	exit "$status"
+}
+
+experiments() { (cd "$SELFTESTS/experiments" && printf '%s ' E*.sh | sed 's/\.sh//g'); }

@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 240
+#
+# eject.sh - reservations are mirrored into cpu.max: when the kernel ejects the class, the caps hold until it is back.
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=../lib/spare.sh
+. "$here/../lib/spare.sh"
+# shellcheck source=module.inc.sh
+. "$here/module.inc.sh"
+
+BURN=$CG/vm/burn
+cleanup() { cgroup_remove "$CG"/vm/{burn,short,wide} || true; }
+ktap_cleanup cleanup
+
+said() { grep -qF -- "$1" "$SPARED_LOG"; }
+times_said() { grep -cF -- "$1" "$SPARED_LOG" || true; }
+cpu_max() { cat "$CG/vm/$1/cpu.max"; }
+usage_us() { key vm/burn/cpu.stat usage_usec; }
+
+# share SECONDS: percent of one CPU that the burner uses meanwhile
+share() {
+	local before start
+	before=$(usage_us) start=$(date +%s%N)
+	sleep "$1"
+	echo $((100000 * ($(usage_us) - before) / ($(date +%s%N) - start)))
+}
+
+test_mirror() {
+	vm_cgroup burn 40000 100000 1 >/dev/null
+	is 'LIFE-2: a reservation is mirrored into cpu.max' '40000 100000' "$(until_is 10 '40000 100000' cpu_max burn)"
+	vm_cgroup wide 4000 10000 0-1 >/dev/null
+	is 'LIFE-2: of all servers together' '8000 10000' "$(until_is 10 '8000 10000' cpu_max wide)"
+	tree_dir vm/wide
+	vm_cgroup wide/inner 10000 100000 0 >/dev/null
+	is 'LIFE-2: with what a cgroup below has' '9000 10000' "$(until_is 10 '9000 10000' cpu_max wide)"
+	cgroup_remove $CG/vm/wide/inner
+	is 'LIFE-2: while it has it' '8000 10000' "$(until_is 10 '8000 10000' cpu_max wide)"
+	mkdir $CG/vm/short
+	echo '70000 100000' >$CG/vm/short/cpu.max
+	echo '50 100' >$CG/vm/short/spare.reservation
+	echo 0 >$CG/vm/short/spare.cpus
+	is "LIFE-2: a short period in the kernel's terms" '1000 2000' "$(until_is 10 '1000 2000' cpu_max short)"
+	echo '100 200' >$CG/vm/short/spare.reservation
+	sparectl reload
+	is 'LIFE-2: a change is followed' '1000 2000' "$(cpu_max short)"
+	kill -KILL "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	spare_up
+	echo max >$CG/vm/short/spare.reservation
+	is "LIFE-2: the operator's value comes back, after kill -9 too" '70000 100000' "$(until_is 10 '70000 100000' cpu_max short)"
+	echo '50 100' >$CG/vm/short/spare.reservation
+	wait_for 10 grep -qx '1000 2000' $CG/vm/short/cpu.max
+	echo '30000 100000' >$CG/vm/short/cpu.max
+	is "LIFE-2: the operator's hand meanwhile is seen" '1000 2000' "$(until_is 10 '1000 2000' cpu_max short)"
+	echo max >$CG/vm/short/spare.reservation
+	is 'LIFE-2: and remembered' '30000 100000' "$(until_is 10 '30000 100000' cpu_max short)"
+	cgroup_remove $CG/vm/short $CG/vm/wide
+}
+
+# eject: the kernel takes the class away; spared has said so
+eject() {
+	local before
+	before=$(times_said 'ejected the class')
+	echo S >/proc/sysrq-trigger
+	wait_for 10 eval "(( \$(times_said 'ejected the class') > $before ))"
+}
+
+test_eject() {
+	local use state
+	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
+	disown
+	wait_for 10 eval "(( \$(usage_us) > 500000 ))"
+	use=$(stat_of "$BURN" used_ns)
+	ktap_check 'LIFE-2: the class is ejected, and spared says why' eval "eject && said 'ejected the class: '"
+	ktap_check 'LIFE-2: it is loaded again after 1 s' eval "said 'again in 1 s' && wait_for 60 class_is enabled"
+	wait_for 60 said 'runs again'
+	eject
+	wait_for 60 class_is enabled
+	wait_for 60 eval "(( \$(times_said 'runs again') == 2 ))"
+	eject
+	ktap_check 'LIFE-2: each time twice as long' said 'again in 4 s'
+	use=$(share 3)
+	state=$(class_state)
+	# Not timing, but whether it is capped: an uncapped burner takes the whole CPU.
+	ktap_note "share of one CPU without the class: $use %"
+	is 'LIFE-2: the class was away meanwhile' disabled "$state"
+	ktap_check 'LIFE-2: without the class the cap holds' eval "(( $use >= 20 && $use <= 60 ))"
+	wait_for 60 class_is enabled
+	ktap_check 'LIFE-2: the class is back' wait_for 60 eval "(( \$(times_said 'runs again') == 3 ))"
+	is 'LIFE-2: the reservation is what it was' '40000 100000' "$(<"$BURN/spare.reservation")"
+	use=$(stat_of "$BURN" used_ns)
+	ktap_check 'LIFE-2: and governs again' wait_for 10 eval "(( \$(stat_of $BURN used_ns) > $use + 500000000 ))"
+	use=$(share 3)
+	ktap_note "share of one CPU by reservation: $use %"
+	ktap_check 'LIFE-2: use is by reservation' eval "(( $use >= 20 && $use <= 60 ))"
+	sparectl unload
+	ktap_check 'LIFE-2: unloaded by an operator, spared ends' wait_for 20 eval "! kill -0 $SPARED_PID"
+	is 'LIFE-2: and the cap stays' '40000 100000' "$(cpu_max burn)"
+	ktap_check 'LIFE-3: spared --restore takes it away' spared --restore
+	is "LIFE-3: what the operator had is back" 'max 100000' "$(cpu_max burn)"
+}
+
+ktap_plan 22
+spare_up
+test_mirror
+test_eject
+ktap_done

@@ -1,0 +1,129 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 400
+#
+# hotplug.sh - CPU 1 goes and comes in a loop under load: VMs with servers on 0, on 1 and on
+# both, a provider on 1, packets, and somebody who rewrites spare.* and removes cgroups meanwhile (LIFE-4). The class is not
+# ejected, reservations hold afterwards, use resumes on the CPU that came back, nothing leaks.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/../deterministic/measure.inc.sh"
+. "$here/module.inc.sh"
+. "$here/load.inc.sh"
+
+cycles=${SPARE_CYCLES:-20}
+CPU1=/sys/devices/system/cpu/cpu1/online
+SCX=/sys/kernel/sched_ext
+[[ -w $CPU1 ]] || ktap_skip_all 'this machine has no CPU hotplug'
+
+both_online() { echo 1 >"$CPU1"; }
+
+# On 0, on 1 with a provider and a tap, on both.
+set_up() {
+	local name
+	vm_cgroup a 30000 100000 0 >/dev/null
+	vm_cgroup b 20000 100000 1 >/dev/null
+	vm_cgroup c 20000 100000 0-1 >/dev/null
+	provider p0 4000 10000 1 >/dev/null
+	for name in a b c; do ktap_cleanup "cgroup_remove $CGROUP/vm/$name"; done
+	ktap_cleanup "cgroup_remove $CGROUP/pool/p0"
+	standin a --cgroup "$CGROUP/vm/a"
+	standin b --cgroup "$CGROUP/vm/b" --tap hp0
+	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
+	wait_for 20 tap_exists hp0
+	echo hp0 >"$CGROUP/vm/b/spare.netdev"
+	echo /pool/p0 >"$CGROUP/vm/b/spare.use"
+}
+
+# What an operator may do meanwhile; most of it is refused while the CPU is away.
+rewrite() {
+	local dir=$CGROUP/vm/churn i
+	for ((i = 0; ; i++)); do
+		mkdir "$dir"
+		echo "5000 $((50000 + i % 5 * 10000))" >"$dir/spare.reservation"
+		echo "$((i % 2))" >"$dir/spare.cpus"
+		echo /pool/p0 >"$dir/spare.use"
+		echo 0-1 >"$dir/spare.cpus"
+		echo "$BASHPID" >"$dir/cgroup.procs"
+		echo 1 >"$dir/spare.cpus"
+		echo none >"$dir/spare.use"
+		echo "$BASHPID" >"$CGROUP/cgroup.procs"
+		rmdir "$dir"
+	done
+}
+export -f rewrite
+export CGROUP
+
+reservations_hold() {
+	share_within 20 45 "$CGROUP/vm/a" 3 && share_within 10 35 "$CGROUP/vm/b" 3 && share_within 25 60 "$CGROUP/vm/c" 3
+}
+
+# 200 ms to 600 ms off, as long on.
+cycle() {
+	local i
+	for ((i = 0; i < cycles; i++)); do
+		echo 0 >"$CPU1" || return
+		sleep "0.$((2 + i % 5))"
+		if ((i % 4 == 0)); then
+			# While it is away, the others are served and the VM of both CPUs keeps to one reservation.
+			share_within 20 45 "$CGROUP/vm/a" 2 || return
+			share_within 8 35 "$CGROUP/vm/c" 2 || return
+		fi
+		echo 1 >"$CPU1" || return
+		sleep "0.$((2 + (i + 2) % 5))"
+		class_is enabled || return
+	done
+}
+
+test_cycles() {
+	local seq granted
+	ktap_check 'LIFE-4: before: reservations hold' reservations_hold
+	seq=$(<$SCX/enable_seq)
+	background bash -c rewrite
+	packets hp0 /dev/shm/b
+	ktap_check "LIFE-4: a CPU goes and comes $cycles times under load; meanwhile the others are served" cycle
+	is 'LIFE-4: the class was not ejected' "enabled $seq" "$(class_state) $(<$SCX/enable_seq)"
+	ktap_check 'LIFE-4: use resumes on the CPU that came back' wait_for 10 runs_on "$CGROUP/vm/b" 1
+	ktap_check 'LIFE-4: a VM on both CPUs uses both again' eval 'wait_for 10 runs_on $CGROUP/vm/c 1 && wait_for 10 runs_on $CGROUP/vm/c 0'
+	granted=$(stat_of "$CGROUP/vm/b" granted)
+	sleep 2
+	ktap_check 'LIFE-4: its VM borrows for packets again' at_least $((granted + 1)) "$(stat_of "$CGROUP/vm/b" granted)"
+	background_stop
+	cgroup_remove "$CGROUP/vm/churn"
+	ktap_check 'LIFE-4: afterwards reservations hold' reservations_hold
+	measure after spare-pktgen --tap hp0 --shm /dev/shm/b --random 50 --min-us 15000 --max-us 40000 --settle-ms 2000 || true
+	is 'SPARE-8: afterwards no packet is lost' '50 0' "$(result "$MEASURES/after" sent) $(result "$MEASURES/after" lost)"
+}
+
+test_away() {
+	local d=$CGROUP/vm/d
+	echo 0 >"$CPU1"
+	mkdir "$d"
+	want 'LIFE-4: a CPU that is away cannot be had' ERANGE vm/d/spare.cpus 1
+	want 'LIFE-4: a reservation there can change meanwhile' OK vm/b/spare.reservation '10000 100000'
+	cgroup_remove "$CGROUP/pool/p0"
+	is 'LIFE-4: a provider is removed while its CPU is away' 1 "$(until_is 10 1 key vm/b/spare.events provider_lost)"
+	want 'LIFE-4: a VM moves away' OK vm/b/spare.cpus 0
+	rmdir "$d"
+	echo 1 >"$CPU1"
+	want 'LIFE-4: a VM comes back with its CPU' OK vm/b/spare.cpus 1
+	ktap_check 'LIFE-4: and is served there' wait_for 10 runs_on "$CGROUP/vm/b" 1
+}
+
+ktap_plan 18
+ktap_cleanup both_online
+spare_up
+set_up
+test_cycles
+test_away
+for name in a b c; do
+	standin_stop $name
+	cgroup_remove "$CGROUP/vm/$name"
+done
+ktap_check 'LIFE-4: no slot was lost on CPU 0' slots_free 0
+ktap_check 'LIFE-4: no slot was lost on CPU 1' slots_free 1
+ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+is 'LIFE-4: the kernel log has no complaint' '' "$(bad_log)"
+ktap_done

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# module.inc.sh - what the tests of the module's files share. Source after ktap.sh.
+
+CG=/sys/fs/cgroup
+KO=${SPARE_KO:-/usr/local/lib/sched_spare/sched_spare.ko}
+module_was_loaded=$([[ -d /sys/module/sched_spare ]] && echo yes || echo no)
+
+module_up() {
+	[[ -d /sys/module/sched_spare ]] || insmod "$KO"
+}
+
+# Leave the machine as we found it.
+module_down() {
+	[[ $module_was_loaded == yes || ! -d /sys/module/sched_spare ]] || rmmod sched_spare
+}
+
+# A directory of cgroups with the controllers that a VM needs.
+tree_dir() {
+	mkdir -p "$CG/$1"
+	echo '+cpu +io' >"$CG/$1/cgroup.subtree_control"
+}
+
+# Remove a cgroup and everything below it. Processes must be gone.
+tree_remove() {
+	[[ ! -d $CG/$1 ]] || find "$CG/$1" -depth -type d -exec rmdir {} +
+}
+
+errno_of() {
+	case $1 in
+	*'Invalid argument') echo EINVAL ;;
+	*'Numerical result out of range') echo ERANGE ;;
+	*'Device or resource busy') echo EBUSY ;;
+	*'Too many levels of symbolic links') echo ELOOP ;;
+	*'Operation not permitted') echo EPERM ;;
+	*'Permission denied') echo EACCES ;;
+	*'Operation not supported') echo EOPNOTSUPP ;;
+	*'No such device') echo ENODEV ;;
+	*'No such file or directory') echo ENOENT ;;
+	*'File exists') echo EEXIST ;;
+	*'Not a directory') echo ENOTDIR ;;
+	*'Argument list too long') echo E2BIG ;;
+	'') echo OK ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# put FILE TEXT: one write(2); prints OK or the errno's name. TEXT is a printf format, so \0 and \n work.
+put() {
+	local out
+	# shellcheck disable=SC2059
+	if [[ $2 == *'\n'?* ]]; then
+		# bash writes line by line, cat does not
+		out=$({ printf -- "$2" | LC_ALL=C cat >"$CG/$1"; } 2>&1) || true
+	else
+		out=$({ LC_ALL=C printf -- "$2" >"$CG/$1"; } 2>&1) || true
+	fi
+	errno_of "$out"
+}
+
+# want NAME WANTED FILE TEXT
+want() {
+	local got
+	got=$(put "$3" "$4")
+	if [[ $got == "$2" ]]; then
+		ktap_ok "$1"
+	else
+		ktap_fail "$1" "'$4' > $3: $got, wanted $2"
+	fi
+}
+
+# is NAME WANTED ACTUAL
+is() {
+	if [[ $2 == "$3" ]]; then
+		ktap_ok "$1"
+	else
+		ktap_fail "$1" "'$3', wanted '$2'"
+	fi
+}
+
+# spare_files CGROUP: the spare.* files that it has
+spare_files() {
+	compgen -G "$CG/$1/spare.*" || true
+}
+
+get() {
+	echo "$(<"$CG/$1")"
+}
+
+# key FILE KEY: a number of a flat keyed file
+key() {
+	local name value
+	while read -r name value; do
+		[[ $name != "$2" ]] || echo "$value"
+	done <"$CG/$1"
+}
+
+# until_is SECONDS WANTED COMMAND...: poll until the command prints WANTED; prints what it printed last
+until_is() {
+	local end=$((SECONDS + $1)) wanted=$2 got
+	shift 2
+	while got=$("$@"); [[ $got != "$wanted" ]] && ((SECONDS < end)); do
+		sleep 0.1
+	done
+	echo "$got"
+}
+
+# Lines of the kernel log since this script began that no test may cause.
+log_mark=$(dmesg | wc -l)
+bad_log() {
+	dmesg | tail -n +$((log_mark + 1)) | grep -E 'WARNING|BUG|Oops|stall|lockup|refcount|use-after-free' || true
+}

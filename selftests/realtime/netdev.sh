@@ -1,0 +1,199 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# netdev.sh - spare.netdev: which taps may be bound, and what becomes of the binding when a tap changes or goes.
+# shellcheck disable=SC2086 # cgroups and devices are named without blanks
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=module.inc.sh
+. "$here/module.inc.sh"
+
+a=st/a b=st/b
+
+cleanup() {
+	local dev
+	for dev in sptap0 sptap1 sptap2 sptun0 spdum0; do
+		ip link del $dev 2>/dev/null || true
+	done
+	ip netns del spns 2>/dev/null || true
+	tree_remove st
+	module_down
+}
+ktap_cleanup cleanup
+
+tap() {
+	ip tuntap add $1 mode tap
+	quiet $1
+	ip link set $1 up
+}
+
+# No packets of the kernel's own.
+quiet() {
+	[[ ! -d /proc/sys/net/ipv6/conf/$1 ]] || echo 1 >/proc/sys/net/ipv6/conf/$1/disable_ipv6
+}
+
+rx() {
+	key $1/spare.stat rx_packets
+}
+
+# send DEVICE N: N frames out of DEVICE, whoever it belongs to
+send() {
+	python3 - "$1" "$2" <<-'END'
+		import socket, sys
+		s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+		s.bind((sys.argv[1], 0))
+		for i in range(int(sys.argv[2])):
+		    s.send(b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes(46))
+	END
+}
+
+# sent_and_seen CGROUP DEVICE N: how many of N frames sent were counted
+sent_and_seen() {
+	local before
+	before=$(rx $1)
+	send $2 $3
+	echo $(($(rx $1) - before))
+}
+
+# A tap with no reader sends nothing: give it one. holder NAME: keeps the tap's file open until killed; sends 3 frames at SIGUSR1
+holder() {
+	python3 - $1 <<-'END' &
+		import fcntl, os, signal, struct, sys
+		fd = os.open("/dev/net/tun", os.O_RDWR)
+		fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", sys.argv[1].encode(), 0x0002 | 0x1000))
+		frame = b"\xff" * 6 + b"\x02\0\0\0\0\2" + b"\x88\xb5" + bytes(46)
+		signal.signal(signal.SIGUSR1, lambda *_: [os.write(fd, frame) for i in range(3)])
+		while True: os.read(fd, 65536)
+	END
+	holders+=($!)
+	wait_for 10 grep -q 1 /sys/class/net/$1/carrier
+}
+holders=()
+ktap_cleanup 'kill "${holders[@]}" 2>/dev/null || true'
+
+test_names() {
+	local name
+	want 'files: a device that is not there' ENODEV $a/spare.netdev nosuchdev
+	want 'files: a name too long for a device' ENODEV $a/spare.netdev a23456789012345678901234567890
+	want 'files: lo' EINVAL $a/spare.netdev lo
+	ip link add spdum0 type dummy
+	want 'files: not a tap' EINVAL $a/spare.netdev spdum0
+	ip tuntap add sptun0 mode tun
+	want 'files: a tun device of layer 3' EINVAL $a/spare.netdev sptun0
+	for name in '\n' ' ' 'sptap0\0' 'sptap0\nsptap1' 'none sptap0' 'sptap0 none' 'sptap0 sptap0'; do
+		want "files: malformed spare.netdev '$name'" "$([[ $name == *none* ]] && echo ENODEV || echo EINVAL)" $a/spare.netdev "$name"
+	done
+	is 'files: nothing of this was bound' none "$(get $a/spare.netdev)"
+	want 'SPARE-2: a tap' OK $a/spare.netdev 'sptap0\n'
+	is 'SPARE-2: reads back' sptap0 "$(get $a/spare.netdev)"
+	want 'files: a tap of another VM' EEXIST $b/spare.netdev sptap0
+	want 'files: a free tap and one of another VM' EEXIST $b/spare.netdev 'sptap1 sptap0'
+	is 'files: nothing half applied' none "$(get $b/spare.netdev)"
+	want 'files: a good and a bad name' ENODEV $a/spare.netdev 'sptap1 nosuchdev'
+	is 'files: the old list stays' sptap0 "$(get $a/spare.netdev)"
+	want 'SPARE-2: two taps' OK $a/spare.netdev ' sptap0\tsptap1 '
+	is 'SPARE-2: read back' 'sptap0 sptap1' "$(get $a/spare.netdev)"
+	want 'SPARE-2: one less' OK $a/spare.netdev sptap1
+	want 'SPARE-2: it is free for another VM' OK $b/spare.netdev sptap0
+	want 'SPARE-2: none' OK $b/spare.netdev none
+	want 'SPARE-2: back' OK $a/spare.netdev sptap0
+}
+
+test_packets() {
+	local before
+	is 'SPARE-2: every packet is counted' 20 "$(sent_and_seen $a sptap0 20)"
+	is 'SPARE-2: those of other taps are not' 0 "$(sent_and_seen $a sptap1 20)"
+	kill -USR1 "${holders[0]}"
+	wait_for 5 test "$(key $a/spare.stat tx_packets)" = 3 || true
+	is 'files: packets from the VM are counted' 3 "$(key $a/spare.stat tx_packets)"
+	# A tap whose holder does not read drops what its ring cannot hold.
+	tc qdisc replace dev sptap0 root noqueue
+	kill -STOP "${holders[0]}"
+	before=$(key $a/spare.stat rx_dropped)
+	send sptap0 3000 2>/dev/null || true
+	is 'files: what the tap drops is counted' yes "$( (($(key $a/spare.stat rx_dropped) > before)) && echo yes)"
+	kill -CONT "${holders[0]}"
+	ip link set sptap0 name sptap2
+	is 'LIFE-4: a renamed tap stays bound' sptap2 "$(get $a/spare.netdev)"
+	is 'LIFE-4: and counts' 5 "$(sent_and_seen $a sptap2 5)"
+	ip link set sptap2 name sptap0
+	ip link set sptap0 down
+	ip link set sptap0 up
+	is 'LIFE-4: also after down and up' 5 "$(sent_and_seen $a sptap0 5)"
+	want 'SPARE-2: none' OK $a/spare.netdev none
+	is 'SPARE-2: an unbound tap is not counted' 0 "$(sent_and_seen $a sptap0 5)"
+	want 'SPARE-2: bound again' OK $a/spare.netdev sptap0
+}
+
+test_namespaces() {
+	ip netns add spns
+	ip link set sptap0 netns spns
+	is 'LIFE-4: a tap that leaves its namespace is dropped' none "$(get $a/spare.netdev)"
+	want 'files: names are of the writer'"'"'s namespace' ENODEV $a/spare.netdev sptap0
+	is 'files: a writer in that namespace' OK "$(errno_of "$(nsenter --net=/run/netns/spns bash -c "echo sptap0 >$CG/$a/spare.netdev" 2>&1)")"
+	is 'files: has bound it' sptap0 "$(get $a/spare.netdev)"
+	ip netns exec spns ip link set sptap0 netns 1
+	is 'LIFE-4: and back again: dropped' none "$(get $a/spare.netdev)"
+	quiet sptap0
+	ip link set sptap0 up
+	want 'LIFE-4: it can be bound again' OK $a/spare.netdev sptap0
+	is 'LIFE-4: and counts' 5 "$(sent_and_seen $a sptap0 5)"
+	ip link set sptap1 netns spns
+	nsenter --net=/run/netns/spns bash -c "echo sptap1 >$CG/$b/spare.netdev"
+	kill "${holders[1]}"
+	ip netns del spns
+	is 'LIFE-4: the namespace goes with a bound tap in it' none "$(until_is 20 none get $b/spare.netdev)"
+}
+
+test_removal() {
+	local i
+	kill "${holders[0]}"
+	ip link del sptap0
+	is 'LIFE-4: a deleted tap is dropped' none "$(until_is 10 none get $a/spare.netdev)"
+	tap sptap0
+	is 'LIFE-4: a new one of the same name is another' none "$(get $a/spare.netdev)"
+	for i in {1..15}; do
+		ip tuntap add sptap2 mode tap
+		ip link set sptap2 up
+		echo sptap2 >$CG/$a/spare.netdev
+		send sptap2 400 2>/dev/null &
+		case $((i % 3)) in
+		0) ip link del sptap2 ;;
+		1) echo none >$CG/$a/spare.netdev ;;
+		2) rmdir $CG/$a && mkdir $CG/$a ;;
+		esac
+		wait $! || true
+		ip link del sptap2 2>/dev/null || true
+	done
+	is 'LIFE-4: tap, binding or cgroup removed under packets' none "$(get $a/spare.netdev)"
+	echo sptap0 >$CG/$a/spare.netdev
+	rmdir $CG/$a
+	is 'LIFE-4: a removed cgroup gives its tap back' OK "$(until_is 5 OK put $b/spare.netdev sptap0)"
+	if [[ $module_was_loaded == yes ]]; then
+		ktap_skip 'LIFE-3: unloading under packets' 'the module was loaded before this test'
+		return
+	fi
+	holder sptap0
+	(send sptap0 20000 || true) &
+	rmmod sched_spare
+	wait $!
+	is 'LIFE-3: unloading under packets' no "$([[ -d /sys/module/sched_spare ]] && echo yes || echo no)"
+	insmod "$KO"
+}
+
+module_up
+ktap_plan 50
+tree_dir st
+mkdir -p $CG/$a $CG/$b
+tap sptap0
+tap sptap1
+holder sptap0
+holder sptap1
+test_names
+test_packets
+test_namespaces
+test_removal
+is 'files: the kernel log has no complaint' '' "$(bad_log)"
+ktap_done

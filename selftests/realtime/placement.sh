@@ -1,0 +1,109 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 240
+#
+# placement.sh - who has a reservation and no CPUs gets some from spared; who has a list of his own keeps it.
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=../lib/spare.sh
+. "$here/../lib/spare.sh"
+# shellcheck source=module.inc.sh
+. "$here/module.inc.sh"
+
+work=$(mktemp -d)
+conf=$work/spared.toml
+cleanup() {
+	echo 1 2>/dev/null >/sys/devices/system/cpu/cpu1/online || true
+	cgroup_remove "$CG"/vm/{manual,one,two,large,late} || true
+	rm -rf "$work"
+}
+ktap_cleanup cleanup
+
+cpus() { cat "$CG/vm/$1/spare.cpus"; }
+said() { grep -qF -- "$1" "$SPARED_LOG"; }
+
+# unplaced NAME Q P: a cgroup with a reservation and no CPUs
+unplaced() {
+	mkdir "$CG/vm/$1"
+	echo "$2 $3" >"$CG/vm/$1/spare.reservation"
+}
+
+# a process with two threads named as QEMU names those of vCPUs
+two_vcpus() {
+	sparectl run "/vm/$1" -- python3 -c '
+import threading, time
+def vcpu(n):
+    open(f"/proc/self/task/{threading.get_native_id()}/comm", "w").write(f"CPU {n}/KVM")
+    time.sleep(1000)
+for n in range(2):
+    threading.Thread(target=vcpu, args=(n,)).start()' &
+	disown
+}
+
+restart() {
+	kill -KILL "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	spare_up -c "$conf"
+}
+
+test_place() {
+	tree_dir vm
+	vm_cgroup manual 30000 100000 1 >/dev/null
+	unplaced one 20000 100000
+	is 'CBS-6: an unplaced cgroup goes where most room is left' 0 "$(until_is 10 0 cpus one)"
+	ktap_check 'CBS-6: the choice is explained' eval "sparectl show /vm/one | grep -Eq '^placement +by spared: 1 of 1 servers; most room left \\(CPU 0: 90 %'"
+	unplaced two 10000 100000
+	is 'CBS-6: the next too' 0 "$(until_is 10 0 cpus two)"
+	two_vcpus two
+	is 'CBS-6: one server for each vCPU, once they are there' 0-1 "$(until_is 20 0-1 cpus two)"
+	echo 1 >$CG/vm/one/spare.cpus
+	sparectl reload
+	is "CBS-6: an operator's list wins" 1 "$(cpus one)"
+	ktap_check 'CBS-6: and is not explained as ours' eval "! sparectl show /vm/one | grep -q ^placement"
+	echo >$CG/vm/one/spare.cpus
+	is 'CBS-6: an empty list is for spared again' 0 "$(until_is 10 0 cpus one)"
+}
+
+test_nothing_fits() {
+	unplaced large 80000 100000
+	ktap_check 'CBS-6: nothing fits: the fullest CPU, and what would fit' wait_for 10 grep -Eq \
+		'/vm/large is not placed: CPU 1 is full: 80ms/100ms asked, at most 50ms/100ms fits beside .*/vm/manual 30 %.*no CPU has room' "$SPARED_LOG"
+	is 'CBS-6: it stays unplaced' '' "$(cpus large)"
+	ktap_check 'CBS-6: sparectl show says why' eval "sparectl show /vm/large | grep -q '^placement .*not placed: CPU 1 is full'"
+	cgroup_remove $CG/vm/manual
+	is 'CBS-6: too little room is no room' '' "$(cpus large)"
+	cgroup_remove $CG/vm/two
+	is 'CBS-6: once there is room it is placed' 1 "$(until_is 20 1 cpus large)"
+}
+
+test_restart_and_hotplug() {
+	cgroup_remove $CG/vm/large
+	cgroup_remove $CG/vm/one
+	vm_cgroup manual 10000 100000 1 >/dev/null
+	unplaced late 20000 100000
+	is 'CBS-6: placed' 0 "$(until_is 10 0 cpus late)"
+	vm_cgroup one 50000 100000 0 >/dev/null
+	echo >$CG/vm/late/spare.cpus
+	is 'CBS-6: and placed elsewhere' 1 "$(until_is 10 1 cpus late)"
+	restart
+	ktap_check 'LIFE-1: after kill -9 a list is still known as ours' eval "sparectl show /vm/late | grep -q '^placement'"
+	if [[ ! -w /sys/devices/system/cpu/cpu1/online ]]; then
+		ktap_skip 'LIFE-4: a CPU goes: what was placed there moves' 'this machine has no CPU hotplug'
+		ktap_skip "LIFE-4: an operator's list does not" 'this machine has no CPU hotplug'
+		return
+	fi
+	echo 0 >/sys/devices/system/cpu/cpu1/online
+	is 'LIFE-4: a CPU goes: what was placed there moves' 0 "$(until_is 20 0 cpus late)"
+	is "LIFE-4: an operator's list does not" 1 "$(cpus manual)"
+	echo 1 >/sys/devices/system/cpu/cpu1/online
+}
+
+ktap_plan 17
+: >"$conf"
+spare_up -c "$conf"
+test_place
+test_nothing_fits
+test_restart_and_hotplug
+ktap_done

@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 240
+#
+# pools.sh - spared.toml: pools are built, members bound, changes applied by a reload that leaves the rest alone.
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=../lib/spare.sh
+. "$here/../lib/spare.sh"
+# shellcheck source=module.inc.sh
+. "$here/module.inc.sh"
+
+work=$(mktemp -d)
+conf=$work/spared.toml
+cleanup() {
+	cgroup_remove "$CG"/vm/{a,b,c,big} || true
+	find "$CG/pool" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
+	rm -rf "$work"
+}
+ktap_cleanup cleanup
+
+said() { grep -qF -- "$1" "$SPARED_LOG"; }
+inode() { stat -c %i "$CG$1"; }
+value() { cat "$CG$1" 2>/dev/null; }
+burn() {
+	sparectl run "$1" -- bash -c 'while :; do :; done' &
+	disown
+}
+
+# pool_file SIZE Q/P CPUS [MEMBERS [POLICY]]: the configuration with the pool net
+pool_file() {
+	local members='"/vm/*"' policy='{ grant_us = 3000, payback = true, wait = false }'
+	members=${4-$members} policy=${5-$policy}
+	cat >"$conf" <<-END
+		[[pool]]
+		name = "net"
+		reservation = "$2"
+		size = $1
+		cpus = "$3"
+		members = [ $members ]
+		policy = $policy
+	END
+}
+
+test_build() {
+	is 'SPARE-5: a pool is built: its providers' '/pool/net/spare-0 /pool/net/spare-1' \
+		"$(until_is 10 '/pool/net/spare-0 /pool/net/spare-1' eval 'cd $CG && echo $(ls -d pool/net/*/ | sed "s,^,/,; s,/$,,")')"
+	is 'SPARE-5: each with (Qs, Ps)' '2000 10000' "$(until_is 10 '2000 10000' value /pool/net/spare-1/spare.reservation)"
+	is 'SPARE-5: on the CPUs of the pool' 1 "$(until_is 10 1 value /pool/net/spare-1/spare.cpus)"
+	is 'SPARE-5: as providers' 1 "$(until_is 10 1 value /pool/net/spare-1/spare.provide)"
+}
+
+test_members() {
+	vm_cgroup a 20000 100000 1 >/dev/null
+	is 'SPARE-5: a cgroup that comes later and matches is a member' /pool/net "$(until_is 10 /pool/net value /vm/a/spare.use)"
+	ktap_check 'SPARE-5: with the policy of its pool' wait_for 10 grep -q 'grant_us=3000.*payback=1 wait=0' $CG/vm/a/spare.policy
+	provider mine 1000 10000 1 >/dev/null
+	vm_cgroup b 10000 100000 1 >/dev/null
+	wait_for 10 grep -qx /pool/net $CG/vm/b/spare.use
+	echo /pool/mine >$CG/vm/b/spare.use
+	vm_cgroup c 10000 100000 1 >/dev/null
+	wait_for 10 grep -qx /pool/net $CG/vm/c/spare.use
+	sparectl unlink /vm/c
+	ktap_check 'SPARE-5: sparectl status shows the pool' eval "sparectl status | grep -Eq '^/pool/net +2 +2ms/10ms +2 +2 +1 +[0-9]+ +[0-9]+ +[0-9]+$'"
+	ktap_check 'SPARE-5: sparectl reload' sparectl reload
+	is "SPARE-5: an operator's list stays" /pool/mine "$(value /vm/b/spare.use)"
+	is "SPARE-5: an operator's unlink stays" none "$(value /vm/c/spare.use)"
+}
+
+test_reload() {
+	local first used
+	burn /vm/a
+	first=$(inode /pool/net/spare-0)
+	pool_file 1 1ms/10ms 0-1
+	ktap_check 'SPARE-5: reload: another size, reservation and CPUs' sparectl reload
+	is 'SPARE-5: reload: one spare less' no "$([[ -d $CG/pool/net/spare-1 ]] && echo yes || echo no)"
+	is 'SPARE-5: reload: the reservation' '1000 10000' "$(value /pool/net/spare-0/spare.reservation)"
+	is 'SPARE-5: reload: the CPUs' 0-1 "$(value /pool/net/spare-0/spare.cpus)"
+	is 'SPARE-5: reload: what could stay has stayed' "$first" "$(inode /pool/net/spare-0)"
+	is 'SPARE-5: reload: the member is still bound' /pool/net "$(value /vm/a/spare.use)"
+	used=$(stat_of $CG/vm/a used_ns)
+	ktap_check 'SPARE-5: reload: the running VM runs on' wait_for 10 eval "(( \$(stat_of $CG/vm/a used_ns) > $used ))"
+
+	printf '[[pool]]\nname = "net"\nreservation = "9ms/5ms"\n' >"$conf"
+	ktap_refused 'SPARE-5: a broken file is refused with file and line' "$conf:3: " sparectl reload
+	is 'SPARE-5: and the former configuration stays' '1000 10000' "$(value /pool/net/spare-0/spare.reservation)"
+	ktap_check 'SPARE-5: spared goes on, and says so' eval "kill -0 $SPARED_PID && said 'the former configuration stays'"
+
+	pool_file 1 1ms/10ms 0
+	sparectl reload
+	is 'SPARE-5: reload: a CPU is taken from a pool that is in use' 0 "$(value /pool/net/spare-0/spare.cpus)"
+}
+
+test_full() {
+	vm_cgroup big 30000 100000 1 >/dev/null
+	pool_file 1 4ms/10ms 0-1 ''
+	sparectl reload
+	is 'CBS-6: a CPU without room is left out of the pool' 0 "$(value /pool/net/spare-0/spare.cpus)"
+	ktap_check 'CBS-6: and named, with what would fit' grep -q 'pool net: .*CPU 1 is full: 4ms/10ms asked, .* fits beside /vm/big 30 %' "$SPARED_LOG"
+	is 'SPARE-5: who is no member any more is let go' none "$(value /vm/a/spare.use)"
+	cgroup_remove $CG/vm/big
+	is 'CBS-6: when there is room, the pool gets the CPU' 0-1 "$(until_is 15 0-1 value /pool/net/spare-0/spare.cpus)"
+}
+
+test_restart() {
+	local first
+	first=$(inode /pool/net/spare-0)
+	pool_file 1 4ms/10ms 0-1
+	sparectl reload
+	is 'SPARE-5: bound again' /pool/net "$(until_is 10 /pool/net value /vm/a/spare.use)"
+	kill -KILL "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	: >"$conf"
+	spare_up -c "$conf"
+	is 'LIFE-1: killed and started without the pool: the member is let go' none "$(until_is 10 none value /vm/a/spare.use)"
+	ktap_check 'LIFE-1: and the pool removed' wait_for 10 eval "[[ ! -d $CG/pool/net ]]"
+	is "LIFE-1: an operator's provider is left" yes "$([[ -d $CG/pool/mine ]] && echo yes)"
+	kill -TERM "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	echo 'nonsense' >"$conf"
+	ktap_refused 'SPARE-5: spared does not start with a broken file' "$conf:1: " spared -c "$conf"
+	ktap_refused 'SPARE-5: sparectl reload without spared' 'spared does not run' sparectl reload
+}
+
+ktap_plan 31
+pool_file 2 2ms/10ms 1
+spare_up -c "$conf"
+test_build
+test_members
+test_reload
+test_full
+test_restart
+ktap_done

@@ -1,0 +1,187 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 420
+#
+# spare_qemu.sh - the wrapper, around a stand-in that is easy to provoke and around a real QEMU with taps of its own making.
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=../lib/spare.sh
+. "$here/../lib/spare.sh"
+
+work=$(mktemp -d)
+VM=$CGROUP/vm/wrapped
+cleanup() {
+	sparectl remove /vm/wrapped 2>/dev/null || true
+	sparectl remove /pool/p0 2>/dev/null || true
+	ip link del wrapped 2>/dev/null || true
+	spared --stop 2>/dev/null || true
+	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
+	rm -rf "$work"
+}
+ktap_cleanup cleanup
+
+# A stand-in for QEMU: says where it runs, obeys signals, can end in several ways.
+cat >"$work/qemu" <<'END'
+#!/bin/bash
+cat /proc/self/cgroup >"$OUT/cgroup"
+printf '%s\n' "$@" >"$OUT/args"
+trap 'echo usr1 >"$OUT/usr1"' USR1
+trap 'exit 7' TERM
+case $MODE in
+status) exit 42 ;;
+segv) kill -SEGV $$ ;;
+leftover) setsid sleep 1000 </dev/null >/dev/null 2>&1 & exit 0 ;;
+esac
+touch "$OUT/ready"
+while :; do sleep 0.1; done
+END
+chmod +x "$work/qemu"
+export OUT=$work MODE=
+WRAP=(spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 --spare-use /pool/p0 --spare-binary "$work/qemu" --)
+
+# start WORD...: the wrapper in the background, until its guest runs
+start() {
+	rm -f "$work/ready"
+	"$@" >"$work/log" 2>&1 &
+	WRAPPER=$!
+	wait_for 20 test -e "$work/ready"
+}
+ended() { ! kill -0 "$WRAPPER" 2>/dev/null; }
+no_cgroup() { [[ ! -d $VM ]]; }
+# status_is N COMMAND...
+status_is() {
+	local want=$1 status=0
+	shift
+	"$@" || status=$?
+	echo "status $status"
+	((status == want))
+}
+file_is() { [[ $(<"$1") == "$2" ]]; }
+
+test_start() {
+	start "${WRAP[@]}" -name wrapped,debug-threads=on -m 1G
+	ktap_check 'spare-qemu: QEMU runs in /vm/<name>' file_is "$work/cgroup" 0::/vm/wrapped
+	ktap_check 'spare-qemu: with its own arguments' file_is "$work/args" $'-name\nwrapped,debug-threads=on\n-m\n1G'
+	ktap_check 'spare-qemu: the reservation' file_is "$VM/spare.reservation" '40000 100000'
+	ktap_check 'spare-qemu: the CPUs' file_is "$VM/spare.cpus" 1
+	ktap_check 'spare-qemu: the providers' file_is "$VM/spare.use" /pool/p0
+	ktap_refused 'spare-qemu: a second guest of that name is refused' 'another spare-qemu runs in /vm/wrapped' "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: and does not disturb the first' file_is "$VM/spare.reservation" '40000 100000'
+}
+
+test_end() {
+	kill -USR1 "$WRAPPER"
+	ktap_check 'spare-qemu: signals are passed on' wait_for 10 test -e "$work/usr1"
+	kill -TERM "$WRAPPER"
+	ktap_check 'spare-qemu: SIGTERM too, and the exit status comes back' status_is 7 wait "$WRAPPER"
+	ktap_check 'LIFE-4: the cgroup is removed' no_cgroup
+	MODE=status ktap_check 'spare-qemu: an exit status' status_is 42 "${WRAP[@]}" -name wrapped
+	MODE=segv ktap_check 'spare-qemu: a QEMU that crashes: the same signal' status_is 139 bash -c '"$@"' - "${WRAP[@]}" -name wrapped
+	ktap_check 'LIFE-4: the cgroup is removed then too' no_cgroup
+	MODE=leftover ktap_check 'spare-qemu: what QEMU leaves behind' status_is 0 "${WRAP[@]}" -name wrapped
+	ktap_check 'LIFE-4: is killed, the cgroup removed' no_cgroup
+	start "${WRAP[@]}" -name wrapped
+	kill -KILL "$(head -n 1 "$VM/cgroup.procs")"
+	ktap_check 'spare-qemu: a QEMU that is killed: the same signal' status_is 137 wait "$WRAPPER"
+	ktap_check 'LIFE-4: the cgroup is removed after that' no_cgroup
+}
+
+test_killed_wrapper() {
+	start "${WRAP[@]}" -name wrapped
+	kill -KILL "$WRAPPER"
+	ktap_check 'LIFE-4: the wrapper killed with -9: QEMU is told to end' wait_for 10 grep -qx 'populated 0' "$VM/cgroup.events"
+	start "${WRAP[@]}" -name wrapped
+	ktap_check 'LIFE-4: its cgroup is replaced at the next start' file_is "$VM/spare.reservation" '40000 100000'
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+}
+
+test_refusals() {
+	ktap_check 'CBS-6: a reservation that does not fit: 125' status_is 125 \
+		spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
+	ktap_check 'CBS-6: and no cgroup is left' no_cgroup
+	ktap_refused 'spare-qemu: a QEMU that is not there' 'cannot run /nonexistent' \
+		spare-qemu --spare-reservation 9ms/100ms --spare-cpus 1 --spare-binary /nonexistent -- -name wrapped
+	ktap_check 'spare-qemu: no cgroup is left' no_cgroup
+	sparectl create /vm/wrapped >/dev/null
+	sparectl run /vm/wrapped -- sleep 1000 &
+	wait_for 10 grep -q . "$VM/cgroup.procs"
+	ktap_refused "spare-qemu: somebody else's cgroup with processes in it" 'has processes in it' "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: they live on' grep -q . "$VM/cgroup.procs"
+	sparectl remove /vm/wrapped
+	ktap_check 'spare-qemu: a bad option: 2' status_is 2 spare-qemu --spare-nonsense 1 -- -name wrapped
+}
+
+test_drop_in() {
+	ln -s "$(command -v spare-qemu)" "$work/qemu-system-x86_64"
+	start env SPARE_QEMU_BINARY="$work/qemu" SPARE_RESERVATION=4ms/10ms SPARE_CPUS=0 "$work/qemu-system-x86_64" -name wrapped -m 1G
+	ktap_check 'spare-qemu: as qemu-system-x86_64, by the environment' file_is "$VM/spare.reservation" '4000 10000'
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+	ktap_check 'spare-qemu: without a reservation QEMU is just run' status_is 42 \
+		env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped
+	ktap_check 'spare-qemu: the real one behind the link' eval \
+		"SPARE_RESERVATION=4ms/10ms $work/qemu-system-x86_64 -version | grep -q 'QEMU emulator'"
+}
+
+# A real QEMU that stops before its first instruction; the tap is QEMU's own, its name nobody knows beforehand.
+test_real() {
+	local tap
+	spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 --spare-use /pool/p0 -- -name wrapped -machine q35 -accel tcg -m 64 \
+		-display none -nodefaults -S -netdev tap,id=n0,script=no,downscript=no,vhost=on -device virtio-net-pci,netdev=n0 \
+		</dev/null >"$work/log" 2>&1 &
+	WRAPPER=$!
+	bound() { [[ $(cat "$VM/spare.netdev" 2>/dev/null) == tap* ]]; }
+	ktap_check 'SPARE-2: the tap that QEMU made is found and bound' wait_for 30 bound
+	tap=$(cat "$VM/spare.netdev" 2>/dev/null || true)
+	sed 's/^/# /' "$work/log"
+	ktap_note "tap: $tap"
+	ktap_check 'CBS-3: the vhost worker is in the cgroup' eval 'cat $(sed "s,.*,/proc/&/comm," "$VM/cgroup.threads") | grep -q vhost'
+	kill -TERM "$WRAPPER"
+	ktap_check 'spare-qemu: a real QEMU ends with success on SIGTERM' status_is 0 wait "$WRAPPER"
+	ktap_check 'LIFE-4: cgroup and tap are gone' eval "no_cgroup && ! ip link show '$tap' 2>/dev/null"
+}
+
+# A real guest, from the wrapper's command line to an answer to a ping that found the budget spent.
+test_guest() {
+	local names=('SPARE-2: a real guest boots in the wrapper and answers' 'SPARE-3: its packets are granted spare bandwidth'
+		'LIFE-4: afterwards its cgroup is gone') name
+	if [[ ! -c /dev/kvm || ! -s $here/../../guest/initrd ]]; then
+		for name in "${names[@]}"; do ktap_skip "$name" 'no /dev/kvm or no guest image'; done
+		return
+	fi
+	# shellcheck disable=SC2119 # no options
+	spare_up
+	sparectl set /pool/p0 -r 1ms/10ms
+	"$here/../guest/run.sh" --tap wrapped --net 79 --qemu \
+		'spare-qemu --spare-reservation 80ms/100ms --spare-cpus 1 --spare-use /pool/p0 --' </dev/null >"$work/log" 2>&1 &
+	WRAPPER=$!
+	up() { grep -qs guest_burn: /tmp/wrapped.serial || ended; }
+	wait_for 90 up || true
+	ktap_check "${names[0]}" ping -n -q -c 3 -i 0.3 -W 10 198.18.79.2
+	sparectl set /vm/wrapped -r 40ms/100ms
+	sparectl set /pool/p0 -r 4ms/10ms
+	ping -n -q -c 40 -i 0.13 -W 5 198.18.79.2 | sed 's/^/# /' || true
+	sparectl status | sed 's/^/# /'
+	sed 's/^/# /' "$work/log"
+	ktap_check "${names[1]}" eval '(($(stat_of "$VM" granted) > 0))'
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+	ktap_check "${names[2]}" no_cgroup
+	sparectl unload
+	ip link del wrapped
+}
+
+insmod "$SPARE_LIB/sched_spare.ko"
+sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
+ktap_plan 36
+test_start
+test_end
+test_killed_wrapper
+test_refusals
+test_drop_in
+test_real
+test_guest
+ktap_done

@@ -1,0 +1,186 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 300
+#
+# spared.sh - the daemon: what it says when it cannot start, how the class outlives it, how it ends.
+set -euo pipefail
+here=$(dirname "$0")
+# shellcheck source=../lib/ktap.sh
+. "$here/../lib/ktap.sh"
+# shellcheck source=../lib/spare.sh
+. "$here/../lib/spare.sh"
+
+TOOLS=/usr/local/libexec/sched_spare
+SCX=/sys/kernel/sched_ext
+OTHER=/sys/fs/bpf/spare-other
+BURN=$CGROUP/vm/burn
+work=$(mktemp -d)
+cleanup() {
+	[[ ! -e $OTHER ]] || rm -rf "$OTHER"
+	cgroup_remove "$BURN"
+	spare_down >/dev/null || true
+	echo 1 >/sys/devices/system/cpu/cpu1/online 2>/dev/null || true
+	rm -rf "$work"
+}
+ktap_cleanup cleanup
+
+said() { grep -qF -- "$1" "$SPARED_LOG"; }
+running() { kill -0 "$SPARED_PID" 2>/dev/null; }
+gone() { ! running; }
+
+# start: spared in the background, until READY or its end
+start() {
+	spared </dev/null >"$SPARED_LOG" 2>&1 &
+	SPARED_PID=$!
+	wait_for 60 settled
+}
+settled() { said READY || gone; }
+
+# refuses TEXT [COMMAND...]: spared, started by COMMAND, ends by itself, with a failure, and says TEXT
+refuses() {
+	local status=0
+	"${@:2}" timeout 60 spared </dev/null >"$SPARED_LOG" 2>&1 || status=$?
+	sed 's/^/# /' "$SPARED_LOG"
+	((status == 1)) && said "$1"
+}
+
+# fake_root DIR: what spared --check looks at, copied from this machine
+fake_root() {
+	mkdir -p "$1/proc/self" "$1/sys/kernel/sched_ext" "$1/sys/kernel/btf" "$1/sys/module/sched_spare/parameters"
+	cp /proc/self/mountinfo /proc/self/status "$1/proc/self/"
+	cp /proc/cmdline "$1/proc/"
+	cp $SCX/state "$1/sys/kernel/sched_ext/"
+	cp /sys/kernel/btf/vmlinux /sys/kernel/btf/sched_spare "$1/sys/kernel/btf/"
+	cp /sys/module/sched_spare/parameters/abi "$1/sys/module/sched_spare/parameters/" 2>/dev/null || true
+}
+
+# check_says ROOT TEXT: spared --check fails on that tree and says TEXT
+check_says() {
+	local out
+	if out=$(spared --check --root "$1" 2>&1); then
+		echo "$out"
+		return 1
+	fi
+	echo "$out"
+	[[ $out == *"$2"* ]]
+}
+
+# Commands that run another one where the kernel looks different, in a mount namespace of their own.
+without_sched_ext() { unshare -m sh -c "mount -t tmpfs none $SCX && exec \"\$@\"" - "$@"; }
+with_btf() { unshare -m sh -c "mount --bind $work/btf/sys/kernel/btf/vmlinux /sys/kernel/btf/vmlinux && exec \"\$@\"" - "$@"; }
+
+# As a kernel built with pahole 1.30 has it: the public name keeps the hidden argument, there is no twin.
+break_btf() {
+	python3 - "$1" <<-'END'
+		import sys
+		path = sys.argv[1]
+		data = open(path, "rb").read()
+		name = b"scx_bpf_dsq_insert"
+		assert b"\0" + name + b"\0" in data and b"\0" + name + b"_impl\0" in data
+		data = data.replace(b"\0" + name + b"\0", b"\0x" + name[1:] + b"\0")
+		data = data.replace(b"\0" + name + b"_impl\0", b"\0" + name + b"\0impl\0")
+		open(path, "wb").write(data)
+	END
+}
+
+burn() {
+	vm_cgroup burn 40000 100000 1 >/dev/null
+	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
+	disown
+}
+
+# capped: over 3 s the burner uses about its 40 %, not the whole CPU (how exactly is for the deterministic host to say)
+capped() {
+	local before start after end share
+	before=$(stat_of "$BURN" used_ns) start=$(date +%s%N)
+	sleep 3
+	after=$(stat_of "$BURN" used_ns) end=$(date +%s%N)
+	share=$((100 * (after - before) / (end - start)))
+	echo "share of one CPU: $share %"
+	((share >= 25 && share <= 60))
+}
+
+test_refusals() {
+	ktap_check 'LIFE-5: without the module spared says so' refuses 'the module sched_spare is not loaded'
+	insmod "$SPARE_LIB/sched_spare.ko"
+	ktap_check 'LIFE-5: --check finds nothing missing here' spared --check
+
+	fake_root "$work/old"
+	rm -r "$work/old/sys/kernel/sched_ext"
+	ktap_check 'LIFE-5: a kernel without sched_ext' check_says "$work/old" 'the kernel has no sched_ext'
+	ktap_check 'LIFE-5: a kernel without sched_ext: spared does not start' refuses 'the kernel has no sched_ext' without_sched_ext
+	fake_root "$work/btf"
+	break_btf "$work/btf/sys/kernel/btf/vmlinux"
+	ktap_check 'LIFE-5: broken BTF: the kfunc and the cause' check_says "$work/btf" \
+		'broken for kfuncs that the class calls: scx_bpf_dsq_insert'
+	ktap_check 'LIFE-5: broken BTF: the remedy' check_says "$work/btf" 'pahole (dwarves) 1.31'
+	ktap_check 'LIFE-5: broken BTF: spared does not start' refuses 'broken for kfuncs that the class calls: scx_bpf_dsq_insert' with_btf
+	fake_root "$work/abi"
+	echo 4711 >"$work/abi/sys/module/sched_spare/parameters/abi"
+	ktap_check 'LIFE-6: another ABI: both numbers' check_says "$work/abi" 'the loaded module speaks ABI 4711, spared ABI'
+
+	bpftool struct_ops register "$TOOLS/other.bpf.o" "$OTHER" >/dev/null
+	wait_for 10 class_is enabled
+	ktap_check 'LIFE-5: another scheduler runs: its name' refuses 'another sched_ext scheduler runs: other'
+	ktap_check 'LIFE-5: and it goes on' class_is enabled
+	rm -rf "$OTHER"
+	wait_for 10 class_is disabled
+}
+
+test_life() {
+	local seq
+	start || true
+	ktap_check 'LIFE-5: spared loads the class and says READY' said READY
+	ktap_check 'LIFE-5: the class runs' grep -qx sched_spare $SCX/root/ops
+	ktap_check 'LIFE-3: rmmod while attached is refused' eval '! rmmod sched_spare'
+	ktap_refused 'LIFE-1: a second spared is refused' 'another process holds' spared
+	seq=$(<$SCX/enable_seq)
+
+	burn
+	ktap_check 'LIFE-1: a reservation holds' capped
+	kill -KILL "$SPARED_PID"
+	wait_for 10 gone
+	ktap_check 'LIFE-1: killed with -9, the class runs on' class_is enabled
+	ktap_check 'LIFE-1: killed with -9, reservations go on' capped
+	start || true
+	ktap_check 'LIFE-1: restarted, it adopts the class' said 'adopted the running class'
+	ktap_check 'LIFE-1: the class was not loaded anew' test "$(<$SCX/enable_seq)" = "$seq"
+	kill -TERM "$SPARED_PID"
+	ktap_check 'LIFE-1: SIGTERM ends spared with success' wait "$SPARED_PID"
+	ktap_check 'LIFE-1: and leaves the class' class_is enabled
+}
+
+test_end() {
+	local seq
+	start || true
+	spared --stop 2>/dev/null
+	ktap_check 'LIFE-2: --stop unloads the class' wait_for 10 class_is disabled
+	ktap_check 'LIFE-2: the running spared sees it and ends' wait_for 10 gone
+	ktap_check 'LIFE-2: it says that an operator did it' said 'was unloaded'
+	ktap_check 'LIFE-3: nothing stays pinned' test ! -e /sys/fs/bpf/sched_spare
+	ktap_check 'LIFE-2: --stop with nothing loaded is no error' spared --stop
+
+	start || true
+	ktap_check 'LIFE-2: after that it loads again' said READY
+	if [[ -w /sys/devices/system/cpu/cpu1/online ]]; then
+		seq=$(<$SCX/enable_seq)
+		echo 0 >/sys/devices/system/cpu/cpu1/online
+		echo 1 >/sys/devices/system/cpu/cpu1/online
+		sleep 2
+		ktap_check 'LIFE-4: a CPU went and came: the class runs on' eval "class_is enabled && test \$(<\$SCX/enable_seq) = $seq"
+		ktap_check 'LIFE-4: and so does spared' eval "running && ! said 'ejected'"
+	else
+		ktap_skip 'LIFE-4: a CPU went and came: the class runs on' 'this machine has no CPU hotplug'
+		ktap_skip 'LIFE-4: and so does spared' 'this machine has no CPU hotplug'
+	fi
+	kill -TERM "$SPARED_PID" 2>/dev/null || true
+	sparectl unload
+	cgroup_remove "$BURN"
+	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 10 rmmod sched_spare
+}
+
+ktap_plan 30
+test_refusals
+test_life
+test_end
+ktap_done

@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Nobody includes upward (STYLE, "Layers"):
+#   abi.h <- pure headers <- { BPF, kmod, userspace/lib } <- { daemon, sparectl }; qemu-hooks speaks only to the tools.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. selftests/lib/ktap.sh
+
+# includes PATH...: "file: header" for each include of a header of ours or of the system.
+includes() { grep -rnoE --include='*.[ch]' --include='*.[ch]pp' '#include[[:space:]]*[<"][^>"]+' "$@" 2>/dev/null | sed -E 's/#include[[:space:]]*[<"]//'; }
+
+# clean_of PATTERN PATH...: no include below PATH matches.
+clean_of() {
+	local pattern=$1 bad
+	shift
+	bad=$(includes "$@" | grep -E ":$pattern" || true)
+	[[ -z $bad ]] || { printf '%s\n' "$bad"; return 1; }
+}
+
+abi_alone() {
+	# The ABI header builds on types alone.
+	local bad
+	bad=$(includes sched_spare/include/sched_spare/abi.h | grep -vE ':(linux/types\.h|vmlinux\.h|stdint\.h|cstdint|sched_spare/types\.h|types\.h)$' || true)
+	[[ -z $bad ]] || { printf '%s\n' "$bad"; return 1; }
+}
+
+no_calls_below() {
+	# Pure headers: no kernel and no BPF call, time is an argument.
+	# (bpf_for is a loop that the verifier knows, no call of a helper.)
+	! grep -nE '\b(bpf_[a-eg-z][a-z_]*|ktime_get|scx_bpf_[a-z_]+|clock_gettime|printk|pr_[a-z]+)[[:space:]]*\(' sched_spare/include/sched_spare/*.h
+}
+
+ktap_plan 6
+ktap_check "LAYERS: abi.h includes nothing of ours" abi_alone
+ktap_check "LAYERS: the pure headers call neither kernel nor BPF" no_calls_below
+ktap_check "LAYERS: the headers include no kmod, BPF or C++ code" clean_of '.*(kmod/|\.bpf\.h|bpf/|\.hpp|skel\.h)' sched_spare/include
+ktap_check "LAYERS: kmod includes no BPF and no userspace" clean_of '.*(\.bpf\.h|\.hpp|userspace/|skel\.h)' kmod
+ktap_check "LAYERS: BPF includes no kmod and no userspace" clean_of '.*(kmod/|\.hpp|userspace/|skel\.h)' sched_spare/bpf
+ktap_check "LAYERS: the library includes neither daemon nor tool" clean_of '.*(daemon\.hpp|daemon/|sparectl|cgroupfs-tools/|qemu-hooks/)' userspace/lib
+ktap_done

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "class_watch.hpp"
+
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include "class_loader.hpp"
+#include "class_state.hpp"
+#include "pinned_class.hpp"
+#include "probe.hpp"
+
+namespace spare {
+namespace {
+
+// Adopts the class that a former daemon pinned, if it runs and speaks our ABI.
+Result<bool> adopt(const Roots& roots) {
+  const auto pinned = PinnedClass::open(roots);
+  if (!pinned) {
+    return pinned.error().code == ENOENT ? Result<bool>(false) : Result<bool>(pinned.error());
+  }
+  const ClassState state = read_class_state(roots);
+  if (!state.ours()) {
+    const ExitInfo ended = pinned->globals().exit_info();
+    spdlog::warn("the class of an earlier daemon has ended{}; loading it anew", ended.kind ? ": " + ended.text() : "");
+    if (auto unloaded = PinnedClass::unload(roots); !unloaded) {
+      return unloaded.error();
+    }
+    return false;
+  }
+  if (const auto abi = pinned->globals().abi(); abi && *abi != own_abi()) {
+    return Error{"the running class speaks ABI " + std::to_string(*abi) + ", this spared ABI " + std::to_string(own_abi()) +
+                 "; stop it with the spared that started it, or with `sparectl unload`"};
+  }
+  spdlog::info("adopted the running class");
+  return true;
+}
+
+// LIFE-5: what is missing, each with its remedy, before the kernel refuses with a number.
+Result<void> check(const Roots& roots) {
+  const auto kfuncs = kfuncs_of_class();
+  if (!kfuncs) {
+    return kfuncs.error();
+  }
+  const auto findings = probe(roots, *kfuncs, own_abi());
+  for (const Finding& finding : findings) {
+    switch (finding.kind) {
+      case Finding::Kind::good:
+        spdlog::debug("{}", finding.what);
+        break;
+      case Finding::Kind::note:
+        spdlog::warn("{}; {}", finding.what, finding.remedy);
+        break;
+      case Finding::Kind::missing:
+        spdlog::error("{}; {}", finding.what, finding.remedy);
+        break;
+    }
+  }
+  return usable(findings) ? Result<void>() : Error{"the class cannot run on this machine as it is"};
+}
+
+Result<void> load_or_adopt(const Roots& roots) {
+  const auto adopted = adopt(roots);
+  if (!adopted) {
+    return adopted.error();
+  }
+  if (*adopted) {
+    return {};
+  }
+  if (auto checked = check(roots); !checked) {
+    return checked;
+  }
+  return load_class(roots);
+}
+
+// What is left of a class that has ended would keep the module from unloading.
+void drop_pins(const Roots& roots) {
+  if (auto unloaded = PinnedClass::unload(roots); !unloaded && unloaded.error().code != ENOENT) {
+    spdlog::warn("{}", unloaded.error().text);
+  }
+}
+
+}  // namespace
+
+Result<void> ClassWatch::start() {
+  auto loaded = load_or_adopt(roots_);
+  if (loaded) {
+    since_ = Clock::now();
+  }
+  return loaded;
+}
+
+std::optional<int> ClassWatch::look() {
+  if (due_) {
+    if (Clock::now() >= *due_) {
+      retry();
+    }
+    return std::nullopt;
+  }
+  const ClassState state = read_class_state(roots_);
+  if (state.ours() || state.changing()) {
+    return std::nullopt;
+  }
+  return ended();
+}
+
+// The class has ended under us: says why.
+std::optional<int> ClassWatch::ended() {
+  const auto pinned = PinnedClass::open(roots_);
+  if (!pinned) {
+    spdlog::info("the class was unloaded; ending");
+    return 0;
+  }
+  const ExitInfo info = pinned->globals().exit_info();
+  drop_pins(roots_);
+  if (info.by_operator()) {
+    spdlog::info("the class was unloaded ({}); ending", info.text());
+    return 0;
+  }
+  spdlog::error("the kernel ejected the class: {}", info.kind ? info.text() : "it left no reason, see dmesg");
+  schedule(Clock::now() - since_);
+  return std::nullopt;
+}
+
+void ClassWatch::schedule(std::chrono::nanoseconds ran) {
+  const auto wait = backoff_.after_failure(ran);
+  due_ = Clock::now() + wait;
+  spdlog::warn("loading it again in {} s; until then VMs are with the kernel's scheduler, limited by their cpu.max alone",
+               wait.count());
+  sd_notify(0, "STATUS=class ejected; VMs are limited by cpu.max");
+}
+
+void ClassWatch::retry() {
+  due_.reset();
+  if (auto loaded = load_or_adopt(roots_); !loaded) {
+    if (loaded.error().text != complaint_) {
+      complaint_ = loaded.error().text;
+      spdlog::error("cannot load the class again: {}", complaint_);
+    }
+    schedule({});
+    return;
+  }
+  complaint_.clear();
+  since_ = Clock::now();
+  spdlog::info("the class runs again");
+  sd_notify(0, "STATUS=class enabled");
+}
+
+}  // namespace spare

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "backoff.hpp"
+#include "paths.hpp"
+#include "util/result.hpp"
+
+namespace spare {
+
+// The class in the kernel: loaded or adopted at the start, loaded again after the kernel has ejected it (LIFE-1, LIFE-2).
+class ClassWatch {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit ClassWatch(const Roots& roots) : roots_(roots) {}
+
+  // Loads the class, or adopts the one that runs.
+  Result<void> start();
+
+  // Looks at it; loads it again when that is due. An exit status: the daemon ends.
+  std::optional<int> look();
+
+ private:
+  std::optional<int> ended();
+  void retry();
+  void schedule(std::chrono::nanoseconds ran);
+
+  const Roots& roots_;
+  Backoff backoff_;
+  Clock::time_point since_;                // when it came up
+  std::optional<Clock::time_point> due_;   // away: when to load it again
+  std::string complaint_;                  // the last one, so that each is made once
+};
+
+}  // namespace spare

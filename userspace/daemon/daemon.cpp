@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "daemon.hpp"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <optional>
+
+#include "class_loader.hpp"
+#include "class_watch.hpp"
+#include "manager.hpp"
+#include "pid_file.hpp"
+#include "reload_report.hpp"
+
+namespace spare {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds class_interval{500};  // the class is looked at
+// Who makes a cgroup writes several of its files: a pass waits until nothing has changed for a while, but not for ever.
+constexpr milliseconds quiet{100}, patience{1000};
+// A pass without a reason: for vCPU threads that have come, and for what no watch has seen. At most 2 % of a CPU.
+constexpr milliseconds pass_interval{5000};
+constexpr int pass_share = 50;
+
+Fd open_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    sigaddset(&signals, signal);
+  }
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+std::optional<int> next_signal(const Fd& signals) {
+  signalfd_siginfo info{};
+  return ::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info)) ? std::optional(static_cast<int>(info.ssi_signo))
+                                                                                            : std::nullopt;
+}
+
+// When the next pass is due.
+class PassClock {
+ public:
+  void reason() {
+    last_ = Clock::now();
+    first_ = first_.value_or(last_);
+  }
+  void now() { due_ = Clock::now(); }
+  [[nodiscard]] Clock::time_point due() const { return first_ ? std::min({due_, last_ + quiet, *first_ + patience}) : due_; }
+  void done(Clock::duration took) {
+    first_.reset();
+    due_ = Clock::now() + std::max<Clock::duration>(pass_interval, pass_share * took);
+  }
+
+ private:
+  std::optional<Clock::time_point> first_;
+  Clock::time_point last_, due_ = Clock::now();
+};
+
+void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
+  std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}}};
+  const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+  ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, class_interval).count()));
+}
+
+// Reads the configuration again. A broken one changes nothing.
+void reload(Manager& manager, const std::filesystem::path& file, ReloadReport& report) {
+  auto config = read_config(file);
+  report.count++;
+  report.mistake = config ? "" : config.error().text;
+  if (config) {
+    spdlog::info("configuration {} is in force", file.string());
+    manager.configure(std::move(*config));
+    manager.pass();
+  } else {
+    spdlog::error("{}; the former configuration stays", config.error().text);
+  }
+  if (auto written = report.write(); !written) {
+    spdlog::warn("{}", written.error().text);
+  }
+}
+
+int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::filesystem::path& file) {
+  PassClock clock;
+  ReloadReport report;
+  for (;;) {
+    while (const auto signal = next_signal(signals)) {
+      if (*signal != SIGHUP) {
+        spdlog::info("ending on signal {}; the class stays, `spared --stop` unloads it", *signal);
+        sd_notify(0, "STOPPING=1");
+        return 0;
+      }
+      reload(manager, file, report);
+    }
+    if (const auto status = watched.look()) {
+      return *status;
+    }
+    if (manager.watcher().drain()) {
+      clock.reason();
+    }
+    if (Clock::now() >= clock.due()) {
+      const auto began = Clock::now();
+      manager.pass();
+      clock.done(Clock::now() - began);
+    }
+    wait(signals, manager.watcher(), clock.due());
+  }
+}
+
+}  // namespace
+
+int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
+  const Fd signals = open_signals();
+  const auto fail = [](const Error& error) {
+    spdlog::error("{}", error.text);
+    return 1;
+  };
+  const auto alone = PidFile::take(std::filesystem::path(run_dir) / "spared.pid");
+  if (!alone) {
+    return fail(alone.error());
+  }
+  auto config = read_config(config_file);
+  if (!config) {
+    return fail(config.error());
+  }
+  ClassWatch watched(roots);
+  if (auto started = watched.start(); !started) {
+    return fail(started.error());
+  }
+  auto tree = CgroupTree::open(roots);
+  if (!tree) {
+    return fail(tree.error());
+  }
+  Manager manager(roots, std::move(*tree), std::move(*config));
+  spdlog::info("READY: class {} runs, ABI {}", class_name, own_abi());
+  sd_notify(0, "READY=1\nSTATUS=class enabled");
+  static_cast<void>(ReloadReport().write());
+  return watch(signals, watched, manager, config_file);
+}
+
+}  // namespace spare

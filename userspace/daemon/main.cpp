@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// spared: loads the scheduling class, keeps an eye on it. Options and modes; the daemon is in daemon.cpp.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "class_loader.hpp"
+#include "class_state.hpp"
+#include "config.hpp"
+#include "daemon.hpp"
+#include "manager.hpp"
+#include "pinned_class.hpp"
+#include "probe.hpp"
+
+namespace {
+
+constexpr int exit_usage = 2;
+
+void set_up_log(bool verbose) {
+  auto logger = spdlog::stderr_logger_st("spared");
+  // The journal adds time and name itself.
+  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v" : "spared: %l: %v");
+  logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+  logger->flush_on(spdlog::level::trace);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+int stop(const spare::Roots& roots) {
+  if (auto unloaded = spare::PinnedClass::unload(roots); !unloaded) {
+    if (unloaded.error().code == ENOENT) {
+      spdlog::info("no class is loaded");
+      return 0;
+    }
+    spdlog::error("{}", unloaded.error().text);
+    return 1;
+  }
+  spdlog::info("the class is unloaded");
+  return 0;
+}
+
+int restore(const spare::Roots& roots) {
+  if (const auto daemon = spare::running_daemon()) {
+    spdlog::error("spared runs, pid {}, and would cap them again; end it first", *daemon);
+    return 1;
+  }
+  const auto restored = spare::restore_caps(roots);
+  if (!restored) {
+    spdlog::error("{}", restored.error().text);
+    return 1;
+  }
+  spdlog::info("{} cgroups have their own cpu.max again", *restored);
+  return 0;
+}
+
+const char* mark(spare::Finding::Kind kind) {
+  switch (kind) {
+    case spare::Finding::Kind::good:
+      return "ok";
+    case spare::Finding::Kind::note:
+      return "note";
+    case spare::Finding::Kind::missing:
+      return "missing";
+  }
+  return "";
+}
+
+int check(const spare::Roots& roots) {
+  const auto kfuncs = spare::kfuncs_of_class();
+  if (!kfuncs) {
+    spdlog::error("{}", kfuncs.error().text);
+    return 1;
+  }
+  const auto findings = spare::probe(roots, *kfuncs, spare::own_abi());
+  for (const auto& finding : findings) {
+    fmt::print("{:8} {}\n", mark(finding.kind), finding.what);
+    if (!finding.remedy.empty()) {
+      fmt::print("{:8}   {}\n", "", finding.remedy);
+    }
+  }
+  return spare::usable(findings) ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Loads the scheduling class sched_spare and watches it, builds pools and places VMs as spared.toml(5) says. Ended by SIGTERM or killed, it leaves the class running; "
+               "started again, it adopts it."};
+  app.set_version_flag("--version", std::string("spared ") + SPARE_VERSION);
+  bool want_stop = false;
+  bool verbose = false;
+  bool want_check = false;
+  std::string root;
+  std::string config = spare::config_path;
+  auto* check_flag = app.add_flag("--check", want_check, "say what the class needs of this machine and what is missing, and end");
+  app.add_flag("--stop", want_stop, "unload the class and end");
+  app.add_option("--root", root, "with --check: look at DIR/proc and DIR/sys instead")->type_name("DIR")
+      ->needs(check_flag);
+  bool want_restore = false;
+  app.add_flag("--restore", want_restore, "give every cgroup back the cpu.max that its operator wrote, and end");
+  app.add_option("-c,--config", config, "read this file")->type_name("FILE")->capture_default_str();
+  app.add_flag("-v,--verbose", verbose, "say more");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+
+  set_up_log(verbose);
+  const spare::Roots roots = root.empty() ? spare::Roots() : spare::Roots::below(root);
+  if (want_check) {
+    return check(roots);
+  }
+  if (want_stop) {
+    return stop(roots);
+  }
+  if (want_restore) {
+    return restore(roots);
+  }
+  return spare::run_daemon(roots, config);
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Members of pools: cgroups that a pattern of the configuration matches get the pool into spare.use, and its policy. What an
+// operator has written into spare.use is left alone.
+#include <spdlog/spdlog.h>
+
+#include "manager.hpp"
+#include "membership.hpp"
+
+namespace spare {
+namespace {
+
+std::string pool_id(const Pass& pass, const PoolConfig& pool) {
+  const auto cgroup = pass.tree.at(pool.path());
+  return cgroup ? std::to_string(cgroup->id()) : std::string();
+}
+
+// What the configuration wants for a cgroup; nothing: no pool.
+std::optional<Membership> wanted_for(const Pass& pass, const Claim& claim) {
+  if (claim.provider || is_pool_path(claim.path)) {
+    return std::nullopt;
+  }
+  const PoolConfig* pool = pool_of(pass.config, claim.path);
+  if (pool == nullptr) {
+    return std::nullopt;
+  }
+  return Membership{pool->path(), pool_id(pass, *pool), pool->policy};
+}
+
+Result<void> take(const Cgroup& cgroup, Claim& claim, const MembershipStep& step) {
+  if (step.use) {
+    if (auto written = cgroup.write(file::use, *step.use); !written) {
+      return written;
+    }
+    claim.use = *step.use;
+  }
+  if (!step.policy.empty()) {
+    if (auto written = cgroup.write(file::policy, step.policy); !written) {
+      return written;
+    }
+  }
+  if (step.forget) {
+    cgroup.clear_mark(mark::member);
+  }
+  return step.record ? cgroup.set_mark(mark::member, step.record->text()) : Result<void>();
+}
+
+}  // namespace
+
+void release_members(Pass& pass) {
+  for (const Claim& each : pass.ledger.claims()) {
+    const auto cgroup = pass.tree.at(each.path);
+    const auto record = cgroup ? Membership::parse(cgroup->mark(mark::member)) : std::nullopt;
+    const auto wanted = wanted_for(pass, each);
+    if (!record || (wanted && wanted->pool == record->pool)) {
+      continue;
+    }
+    Claim* claim = pass.ledger.find(each.path);
+    const MembershipStep step = membership_step(claim->use, record, std::nullopt);
+    if (auto taken = take(*cgroup, *claim, step); !taken) {
+      pass.complaints.say("use " + each.path, taken.error().text);
+    } else if (step.use) {
+      spdlog::info("{} no longer uses {}", each.path, record->pool);
+    }
+  }
+}
+
+void bind_members(Pass& pass) {
+  for (const Claim& each : pass.ledger.claims()) {
+    const auto wanted = wanted_for(pass, each);
+    const auto cgroup = wanted ? pass.tree.at(each.path) : Result<Cgroup>(Error{});
+    if (!wanted || !cgroup) {
+      continue;
+    }
+    Claim* claim = pass.ledger.find(each.path);
+    const MembershipStep step = membership_step(claim->use, Membership::parse(cgroup->mark(mark::member)), wanted);
+    if (auto taken = take(*cgroup, *claim, step); !taken) {
+      pass.complaints.say("use " + each.path, taken.error().text);
+    } else if (step.use) {
+      spdlog::info("{} uses {}", each.path, *step.use);
+    }
+  }
+}
+
+}  // namespace spare

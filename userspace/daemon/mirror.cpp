@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// LIFE-2: cpu.max of every cgroup with servers says what they give it together, with those of cgroups below it. While the class
+// runs, a reservation governs alone and this is without effect; when the class is gone, the kernel's scheduler goes by it.
+#include <spdlog/spdlog.h>
+
+#include "cap.hpp"
+#include "manager.hpp"
+
+namespace spare {
+namespace {
+
+constexpr int steps_most = 4;  // record, write, tidy the record; one to see that it is done
+
+Result<void> take(const Cgroup& cgroup, const CapStep& step) {
+  if (step.record) {
+    if (auto set = cgroup.set_mark(mark::cpu_max, step.record->text()); !set) {
+      return set;
+    }
+  }
+  if (step.write) {
+    if (auto written = cgroup.write(file::cpu_max, *step.write); !written) {
+      return written;
+    }
+  }
+  if (step.forget) {
+    cgroup.clear_mark(mark::cpu_max);
+  }
+  return {};
+}
+
+Result<void> mirror(const Cgroup& cgroup, const std::optional<std::string>& wanted) {
+  for (int i = 0; i < steps_most; i++) {
+    const auto record = CapRecord::parse(cgroup.mark(mark::cpu_max));
+    if (!wanted && !record) {
+      return {};
+    }
+    const auto current = cgroup.read(file::cpu_max);
+    if (!current) {
+      return current.error();
+    }
+    const CapStep step = cap_step(*current, record, wanted);
+    if (step.nothing()) {
+      return {};
+    }
+    if (auto taken = take(cgroup, step); !taken) {
+      return taken;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<unsigned> restore_caps(const Roots& roots) {
+  const auto tree = CgroupTree::open(roots);
+  if (!tree) {
+    return tree.error();
+  }
+  unsigned restored = 0;
+  std::error_code failed, unknown;
+  for (std::filesystem::recursive_directory_iterator entry(tree->mount(), failed), end; !failed && entry != end; entry.increment(failed)) {
+    const auto cgroup = entry->is_directory(unknown) ? tree->at(entry->path().string()) : Result<Cgroup>(Error{});
+    if (!cgroup || !cgroup->mark(mark::cpu_max)) {
+      continue;
+    }
+    if (auto done = mirror(*cgroup, std::nullopt); !done) {
+      return done.error();
+    }
+    restored++;
+  }
+  return failed ? Result<unsigned>(errno_error(tree->mount().string(), failed.value())) : restored;
+}
+
+namespace {
+
+std::uint64_t inner_ppm(const Pass& pass, const Claim& outer) {
+  std::uint64_t sum = 0;
+  for (const Claim& claim : pass.ledger.claims()) {
+    if (claim.reservation && claim.path.starts_with(outer.path + "/")) {
+      sum += std::uint64_t{utilization_ppm(*claim.reservation)} * claim.cpus.size();
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
+void mirror_caps(Pass& pass) {
+  for (const Claim& claim : pass.ledger.claims()) {
+    const auto cgroup = pass.tree.at(claim.path);
+    if (!cgroup) {
+      continue;
+    }
+    std::optional<std::string> wanted;
+    if (claim.reservation && !claim.cpus.empty()) {
+      wanted = cap_of(*claim.reservation, static_cast<unsigned>(claim.cpus.size()), inner_ppm(pass, claim));
+    }
+    if (auto mirrored = mirror(*cgroup, wanted); !mirrored && mirrored.error().code != ENODEV) {
+      pass.complaints.say("cap " + claim.path, "without the class its reservation would not hold: " + mirrored.error().text);
+    }
+  }
+}
+
+}  // namespace spare

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cgroup.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "kernel_log.hpp"
+#include "mounts.hpp"
+#include "util/files.hpp"
+
+namespace spare {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* procs = "cgroup.procs";
+constexpr std::chrono::milliseconds remove_poll{20};
+constexpr std::chrono::seconds remove_limit{10};
+
+// What an errno means for a file whose meaning narrows it down. Empty: nothing special.
+std::string_view meaning(std::string_view name, int code) {
+  switch (code) {
+    case EINVAL:
+      if (name == file::use) {
+        return "each name must be another cgroup with spare.provide 1, or the parent of such, on a CPU of this cgroup";
+      }
+      if (name == file::netdev) {
+        return "the interface cannot be bound: only taps can, not lo or a bridge";
+      }
+      if (name == file::cpus) {
+        return "the list is malformed, or none of the providers in spare.use is on one of these CPUs";
+      }
+      return "the value is malformed";
+    case ERANGE:
+      if (name == file::cpus) {
+        return "this host does not have all of these CPUs";
+      }
+      return "the value is out of range: 100us <= P <= 1s, Q >= 50us, Q/P >= 0.5 %";
+    case EBUSY:
+      if (name == file::provide || name == file::use) {
+        return "a VM uses this provider, or a CPU has no room for it; unlink it, or lower a reservation";
+      }
+      return "a CPU has no room for it (admission): lower a reservation or choose other CPUs";
+    case EEXIST:
+      return name == file::netdev ? "the interface is another cgroup's; unbind it there first" : "";
+    case ELOOP:
+      return "the providers would use each other in a circle";
+    case EPERM:
+      return "CAP_SYS_NICE is needed, in the initial user namespace: run it as root";
+    case EACCES:
+      return "the file is not writable for this user: run it as root";
+    case EOPNOTSUPP:
+      return "the cgroup lacks the cpu or io controller: write '+cpu +io' to cgroup.subtree_control of its parent";
+    case ENOENT:
+    case ENOTDIR:
+      return name == file::use ? "there is no such provider cgroup" : "";
+    case ENODEV:
+      return name == file::netdev ? "there is no such interface in this network namespace" : "the cgroup is gone";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+Result<std::string> Cgroup::read(const char* file) const {
+  auto text = read_file_at(dir_.get(), file);
+  if (!text) {
+    return explain(file, "", text.error().code);
+  }
+  return std::string(trim(*text));
+}
+
+Result<void> Cgroup::write(const char* file, std::string_view value) const {
+  const KernelLog log;
+  auto written = write_file_at(dir_.get(), file, value);
+  if (written) {
+    return {};
+  }
+  Error error = explain(file, value, written.error().code);
+  const std::string said = log.last_line();
+  if (!said.empty()) {
+    error.text += " (kernel: " + said + ")";
+  }
+  return error;
+}
+
+bool Cgroup::has(const char* file) const { return ::faccessat(dir_.get(), file, F_OK, 0) == 0; }
+
+std::uint64_t Cgroup::id() const {
+  struct stat info {};
+  return ::fstat(dir_.get(), &info) == 0 ? info.st_ino : 0;
+}
+
+Error Cgroup::explain(const char* file, std::string_view value, int code) const {
+  const std::string what = value.empty() ? fmt::format("{} of {}", file, path_) : fmt::format("{} of {}: '{}'", file, path_, value);
+  if (!has(file)) {
+    if (!has(procs)) {
+      return {fmt::format("{}: the cgroup is gone", path_), ENODEV};
+    }
+    return {fmt::format("{} has no file {}: is sched_spare.ko loaded, and '+io' in cgroup.subtree_control of its parent?", path_,
+                        file), code};
+  }
+  const std::string_view why = meaning(file, code);
+  return why.empty() ? errno_error(what, code) : Error{fmt::format("{}: {}", what, why), code};
+}
+
+Result<CgroupTree> CgroupTree::open(const Roots& roots) {
+  auto mount = find_cgroup2(roots);
+  if (!mount) {
+    return mount.error();
+  }
+  return CgroupTree(std::move(*mount));
+}
+
+Result<std::string> CgroupTree::normal_path(std::string_view name) const {
+  const std::string prefix = mount_.string();
+  if (name.starts_with(prefix) && (name.size() == prefix.size() || name[prefix.size()] == '/')) {
+    name.remove_prefix(prefix.size());
+  }
+  std::string path;
+  for (const std::string& part : split(name, "/")) {
+    if (part == "." || part == "..") {
+      return Error{fmt::format("'{}' is not a cgroup: give its path from the root of the hierarchy, as /vm/vm1", name), EINVAL};
+    }
+    path += "/" + part;
+  }
+  return path.empty() ? std::string("/") : path;
+}
+
+Result<Cgroup> CgroupTree::at(std::string_view name) const {
+  auto path = normal_path(name);
+  if (!path) {
+    return path.error();
+  }
+  Fd dir(::open(directory(*path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!dir) {
+    return errno == ENOENT ? Error{fmt::format("there is no cgroup {}", *path), ENOENT} : errno_error("cgroup " + *path);
+  }
+  return Cgroup(std::move(dir), std::move(*path));
+}
+
+Result<Cgroup> CgroupTree::make(std::string_view name) const {
+  const auto path = normal_path(name);
+  if (!path) {
+    return path.error();
+  }
+  fs::path dir = mount_;
+  for (const std::string& part : split(*path, "/")) {
+    const auto has = read_file(dir / "cgroup.subtree_control");
+    const auto enabled = has ? split(*has, " \n") : std::vector<std::string>();
+    for (const char* controller : {"cpu", "io"}) {
+      if (std::find(enabled.begin(), enabled.end(), controller) != enabled.end()) {
+        continue;
+      }
+      if (auto written = write_file_at(AT_FDCWD, dir / "cgroup.subtree_control", std::string("+") + controller); !written) {
+        return written.error().while_doing(fmt::format("the {} controller below {}", controller, dir.string()));
+      }
+    }
+    dir /= part;
+    if (::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
+      return errno_error("cannot make cgroup " + *path);
+    }
+  }
+  return at(*path);
+}
+
+Result<void> CgroupTree::remove(std::string_view name) const {
+  const auto path = normal_path(name);
+  if (!path) {
+    return path.error();
+  }
+  if (*path == "/") {
+    return Error{"the root cgroup cannot be removed", EINVAL};
+  }
+  const fs::path dir = directory(*path);
+  const auto limit = std::chrono::steady_clock::now() + remove_limit;
+  for (;;) {
+    std::error_code failed;
+    if (!fs::is_directory(dir, failed)) {
+      return {};
+    }
+    // The dead leave a cgroup a little after they were killed.
+    static_cast<void>(write_file_at(AT_FDCWD, dir / "cgroup.kill", "1"));
+    std::vector<fs::path> below;
+    for (fs::recursive_directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
+      if (entry->is_directory(failed)) {
+        below.push_back(entry->path());
+      }
+    }
+    std::sort(below.rbegin(), below.rend());
+    below.push_back(dir);
+    bool all = true;
+    for (const fs::path& each : below) {
+      all = (::rmdir(each.c_str()) == 0 || errno == ENOENT) && all;
+    }
+    if (all) {
+      return {};
+    }
+    const int code = errno;
+    if (code != EBUSY && code != ENOTEMPTY) {
+      return errno_error("cannot remove cgroup " + *path, code);
+    }
+    if (std::chrono::steady_clock::now() > limit) {
+      return Error{fmt::format("cannot remove cgroup {}: it is still in use after {} s", *path, remove_limit.count()), code};
+    }
+    std::this_thread::sleep_for(remove_poll);
+  }
+}
+
+Result<std::vector<std::string>> CgroupTree::with_reservation() const {
+  std::vector<std::string> paths;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator entry(mount_, failed), end; !failed && entry != end; entry.increment(failed)) {
+    std::error_code gone;
+    if (!entry->is_directory(gone)) {
+      continue;
+    }
+    const auto reservation = read_file(entry->path() / file::reservation);
+    if (reservation && trim(*reservation) != "max") {
+      paths.push_back(entry->path().string().substr(mount_.string().size()));
+    }
+  }
+  if (failed) {
+    return errno_error(mount_.string(), failed.value());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace spare

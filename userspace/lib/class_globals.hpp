@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "util/fd.hpp"
+
+namespace spare {
+
+// Why sched_ext ended the class (enum scx_exit_kind), as its ops.exit recorded it in its globals.
+struct ExitInfo {
+  std::uint32_t kind = 0;  // 0: it has not ended
+  std::string reason;
+  std::string message;
+
+  [[nodiscard]] bool by_operator() const { return kind == 64; }  // unregistered
+  [[nodiscard]] std::string text() const;
+};
+
+// The global variables of the class in the kernel.
+class ClassGlobals {
+ public:
+  // The maps that hold them (.rodata, .data, .bss).
+  explicit ClassGlobals(std::vector<Fd> maps) : maps_(std::move(maps)) {}
+
+  // The ABI number the class was compiled with; nothing when it does not say.
+  [[nodiscard]] std::optional<unsigned> abi() const;
+  [[nodiscard]] ExitInfo exit_info() const;
+  // A counter that the class keeps for its users: host_overrun_ns, host_valve_tasks. 0 when it has none of that name.
+  [[nodiscard]] std::uint64_t counter(const std::string& name) const;
+
+ private:
+  [[nodiscard]] std::optional<std::vector<char>> find(const std::string& name) const;
+
+  std::vector<Fd> maps_;
+};
+
+}  // namespace spare

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "class_loader.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "class_state.hpp"
+#include "pinned_class.hpp"
+#include "sched_spare/abi.h"
+#include "util/files.hpp"
+
+// The skeleton names the types of the class's globals as the kernel does.
+using u8 = __u8;
+using u16 = __u16;
+using u32 = __u32;
+using u64 = __u64;
+using s32 = __s32;
+using s64 = __s64;
+#include "sched_spare.skel.h"
+
+namespace spare {
+namespace {
+
+constexpr long bpf_fs_magic = 0xcafe4a11;
+constexpr size_t log_lines_shown = 12;
+
+// What libbpf and the verifier say while a class is loaded. libbpf's printer is one per process.
+std::string* captured_log = nullptr;
+
+int capture(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG || captured_log == nullptr) {
+    return 0;
+  }
+  // A verifier log comes in one piece, of any length, and its end is what matters.
+  va_list again;
+  va_copy(again, arguments);
+  const int n = std::vsnprintf(nullptr, 0, format, arguments);
+  if (n > 0) {
+    std::string text(static_cast<size_t>(n) + 1, '\0');
+    std::vsnprintf(text.data(), text.size(), format, again);
+    text.pop_back();
+    captured_log->append(text);
+  }
+  va_end(again);
+  return n;
+}
+
+class LogCapture {
+ public:
+  LogCapture() {
+    captured_log = &text_;
+    libbpf_set_print(capture);
+  }
+  ~LogCapture() { captured_log = nullptr; }
+  LogCapture(const LogCapture&) = delete;
+  LogCapture& operator=(const LogCapture&) = delete;
+
+  // Its last lines: the reason stands at the end of a verifier log.
+  [[nodiscard]] std::string tail() const {
+    const auto lines = split(text_, "\n");
+    std::string result;
+    for (size_t i = lines.size() > log_lines_shown ? lines.size() - log_lines_shown : 0; i < lines.size(); i++) {
+      result += "\n    " + lines[i];
+    }
+    return result;
+  }
+
+ private:
+  std::string text_;
+};
+
+using Skeleton = std::unique_ptr<sched_spare_bpf, void (*)(sched_spare_bpf*)>;
+using Link = std::unique_ptr<bpf_link, int (*)(bpf_link*)>;
+
+Result<void> ensure_bpffs(const Roots& roots) {
+  struct statfs info {};
+  if (::statfs(roots.bpffs().c_str(), &info) == 0 && static_cast<long>(info.f_type) == bpf_fs_magic) {
+    return {};
+  }
+  if (::mount("bpf", roots.bpffs().c_str(), "bpf", 0, "mode=0700") != 0) {
+    return errno_error("no BPF file system at " + roots.bpffs().string() + " and it cannot be mounted");
+  }
+  return {};
+}
+
+Error abi_error() {
+  return {fmt::format("the class was refused: it speaks ABI {}, the loaded module another one (dmesg names both); build both "
+                      "from the same sources and reload the module", own_abi()), EPROTO};
+}
+
+Error attach_error(const Roots& roots, int code, const LogCapture& log) {
+  const ClassState state = read_class_state(roots);
+  switch (code) {
+    case EBUSY:
+      if (state.enabled()) {
+        return {"another sched_ext scheduler runs: " + state.ops + "; stop it first", code};
+      }
+      return {"the kernel refuses another scheduler now (busy): an earlier one is still ending, or the deadline bandwidth "
+              "of the host is used up; see dmesg" + log.tail(), code};
+    case EINVAL:
+      return {"the kernel refuses the class; booted with isolcpus=domain, sched_ext cannot be used; see dmesg" + log.tail(),
+              code};
+    default:
+      return errno_error("the kernel refuses the class (see dmesg)" + log.tail(), code);
+  }
+}
+
+std::string_view pin_name_of(const bpf_map* map) {
+  const std::string_view name = bpf_map__name(map);
+  for (const char* global : pin::globals) {
+    if (name.ends_with(std::string(".") + global)) {
+      return global;
+    }
+  }
+  return {};
+}
+
+ClassGlobals globals_of(sched_spare_bpf* skeleton) {
+  std::vector<Fd> maps;
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton->obj) {
+    if (!pin_name_of(map).empty()) {
+      maps.emplace_back(::fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0));
+    }
+  }
+  return ClassGlobals(std::move(maps));
+}
+
+// sched_ext reports what goes wrong while it enables a class as the end of the class: attaching succeeds, the class is gone.
+Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
+  if (read_class_state(roots).ours()) {
+    return {};
+  }
+  const ExitInfo ended = globals_of(skeleton).exit_info();
+  if (ended.message.find(fmt::format("({})", -EPROTO)) != std::string::npos) {
+    return abi_error();
+  }
+  return Error{fmt::format("the class ended as soon as it was attached: {}; dmesg may say more", ended.text())};
+}
+
+// Pins the maps with the globals, then the link: where there is a link, there is everything.
+Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* link) {
+  const auto dir = PinnedClass::directory(roots);
+  std::error_code failed;
+  std::filesystem::remove_all(dir, failed);
+  std::filesystem::create_directory(dir, failed);
+  if (failed) {
+    return errno_error("cannot make " + dir.string(), failed.value());
+  }
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton->obj) {
+    const std::string_view name = pin_name_of(map);
+    if (!name.empty() && bpf_obj_pin(bpf_map__fd(map), (dir / name).c_str()) != 0) {
+      return errno_error("cannot pin " + (dir / name).string());
+    }
+  }
+  if (bpf_link__pin(link, (dir / pin::link).c_str()) != 0) {
+    return errno_error("cannot pin " + (dir / pin::link).string());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Kfunc>> kfuncs_of_class() {
+  const LogCapture quiet;
+  size_t size = 0;
+  const void* bytes = sched_spare_bpf__elf_bytes(&size);
+  return kfuncs_of_object(bytes, size);
+}
+
+unsigned own_abi() { return SPARE_ABI; }
+
+Result<void> load_class(const Roots& roots) {
+  if (auto mounted = ensure_bpffs(roots); !mounted) {
+    return mounted.error();
+  }
+  const LogCapture log;
+  const Skeleton skeleton(sched_spare_bpf__open(), sched_spare_bpf__destroy);
+  if (!skeleton) {
+    return errno_error("the class cannot be opened" + log.tail());
+  }
+  // One entry per CPU that may ever come (cpu.bpf.h).
+  const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
+  bpf_map__set_max_entries(skeleton->maps.cpus, cpus);
+  bpf_map__set_max_entries(skeleton->maps.queue_stock, cpus * SPARE_SLOTS);
+  skeleton->rodata->queues_max = static_cast<__u64>(cpus) * SPARE_SLOTS;
+  skeleton->rodata->queue_low = std::min<__u32>(cpus + 64, cpus * SPARE_SLOTS);
+  const auto smt = read_file(roots.sys / "devices/system/cpu/smt/active");
+  skeleton->rodata->smt_active = smt && smt->starts_with('1');
+  const auto limit = read_file(roots.module() / "parameters/limit_ppm");
+  if (limit) {
+    skeleton->rodata->host_share_ppm = 1000000 - std::min(1000000UL, std::strtoul(limit->c_str(), nullptr, 10));
+  }
+  if (const int failed = sched_spare_bpf__load(skeleton.get()); failed != 0) {
+    return errno_error("the kernel refuses to load the class" + log.tail() + "\n  because", -failed);
+  }
+  const Link link(bpf_map__attach_struct_ops(skeleton->maps.sched_spare_ops), bpf_link__destroy);
+  if (!link) {
+    return attach_error(roots, errno, log);
+  }
+  if (auto enabled = confirm_enabled(roots, skeleton.get()); !enabled) {
+    return enabled;
+  }
+  if (auto pinned = pin_class(roots, skeleton.get(), link.get()); !pinned) {
+    return pinned.error();
+  }
+  return {};
+}
+
+}  // namespace spare

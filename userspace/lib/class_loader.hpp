@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <vector>
+
+#include "kernel_btf.hpp"
+#include "paths.hpp"
+#include "util/result.hpp"
+
+namespace spare {
+
+// The kfuncs that the class in this program calls.
+Result<std::vector<Kfunc>> kfuncs_of_class();
+
+// The ABI number that this program was compiled with (LIFE-6).
+unsigned own_abi();
+
+// Loads the class, attaches it and pins it (PinnedClass). When it returns without error the class is enabled. On error
+// nothing is left in the kernel and the text says why, ending with what the verifier or libbpf said.
+Result<void> load_class(const Roots& roots);
+
+}  // namespace spare

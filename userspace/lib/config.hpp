@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// /etc/sched_spare/spared.toml, as spared.toml(5) documents it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cpu_list.hpp"
+#include "duration.hpp"
+#include "util/result.hpp"
+
+namespace spare {
+
+inline constexpr const char* config_path = "/etc/sched_spare/spared.toml";
+inline constexpr const char* pools_dir = "/pool";  // cgroup above every pool
+
+// Spare reservations of one shape that many VMs share (SPARE-5).
+struct PoolConfig {
+  std::string name;
+  Reservation spare;         // (Qs, Ps) of each
+  unsigned size = 1;         // spares on each CPU
+  std::optional<Cpus> cpus;  // nothing: every CPU that is online
+  std::vector<std::string> members;
+  std::string policy;  // "grant_us=2000 payback=1", as spare.policy takes it; empty: the members keep theirs
+
+  [[nodiscard]] std::string path() const { return std::string(pools_dir) + "/" + name; }
+};
+
+struct Config {
+  std::vector<PoolConfig> pools;
+  bool place = true;                // write spare.cpus where it is empty
+  std::optional<unsigned> servers;  // for each VM; nothing: one per vCPU
+};
+
+// A mistake is "NAME:LINE: what is wrong".
+Result<Config> parse_config(std::string_view text, const std::string& name);
+// A file that is not there is an empty one.
+Result<Config> read_config(const std::filesystem::path& path);
+
+// The pool whose members pattern is the first to match the cgroup; null: none does.
+const PoolConfig* pool_of(const Config& config, const std::string& cgroup);
+
+}  // namespace spare

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "duration.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include "sched_spare/abi.h"
+#include "util/files.hpp"
+
+namespace spare {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t us;
+};
+constexpr std::array<Unit, 4> units = {{{"us", 1}, {"ms", 1000}, {"s", 1'000'000}, {"", 1}}};
+
+constexpr std::string_view form =
+    "a duration is a number with us, ms or s behind it, as 40ms or 0.4s; without a unit it is microseconds";
+
+Error malformed(std::string_view text) { return {fmt::format("'{}' is not a duration: {}", text, form), EINVAL}; }
+
+}  // namespace
+
+Result<std::uint64_t> parse_duration_us(std::string_view text) {
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  std::uint64_t whole = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + digits, whole);
+  if (failed == std::errc::result_out_of_range) {
+    return Error{fmt::format("'{}' is too long a time", text), ERANGE};
+  }
+  if (digits == 0 || failed != std::errc()) {
+    return malformed(text);
+  }
+  std::string_view rest = text.substr(digits);
+  std::string_view fraction;
+  if (rest.starts_with('.')) {
+    rest.remove_prefix(1);
+    const size_t n = std::min(rest.find_first_not_of("0123456789"), rest.size());
+    if (n == 0) {
+      return malformed(text);
+    }
+    fraction = rest.substr(0, n);
+    rest.remove_prefix(n);
+  }
+  for (const Unit& unit : units) {
+    if (rest != unit.name) {
+      continue;
+    }
+    if (whole > std::numeric_limits<std::uint64_t>::max() / unit.us / 2) {
+      return Error{fmt::format("'{}' is too long a time", text), ERANGE};
+    }
+    std::uint64_t value = whole * unit.us;
+    std::uint64_t place = unit.us;
+    for (const char digit : fraction) {
+      if (place % 10 != 0 && digit != '0') {
+        return Error{fmt::format("'{}' is finer than a microsecond", text), EINVAL};
+      }
+      place /= 10;
+      value += static_cast<std::uint64_t>(digit - '0') * place;
+    }
+    return value;
+  }
+  return malformed(text);
+}
+
+std::string Reservation::kernel_form() const { return fmt::format("{} {}", runtime_us, period_us); }
+
+Result<std::optional<Reservation>> parse_reservation(std::string_view text) {
+  const std::string_view trimmed = trim(text);
+  if (trimmed == "max" || trimmed == "none") {
+    return std::optional<Reservation>();
+  }
+  const auto parts = split(trimmed, "/ ");
+  if (parts.size() != 2) {
+    return Error{fmt::format("'{}' is not a reservation: it is runtime/period, as 40ms/100ms, or max for none", text), EINVAL};
+  }
+  const auto runtime = parse_duration_us(parts[0]);
+  if (!runtime) {
+    return runtime.error();
+  }
+  const auto period = parse_duration_us(parts[1]);
+  if (!period) {
+    return period.error();
+  }
+  const Reservation result{*runtime, *period};
+  if (result.runtime_us > result.period_us) {
+    return Error{fmt::format("'{}': the runtime is longer than the period", text), EINVAL};
+  }
+  if (result.period_us < SPARE_PERIOD_MIN_US || result.period_us > SPARE_PERIOD_MAX_US) {
+    return Error{fmt::format("'{}': the period must lie between {} and {}", text, format_us(SPARE_PERIOD_MIN_US),
+                             format_us(SPARE_PERIOD_MAX_US)), ERANGE};
+  }
+  if (result.runtime_us < SPARE_RUNTIME_MIN_US) {
+    return Error{fmt::format("'{}': the runtime must be at least {}", text, format_us(SPARE_RUNTIME_MIN_US)), ERANGE};
+  }
+  if (result.runtime_us * SPARE_PPM < result.period_us * static_cast<std::uint64_t>(SPARE_UTIL_MIN_PPM)) {
+    return Error{fmt::format("'{}': the runtime must be at least {} % of the period", text, static_cast<unsigned>(SPARE_UTIL_MIN_PPM) / 1e4), ERANGE};
+  }
+  return std::optional(result);
+}
+
+std::string format_us(std::uint64_t us) {
+  if (us != 0 && us % 1'000'000 == 0) {
+    return fmt::format("{}s", us / 1'000'000);
+  }
+  return us >= 1000 ? fmt::format("{}ms", static_cast<double>(us) / 1000) : fmt::format("{}us", us);
+}
+
+std::string format_reservation(const std::optional<Reservation>& reservation) {
+  return reservation ? format_us(reservation->runtime_us) + "/" + format_us(reservation->period_us) : "max";
+}
+
+}  // namespace spare

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel_btf.hpp"
+
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <gelf.h>
+#include <libelf.h>
+
+#include <set>
+
+namespace spare {
+namespace {
+
+constexpr const char* implicit_argument_type = "bpf_prog_aux";
+constexpr const char* twin_suffix = "_impl";
+
+// Is the last parameter of the function a pointer to struct bpf_prog_aux?
+bool takes_prog_aux(const btf* types, int function) {
+  const btf_type* prototype = btf__type_by_id(types, btf__type_by_id(types, static_cast<__u32>(function))->type);
+  if (prototype == nullptr || !btf_is_func_proto(prototype) || btf_vlen(prototype) == 0) {
+    return false;
+  }
+  const btf_param& last = btf_params(prototype)[btf_vlen(prototype) - 1];
+  const btf_type* type = btf__type_by_id(types, last.type);
+  if (type == nullptr || !btf_is_ptr(type)) {
+    return false;
+  }
+  type = btf__type_by_id(types, type->type);
+  while (type != nullptr && btf_is_mod(type)) {
+    type = btf__type_by_id(types, type->type);
+  }
+  return type != nullptr && btf_is_composite(type) &&
+         std::string_view(btf__name_by_offset(types, type->name_off)) == implicit_argument_type;
+}
+
+// The undefined symbols of an ELF object.
+Result<std::set<std::string>> undefined_symbols(const void* bytes, size_t size) {
+  if (elf_version(EV_CURRENT) == EV_NONE) {
+    return Error{"libelf is older than its header"};
+  }
+  // libelf does not write to an image opened this way, but its interface is from before const.
+  const std::unique_ptr<Elf, int (*)(Elf*)> elf(elf_memory(static_cast<char*>(const_cast<void*>(bytes)), size), elf_end);
+  if (!elf) {
+    return Error{std::string("the BPF object cannot be read: ") + elf_errmsg(-1)};
+  }
+  std::set<std::string> symbols;
+  for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr; section = elf_nextscn(elf.get(), section)) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) {
+      continue;
+    }
+    Elf_Data* data = elf_getdata(section, nullptr);
+    const size_t count = header.sh_entsize != 0 ? header.sh_size / header.sh_entsize : 0;
+    for (size_t i = 0; i < count; i++) {
+      GElf_Sym symbol;
+      if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr || symbol.st_shndx != SHN_UNDEF) {
+        continue;
+      }
+      const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
+      if (name != nullptr && *name != '\0') {
+        symbols.insert(name);
+      }
+    }
+  }
+  return symbols;
+}
+
+}  // namespace
+
+void KernelBtf::Free::operator()(btf* object) const { btf__free(object); }
+
+Result<KernelBtf> KernelBtf::open(const std::filesystem::path& file) {
+  btf* object = btf__parse(file.c_str(), nullptr);
+  if (object == nullptr) {
+    return errno_error(file.string());
+  }
+  return KernelBtf(object);
+}
+
+Result<KernelBtf> KernelBtf::open_module(const std::filesystem::path& file, const KernelBtf& base) {
+  btf* object = btf__parse_split(file.c_str(), base.btf_.get());
+  if (object == nullptr) {
+    return errno_error(file.string());
+  }
+  return KernelBtf(object);
+}
+
+KfuncState KernelBtf::state(const std::string& kfunc) const {
+  const int function = btf__find_by_name_kind(btf_.get(), kfunc.c_str(), BTF_KIND_FUNC);
+  if (function < 0) {
+    return KfuncState::missing;
+  }
+  const bool twin = btf__find_by_name_kind(btf_.get(), (kfunc + twin_suffix).c_str(), BTF_KIND_FUNC) >= 0;
+  return takes_prog_aux(btf_.get(), function) && !twin ? KfuncState::broken : KfuncState::whole;
+}
+
+Result<std::vector<Kfunc>> kfuncs_of_object(const void* bytes, size_t size) {
+  const auto symbols = undefined_symbols(bytes, size);
+  if (!symbols) {
+    return symbols.error();
+  }
+  const std::unique_ptr<bpf_object, void (*)(bpf_object*)> object(bpf_object__open_mem(bytes, size, nullptr),
+                                                                  bpf_object__close);
+  if (!object) {
+    return errno_error("the BPF object cannot be read");
+  }
+  const btf* types = bpf_object__btf(object.get());
+  // libbpf rewrites the section of external symbols when it opens an object, so look at the functions themselves.
+  std::vector<Kfunc> kfuncs;
+  for (__u32 id = 1; types != nullptr && id < btf__type_cnt(types); id++) {
+    const btf_type* type = btf__type_by_id(types, id);
+    if (!btf_is_func(type)) {
+      continue;
+    }
+    const std::string declared = btf__name_by_offset(types, type->name_off);
+    if (!symbols->contains(declared)) {
+      continue;
+    }
+    // What follows "___" tells declarations of one kfunc apart; the kernel does not know it. Weak says nothing: vmlinux.h
+    // declares every kfunc so.
+    const size_t flavour = declared.find("___", 1);
+    kfuncs.push_back({declared.substr(0, flavour), flavour != std::string::npos});
+  }
+  return kfuncs;
+}
+
+}  // namespace spare

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "pinned_class.hpp"
+
+#include <bpf/bpf.h>
+
+namespace spare {
+
+Result<PinnedClass> PinnedClass::open(const Roots& roots) {
+  const auto dir = directory(roots);
+  Fd link(bpf_obj_get((dir / pin::link).c_str()));
+  if (!link) {
+    return errno_error((dir / pin::link).string());
+  }
+  std::vector<Fd> maps;
+  for (const char* name : pin::globals) {
+    Fd map(bpf_obj_get((dir / name).c_str()));
+    if (map) {
+      maps.push_back(std::move(map));
+    }
+  }
+  // Unloaded between the two: what is left would read as an ejection without a reason.
+  if (!std::filesystem::exists(dir / pin::link)) {
+    return errno_error((dir / pin::link).string(), ENOENT);
+  }
+  return PinnedClass(std::move(link), ClassGlobals(std::move(maps)));
+}
+
+Result<void> PinnedClass::unload(const Roots& roots) {
+  const auto dir = directory(roots);
+  const Fd link(bpf_obj_get((dir / pin::link).c_str()));
+  if (!link) {
+    return errno_error((dir / pin::link).string());
+  }
+  // Detaching is synchronous; dropping the last reference, which the pin may not be, is not. A class that was ejected
+  // is detached already.
+  if (bpf_link_detach(link.get()) != 0 && errno != EINVAL && errno != ENOENT) {
+    return errno_error("cannot detach the class");
+  }
+  // The link goes first: who finds it, finds the maps with the reason too.
+  std::error_code failed;
+  std::filesystem::remove(dir / pin::link, failed);
+  std::filesystem::remove_all(dir, failed);
+  if (failed) {
+    return errno_error("cannot remove " + dir.string(), failed.value());
+  }
+  return {};
+}
+
+}  // namespace spare

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "settings.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "util/files.hpp"
+
+namespace spare {
+namespace {
+
+// The names in spare.use or spare.netdev.
+std::vector<std::string> names_in(const std::string& text) {
+  return text == "none" ? std::vector<std::string>() : split(text, " \n");
+}
+
+Result<void> apply_in_order(const Cgroup& cgroup, const std::vector<Setting>& settings) {
+  std::vector<Setting> former;
+  for (const Setting& setting : settings) {
+    auto old = cgroup.read(setting.file);
+    auto written = old ? cgroup.write(setting.file, setting.value) : Result<void>(old.error());
+    if (written) {
+      former.push_back({setting.file, std::move(*old)});
+      continue;
+    }
+    Error error = written.error();
+    for (auto undo = former.rbegin(); undo != former.rend(); ++undo) {
+      if (auto restored = cgroup.write(undo->file, undo->value); !restored) {
+        error.text += "; and the former value could not be restored: " + restored.error().text;
+      }
+    }
+    return error;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings) {
+  auto applied = apply_in_order(cgroup, settings);
+  if (applied || applied.error().code != EBUSY) {
+    return applied;
+  }
+  const auto position = [&](const char* file) {
+    return std::find_if(settings.begin(), settings.end(), [&](const Setting& s) { return std::strcmp(s.file, file) == 0; });
+  };
+  const auto reservation = position(file::reservation);
+  const auto cpus = position(file::cpus);
+  if (reservation == settings.end() || cpus == settings.end()) {
+    return applied;
+  }
+  std::iter_swap(reservation, cpus);
+  return apply_in_order(cgroup, settings) ? Result<void>() : applied;
+}
+
+Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup) {
+  const auto text = cgroup.read(file::reservation);
+  if (!text) {
+    return text.error();
+  }
+  if (*text == "max") {
+    return std::optional<Reservation>();
+  }
+  const auto parts = split(*text, " ");
+  const auto runtime = parts.size() == 2 ? as_integer(parts[0]) : std::nullopt;
+  const auto period = parts.size() == 2 ? as_integer(parts[1]) : std::nullopt;
+  if (!runtime || !period || *runtime < 0 || *period <= 0) {
+    return Error{"the reservation of " + cgroup.path() + " reads '" + *text + "', which this version does not understand"};
+  }
+  return std::optional(Reservation{static_cast<std::uint64_t>(*runtime), static_cast<std::uint64_t>(*period)});
+}
+
+Result<Vm> read_vm(const Cgroup& cgroup) {
+  Vm vm;
+  vm.path = cgroup.path();
+  const auto reservation = read_reservation(cgroup);
+  if (!reservation) {
+    return reservation.error();
+  }
+  vm.reservation = *reservation;
+  const auto text = [&](const char* file) { return cgroup.read(file); };
+  // A file that this module does not have leaves its part empty.
+  if (const auto cpus = text(file::cpus)) {
+    vm.cpus = *cpus;
+  }
+  if (const auto provide = text(file::provide)) {
+    vm.provider = *provide == "1";
+  }
+  if (const auto use = text(file::use)) {
+    vm.use = names_in(*use);
+  }
+  if (const auto netdev = text(file::netdev)) {
+    vm.netdev = names_in(*netdev);
+  }
+  if (const auto policy = text(file::policy)) {
+    vm.policy = *policy;
+  }
+  if (const auto stat = text(file::stat)) {
+    vm.stat = FlatKeyed::parse(*stat);
+  }
+  if (const auto events = text(file::events)) {
+    vm.events = FlatKeyed::parse(*events);
+  }
+  return vm;
+}
+
+}  // namespace spare

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cgroup.hpp"
+#include "duration.hpp"
+#include "flat_keyed.hpp"
+
+namespace spare {
+
+// A value for one of a cgroup's files.
+struct Setting {
+  const char* file;
+  std::string value;
+};
+
+// Writes all of them or none: when one is refused, the earlier ones get their former values back. Where a change of both
+// reservation and CPUs is refused in one order because the state between them does not fit (admission), the other is tried.
+Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings);
+
+// Everything a cgroup's files say.
+struct Vm {
+  std::string path;
+  std::optional<Reservation> reservation;
+  std::string cpus;
+  bool provider = false;
+  std::vector<std::string> use;
+  std::vector<std::string> netdev;
+  std::string policy;
+  FlatKeyed stat;
+  FlatKeyed events;
+};
+Result<Vm> read_vm(const Cgroup& cgroup);
+// Its reservation alone; nothing: none.
+Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup);
+
+}  // namespace spare

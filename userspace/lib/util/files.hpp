@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <fcntl.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "util/fd.hpp"
+#include "util/result.hpp"
+
+namespace spare {
+
+// The whole of a (pseudo) file, relative to a directory fd or absolute with AT_FDCWD. The error's code is the errno.
+Result<std::string> read_file_at(int dir, const std::string& name);
+inline Result<std::string> read_file(const std::filesystem::path& path) { return read_file_at(AT_FDCWD, path); }
+
+// One write() of the whole text, as the kernel's control files want it. The file must exist.
+Result<void> write_file_at(int dir, const std::string& name, std::string_view text);
+
+std::string_view trim(std::string_view text);
+// Words between any of the separators; empty ones are left out.
+std::vector<std::string> split(std::string_view text, std::string_view separators);
+
+}  // namespace spare

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What every packet gets, on random systems.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <map>
+
+#include "generate.hpp"
+#include "sim/erlang.hpp"
+#include "sim/random.hpp"
+
+using generate::Limits;
+using spare::sim::Found;
+using spare::sim::Observer;
+using spare::sim::Packet;
+using spare::sim::Result;
+using spare::sim::Server;
+using spare::sim::System;
+using spare::sim::Thread;
+using spare::sim::Time;
+
+namespace {
+
+constexpr unsigned cases = 200;
+
+// Each packet until its first service: by the provider's bound, or counted and by that of its own budget.
+class Bounds : public Observer {
+ public:
+  explicit Bounds(const System& system) : system_(system) {}
+
+  void came(const Server& home, Found found, Time now) override {
+    if (home.thread[spare::sim::net_thread].state == Thread::State::running) {
+      return;
+    }
+    /* A vCPU stands before a network thread that waits already and has had a turn before (CBS-8). */
+    const Thread &vcpu = home.thread[spare::sim::vcpu_thread], &net = home.thread[spare::sim::net_thread];
+    const bool behind = vcpu.state == Thread::State::queued && net.state == Thread::State::queued && !spare_before(net.key, vcpu.key);
+    const bool lendable = found == Found::free && home.s.lender == SPARE_NO_SLOT && !behind;
+    waits_[home.owner].push_back({now, lendable, false});
+  }
+  void served(const Server& home, Time now) override {
+    for (const Wait& wait : waits_[home.owner]) {
+      judge(home.owner, wait, now);
+    }
+    waits_[home.owner].clear();
+  }
+  void blocked(const Server& server, Time) override { counted(server.owner); }
+  void denied(const Server& server, Time) override { counted(server.owner); }
+
+  // Those that still wait at the end are judged as if served then.
+  std::string verdict() {
+    for (const auto& [vm, waits] : waits_) {
+      for (const Wait& wait : waits) {
+        judge(vm, wait, system_.length_ns);
+      }
+    }
+    return why_;
+  }
+
+ private:
+  struct Wait {
+    Time since;
+    bool lendable;  // found a provider free
+    bool counted;   // blocked or denied since
+  };
+  void counted(unsigned vm) {
+    for (Wait& wait : waits_[vm]) {
+      wait.counted = true;
+    }
+  }
+  void judge(unsigned vm, const Wait& wait, Time now) {
+    const spare::sim::Vm& spec = system_.vms[vm];
+    Time bound = spare::sim::supply_delay(spec.reservation.runtime_us * 1000, spec.reservation.period_us * 1000, SPARE_TURN_NS + 1);
+    if (wait.lendable && !wait.counted) {
+      const auto& pool = system_.pools[0].reservation;
+      bound = std::min(bound, (pool.period_us - pool.runtime_us) * 1000);
+    }
+    if (now - wait.since > bound && why_.empty()) {
+      why_ = fmt::format("packet of VM {} at {} ns first served after {} ns, the bound is {} ns ({})", vm, wait.since,
+                         now - wait.since, bound, wait.lendable ? wait.counted ? "counted" : "provider free" : "own budget");
+    }
+  }
+  const System& system_;
+  std::map<unsigned, std::vector<Wait>> waits_;
+  std::string why_;
+};
+
+std::string bounds(const System& system) {
+  Bounds observer(system);
+  spare::sim::simulate(system, {1, &observer});
+  return observer.verdict();
+}
+
+// The system with its packets in the first tenth of a time long enough for every queue to run empty.
+System drained(const System& given) {
+  System system = given;
+  system.length_ns = 20 * spare::sim::second;
+  for (std::size_t i = 0; i < system.vms.size(); i++) {
+    spare::sim::Random random(system.seed, 1000 + i);
+    auto times = std::make_shared<std::vector<Time>>();
+    for (unsigned n = 0; n < 100; n++) {
+      times->insert(times->end(), random.in(0, 4) != 0 ? 1 : 5, random.in(1, system.length_ns / 10));
+    }
+    std::sort(times->begin(), times->end());
+    system.vms[i].traffic = {};
+    system.vms[i].traffic.recorded = std::move(times);
+  }
+  return system;
+}
+
+std::string none_lost(const System& given) {
+  const System system = drained(given);
+  const Result result = spare::sim::simulate(system);
+  for (std::size_t i = 0; i < result.vms.size(); i++) {
+    const auto& vm = result.vms[i];
+    if (vm.packets != system.vms[i].traffic.recorded->size() || vm.seen + vm.dropped != vm.packets) {
+      return fmt::format("VM {}: {} packets, {} reached the vCPU, {} dropped", i, vm.packets, vm.seen, vm.dropped);
+    }
+  }
+  return "";
+}
+
+// Each mark that asked was lent a provider, or was blocked; what was blocked was lent one later, denied, or its VM's own.
+std::string counts(const System& system) {
+  const Result result = spare::sim::simulate(system);
+  for (std::size_t i = 0; i < result.vms.size(); i++) {
+    const auto& use = result.vms[i].use;
+    const auto& policy = system.vms[i].policy;
+    const std::uint64_t at_once = use.asked - use.blocked;
+    if (use.blocked > use.asked || use.granted < at_once || use.granted > use.asked) {
+      return fmt::format("VM {}: {} asked, {} granted, {} blocked", i, use.asked, use.granted, use.blocked);
+    }
+    if (!policy.wait && (use.granted != at_once || use.denied < use.blocked || use.waited_ns != 0)) {
+      return fmt::format("VM {} in loss mode: {} granted of {} free, {} denied of {} blocked, waited {} ns", i, use.granted,
+                         at_once, use.denied, use.blocked, use.waited_ns);
+    }
+  }
+  return "";
+}
+
+std::string gains(const System& system) {
+  const Result result = spare::sim::simulate(system);
+  for (std::size_t i = 0; i < result.vms.size(); i++) {
+    const auto& policy = system.vms[i].policy;
+    const Time windows = system.length_ns / policy.window_ns + 1;
+    /* All CPUs may use what is left of it at once; what they exceed it by is the next window's. */
+    const Time slack = system.vms[i].cpus.size() * policy.gain_ns;
+    if (policy.gain_ns != 0 && result.vms[i].use.boost_ns > windows * policy.gain_ns + slack) {
+      return fmt::format("VM {} gained {} ns in {} windows of {} ns", i, result.vms[i].use.boost_ns, windows, policy.gain_ns);
+    }
+    /* Its reservation, and the debt that it may leave behind: 8 Q, and the last switch. */
+    const Time own = (system.length_ns / (system.vms[i].reservation.period_us * 1000) + 2) * system.vms[i].reservation.runtime_us * 1000;
+    const Time got = result.vms[i].use.used_ns + result.vms[i].use.boost_ns;
+    if (policy.payback && system.vms[i].cpus.size() == 1 && got > own + 8 * system.vms[i].reservation.runtime_us * 1000 + 100000) {
+      return fmt::format("VM {} in pay-back mode got {} ns, {} of them borrowed; its reservation is {}", i, got,
+                         result.vms[i].use.boost_ns, own);
+    }
+  }
+  return "";
+}
+
+// How long the packets that found a provider free took to reach the vCPU.
+class Seen : public Observer {
+ public:
+  void seen(const Server&, const Packet& packet, Time now) override {
+    if (packet.found == Found::free) {
+      most = std::max(most, now - packet.arrived);
+      packets++;
+    }
+  }
+  Time most = 0;
+  unsigned packets = 0;
+};
+
+// How often a VM's packets were denied.
+class Denials : public Observer {
+ public:
+  void denied(const Server&, Time now) override { times.push_back(now); }
+  std::vector<Time> times;
+};
+
+spare::sim::Vm make_vm(std::uint64_t runtime_us, std::uint64_t period_us, std::vector<Time> packets) {
+  spare::sim::Vm vm;
+  vm.reservation = {runtime_us, period_us};
+  vm.cpus = {0};
+  vm.traffic.recorded = std::make_shared<const std::vector<Time>>(std::move(packets));
+  return vm;
+}
+
+// A deadline missed by a server whose threads have slept since before it.
+class Missed : public Observer {
+ public:
+  void ran(unsigned, const Server&, const Server& user, int thread, Time, Time to) override {
+    if (thread >= 0) {
+      ran_[&user] = to;
+    }
+  }
+  void missed(const Server& server, Time now) override {
+    if (server.vm == nullptr) {
+      return;
+    }
+    const auto asleep = [](const Thread& thread) { return thread.state == Thread::State::asleep; };
+    if (asleep(server.thread[0]) && asleep(server.thread[1]) && ran_[&server] < server.s.cbs.d_ns && why.empty()) {
+      why = fmt::format("VM {}: a miss of {} ns at {} ns; its threads sleep since {} ns", server.owner, server.s.cbs.d_ns, now,
+                        ran_[&server]);
+    }
+  }
+  std::string why;
+
+ private:
+  std::map<const Server*, Time> ran_;
+};
+
+// The host's work for packets takes what it wants.
+std::string no_false_miss(const System& given) {
+  System system = given;
+  system.host.packet_ns = 300 * spare::sim::us;
+  for (auto& vm : system.vms) {
+    vm.net_ns++; /* a run of no length is not seen */
+    vm.vcpu_ns++;
+  }
+  Missed observer;
+  spare::sim::simulate(system, {1, &observer});
+  return observer.why;
+}
+
+}  // namespace
+
+TEST_CASE("SPARE-4: a mark outlasts the replenishment until the vCPU has run too: both halves of first service within Ps") {
+  using spare::sim::ms;
+  using spare::sim::us;
+  unsigned packets = 0;
+  /* 10/200 ms beside 80/100: its own deadline is the farther one. Packets around its replenishment at 400 ms. */
+  for (Time at = 399 * ms; at < 400 * ms; at += 10 * us) {
+    System system;
+    system.length_ns = 600 * ms;
+    system.host.switch_ns = 0;
+    system.pools.push_back({{1000, 10000}, 1});
+    system.vms.push_back(make_vm(10000, 200000, {at}));
+    system.vms.push_back(make_vm(80000, 100000, {}));
+    system.vms[0].pool = 0;
+    system.vms[0].net_ns = 100 * us;
+    system.vms[1].start_ns = 95 * ms;
+    REQUIRE(spare::sim::check(system, SPARE_PPM));
+    Seen observer;
+    spare::sim::simulate(system, {1, &observer});
+    CAPTURE(at);
+    CHECK(observer.most <= 10 * ms);
+    packets += observer.packets;
+  }
+  CHECK(packets >= 90);
+}
+
+TEST_CASE("SPARE-5, SPARE-6: a packet is denied once, in whichever half of first service the gain's bound left it") {
+  using spare::sim::ms;
+  using spare::sim::us;
+  std::vector<Time> packets;
+  for (unsigned i = 1; i <= 100; i++) {
+    packets.push_back(i * 103700 * us);
+    packets.push_back(i * 103700 * us + 2 * ms);
+  }
+  for (Time window = 3 * ms; window < 12 * ms; window += ms) {
+    System system;
+    system.length_ns = 11 * spare::sim::second;
+    system.host.switch_ns = 0;
+    system.pools.push_back({{1000, 10000}, 1});
+    system.vms.push_back(make_vm(150, 10000, packets));
+    system.vms[0].pool = 0;
+    system.vms[0].net_ns = 60 * us;
+    system.vms[0].policy.window_ns = window;
+    system.vms[0].policy.gain_ns = 1;
+    Denials observer;
+    const Result result = spare::sim::simulate(system, {1, &observer});
+    CAPTURE(window, observer.times.size());
+    CHECK(result.vms[0].seen == packets.size());
+    CHECK(!observer.times.empty());
+    for (std::size_t i = 0; i + 2 < observer.times.size(); i++) {
+      /* two packets within 2 ms, then none for 100 ms: no three denials within 50 ms */
+      CHECK(observer.times[i + 2] - observer.times[i] > 50 * ms);
+    }
+  }
+}
+
+TEST_CASE("CBS-5: a server whose threads sleep misses no deadline, whatever the host takes") {
+  CHECK(generate::check(cases, {.policies = true, .hasten = true}, no_false_miss) == "");
+}
+
+TEST_CASE("SPARE-3, SPARE-8: first service within Ps - Qs when a provider is free, else counted, and within the own bound always") {
+  CHECK(generate::check(cases, {}, bounds) == "");
+  CHECK(generate::check(cases, {.vms = 3, .burning = true}, bounds) == "");
+}
+
+TEST_CASE("SPARE-7, SPARE-8: the bounds hold with far deadlines brought forward") {
+  CHECK(generate::check(cases, {.hasten = true}, bounds) == "");
+}
+
+TEST_CASE("SPARE-8: every packet reaches its vCPU, whatever the policy, on one CPU and on several") {
+  CHECK(generate::check(cases / 10, {.policies = true, .hasten = true}, none_lost) == "");
+  CHECK(generate::check(cases / 10, {.cpus = 3, .overhead = true, .policies = true}, none_lost) == "");
+}
+
+TEST_CASE("SPARE-5: what a pool is asked, grants, blocks and denies adds up; nobody waits in loss mode") {
+  CHECK(generate::check(cases, {.policies = true}, counts) == "");
+  CHECK(generate::check(cases, {.cpus = 3, .policies = true}, counts) == "");
+}
+
+TEST_CASE("SPARE-6: a VM gains at most its bound per window") {
+  CHECK(generate::check(cases, {.policies = true}, gains) == "");
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <catch2/catch_test_macros.hpp>
+
+#include "fake_tree.hpp"
+#include "settings.hpp"
+
+using spare::CgroupTree;
+using spare::Roots;
+
+namespace {
+
+CgroupTree open_tree(const FakeTree& tree) {
+  auto opened = CgroupTree::open(Roots::below(tree.root()));
+  REQUIRE(opened);
+  return std::move(*opened);
+}
+
+void fake_vm(const FakeTree& tree, const std::string& path, const std::string& reservation) {
+  const std::string dir = "sys/fs/cgroup" + path + "/";
+  tree.file(dir + "cgroup.procs", "");
+  tree.file(dir + "spare.reservation", reservation + "\n");
+  tree.file(dir + "spare.cpus", "1\n");
+  tree.file(dir + "spare.provide", "0\n");
+  tree.file(dir + "spare.use", "none\n");
+  tree.file(dir + "spare.netdev", "none\n");
+  tree.file(dir + "spare.policy", "grant_us=2000 chances=0\n");
+  tree.file(dir + "spare.stat", "used_ns 7\n");
+  tree.file(dir + "spare.events", "boosted 1\n");
+}
+
+}  // namespace
+
+TEST_CASE("a cgroup has one name, however it is written") {
+  FakeTree tree;
+  tree.good_machine();
+  const CgroupTree cgroups = open_tree(tree);
+  CHECK(*cgroups.normal_path("/vm/vm1") == "/vm/vm1");
+  CHECK(*cgroups.normal_path("vm/vm1/") == "/vm/vm1");
+  CHECK(*cgroups.normal_path((cgroups.mount() / "vm/vm1").string()) == "/vm/vm1");
+  CHECK(*cgroups.normal_path(cgroups.mount().string() + "2/x") == cgroups.mount().string() + "2/x");
+  CHECK(*cgroups.normal_path("/") == "/");
+  CHECK_FALSE(cgroups.normal_path("/vm/../etc"));
+  CHECK(cgroups.at("/vm/none").error().code == ENOENT);
+}
+
+TEST_CASE("no cgroup v2, no tree") {
+  FakeTree tree;
+  tree.file("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup cgroup rw,cpu\n");
+  CHECK(CgroupTree::open(Roots::below(tree.root())).error().text == "cgroup v2 is not mounted");
+}
+
+TEST_CASE("what the files say") {
+  FakeTree tree;
+  tree.good_machine();
+  fake_vm(tree, "/vm/vm1", "40000 100000");
+  fake_vm(tree, "/vm/vm2", "max");
+  tree.file("sys/fs/cgroup/vm/vm1/spare.use", "/pool/p0 /pool/p1\n");
+  const CgroupTree cgroups = open_tree(tree);
+  CHECK(*cgroups.with_reservation() == std::vector<std::string>{"/vm/vm1"});
+  const auto vm = spare::read_vm(*cgroups.at("/vm/vm1"));
+  REQUIRE(vm);
+  CHECK(vm->reservation == spare::Reservation{40000, 100000});
+  CHECK(vm->cpus == "1");
+  CHECK_FALSE(vm->provider);
+  CHECK(vm->use == std::vector<std::string>{"/pool/p0", "/pool/p1"});
+  CHECK(vm->netdev.empty());
+  CHECK(vm->stat.number("used_ns") == 7);
+  CHECK_FALSE(spare::read_vm(*cgroups.at("/vm/vm2"))->reservation);
+}
+
+TEST_CASE("a module that is not loaded is named") {
+  FakeTree tree;
+  tree.good_machine();
+  tree.file("sys/fs/cgroup/vm/vm1/cgroup.procs", "");
+  const CgroupTree cgroups = open_tree(tree);
+  const auto vm = spare::read_vm(*cgroups.at("/vm/vm1"));
+  REQUIRE_FALSE(vm);
+  CHECK(vm.error().text.find("is sched_spare.ko loaded") != std::string::npos);
+}
+
+TEST_CASE("several settings: all or none") {
+  FakeTree tree;
+  tree.good_machine();
+  fake_vm(tree, "/vm/vm1", "40000 100000");
+  const CgroupTree cgroups = open_tree(tree);
+  const auto cgroup = cgroups.at("/vm/vm1");
+  REQUIRE(cgroup);
+  REQUIRE(spare::apply(*cgroup, {{spare::file::reservation, "4000 10000"}, {spare::file::cpus, "2"}}));
+  CHECK(tree.text("sys/fs/cgroup/vm/vm1/spare.reservation") == "4000 10000");
+  CHECK(tree.text("sys/fs/cgroup/vm/vm1/spare.cpus") == "2");
+
+  std::filesystem::remove(tree.root() / "sys/fs/cgroup/vm/vm1/spare.use");
+  const auto applied = spare::apply(
+      *cgroup, {{spare::file::reservation, "1000 10000"}, {spare::file::cpus, "3"}, {spare::file::use, "/pool/p0"}});
+  CHECK_FALSE(applied);
+  CHECK(tree.text("sys/fs/cgroup/vm/vm1/spare.reservation") == "4000 10000");
+  CHECK(tree.text("sys/fs/cgroup/vm/vm1/spare.cpus") == "2");
+}
+
+TEST_CASE("cgroups are removed with those below") {
+  FakeTree tree;
+  tree.good_machine();
+  const CgroupTree cgroups = open_tree(tree);
+  std::filesystem::create_directories(cgroups.mount() / "vm1/a/b");
+  REQUIRE(cgroups.remove("/vm1"));
+  CHECK_FALSE(std::filesystem::exists(cgroups.mount() / "vm1"));
+  CHECK(cgroups.remove("/vm1"));
+  CHECK_FALSE(cgroups.remove("/"));
+}

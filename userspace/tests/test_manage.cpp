@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What spared decides about one cgroup: caps (LIFE-2), membership, the back-off, vCPU threads.
+#include <catch2/catch_test_macros.hpp>
+#include <random>
+
+#include "backoff.hpp"
+#include "cap.hpp"
+#include "fake_tree.hpp"
+#include "membership.hpp"
+#include "util/files.hpp"
+#include "vcpus.hpp"
+
+using namespace spare;
+
+TEST_CASE("LIFE-2: the cap is n Q/P exactly, in a form that the kernel takes") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 20000; round++) {
+    const std::uint64_t period = std::uniform_int_distribution<std::uint64_t>(100, 1'000'000)(random);
+    const std::uint64_t least = std::max<std::uint64_t>(50, (period * 5 + 999) / 1000);
+    const std::uint64_t runtime = std::uniform_int_distribution<std::uint64_t>(least, period)(random);
+    const std::uint64_t servers = std::uniform_int_distribution<std::uint64_t>(1, 64)(random);
+    const auto words = split(cap_of({runtime, period}, static_cast<unsigned>(servers)), " ");
+    REQUIRE(words.size() == 2);
+    const std::uint64_t quota = std::stoull(words[0]), length = std::stoull(words[1]);
+    INFO(runtime << "/" << period << " x " << servers);
+    REQUIRE(quota * period == length * runtime * servers);
+    REQUIRE(quota >= 1000);
+    REQUIRE(length >= 1000);
+    REQUIRE(length <= 1'000'000);
+  }
+  CHECK(cap_of({40'000, 100'000}, 1) == "40000 100000");
+  CHECK(cap_of({4000, 10'000}, 2) == "8000 10000");
+  CHECK(cap_of({50, 100}, 1) == "1000 2000");
+  CHECK(cap_of({1'000'000, 1'000'000}, 1) == "1000000 1000000");
+  CHECK(cap_of({40'000, 100'000}, 1, 1'250'000) == "165000 100000");
+  CHECK(cap_of({50, 100}, 1, 5001) == "1020 2000");
+}
+
+namespace {
+
+// A cgroup and a daemon that may be killed between any two of its steps.
+struct World {
+  std::string file = "max 100000";
+  std::optional<std::string> mark;
+  std::string operators = file;
+
+  // Does up to `steps` things; true when nothing was left to do.
+  bool daemon(const std::optional<std::string>& wanted, int steps) {
+    for (;;) {
+      const auto record = CapRecord::parse(mark);
+      if (!wanted && !record) {
+        return true;
+      }
+      const CapStep step = cap_step(file, record, wanted);
+      if (step.nothing()) {
+        return true;
+      }
+      if (step.record) {
+        if (steps-- == 0) {
+          return false;
+        }
+        mark = step.record->text();
+      }
+      if (step.write) {
+        if (steps-- == 0) {
+          return false;
+        }
+        file = *step.write;
+      }
+      if (step.forget) {
+        if (steps-- == 0) {
+          return false;
+        }
+        mark.reset();
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("LIFE-2: the operator's cpu.max comes back, whenever the daemon is killed and whatever the operator writes meanwhile") {
+  std::mt19937 random(3);
+  const auto upto = [&](int most) { return std::uniform_int_distribution<int>(0, most)(random); };
+  for (int round = 0; round < 5000; round++) {
+    World world;
+    std::optional<std::string> wanted;
+    for (int event = 0; event < 12; event++) {
+      switch (upto(3)) {
+        case 0:
+          wanted = upto(2) == 0 ? std::nullopt : std::optional("cap" + std::to_string(upto(2)) + " 1");
+          break;
+        case 1:
+          world.operators = world.file = "op" + std::to_string(upto(3)) + " 1";
+          break;
+        default:
+          world.daemon(wanted, upto(5));
+      }
+    }
+    REQUIRE(world.daemon(wanted, 10));
+    REQUIRE(world.file == wanted.value_or(world.operators));
+    REQUIRE(world.daemon(std::nullopt, 10));
+    REQUIRE(world.file == world.operators);
+    REQUIRE_FALSE(world.mark);
+  }
+}
+
+TEST_CASE("SPARE-5: a member is bound, moved and let go; an operator's list is left alone") {
+  const Membership a{"/pool/a", "1", "grant_us=1"}, b{"/pool/b", "2", ""};
+  const auto fresh = membership_step("none", std::nullopt, a);
+  CHECK(fresh.use == "/pool/a");
+  CHECK(fresh.policy == "grant_us=1");
+  CHECK(fresh.record == a);
+  CHECK_FALSE(membership_step("/pool/a", a, a).record);
+  CHECK_FALSE(membership_step("/pool/mine", std::nullopt, a).use);
+  CHECK_FALSE(membership_step("/pool/mine", a, a).use);
+  CHECK_FALSE(membership_step("none", a, a).use);  // unlinked by hand
+  const Membership again{"/pool/a", "9", "grant_us=1"};
+  CHECK(membership_step("none", a, again).use == "/pool/a");  // the pool was removed and made anew
+  CHECK(membership_step("/pool/a", a, b).use == "/pool/b");
+  const auto gone = membership_step("/pool/a", a, std::nullopt);
+  CHECK(gone.use == "none");
+  CHECK(gone.forget);
+  const auto taken = membership_step("/pool/mine", a, std::nullopt);
+  CHECK_FALSE(taken.use);
+  CHECK(taken.forget);
+  const Membership louder{"/pool/a", "1", "grant_us=2"};
+  const auto changed = membership_step("/pool/a", a, louder);
+  CHECK_FALSE(changed.use);
+  CHECK(changed.policy == "grant_us=2");
+  CHECK(Membership::parse(a.text()) == a);
+  CHECK_FALSE(Membership::parse(std::nullopt));
+}
+
+TEST_CASE("LIFE-2: back-off: 1 s, doubled to 60 s, over after 5 minutes of health") {
+  Backoff backoff;
+  using std::chrono::seconds;
+  for (const int wait : {1, 2, 4, 8, 16, 32, 60, 60}) {
+    CHECK(backoff.after_failure(seconds(3)) == seconds(wait));
+  }
+  CHECK(backoff.after_failure(seconds(299)) == seconds(60));
+  CHECK(backoff.after_failure(seconds(300)) == seconds(1));
+  CHECK(backoff.after_failure({}) == seconds(2));
+}
+
+TEST_CASE("CBS-6: vCPU threads are counted by their names, below the cgroup too") {
+  FakeTree tree;
+  tree.good_machine();
+  tree.file("sys/fs/cgroup/vm/a/cgroup.threads", "10\n11\n");
+  tree.file("sys/fs/cgroup/vm/a/vcpu1/cgroup.threads", "12\n13\n99\n");
+  for (const auto& [thread, name] : {std::pair("10", "qemu-system-x86"), {"11", "CPU 0/KVM"}, {"12", "CPU 11/KVM"}, {"13", "IO mon"}}) {
+    tree.file(std::string("proc/") + thread + "/comm", std::string(name) + "\n");
+  }
+  const Roots roots = Roots::below(tree.root());
+  const auto cgroups = CgroupTree::open(roots);
+  REQUIRE(cgroups);
+  CHECK(vcpus_in(roots, *cgroups, "/vm/a") == 2);
+  CHECK_FALSE(is_vcpu_name("CPU /KVM"));
+  CHECK_FALSE(is_vcpu_name("CPU 0/TCG"));
+}

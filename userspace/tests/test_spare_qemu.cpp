@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+
+#include "fake_tree.hpp"
+#include "options.hpp"
+#include "taps.hpp"
+
+using Words = std::vector<std::string>;
+
+namespace {
+
+spare_qemu::Parsed parse(Words words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) {
+    argv.push_back(word.data());
+  }
+  return spare_qemu::parse_options(static_cast<int>(argv.size()), argv.data());
+}
+
+}  // namespace
+
+TEST_CASE("the wrapper's words before --, QEMU's after") {
+  const auto parsed = parse({"spare-qemu", "--spare-reservation", "40ms/100ms", "--spare-cpus=1", "--spare-binary", "/q", "--", "-m", "4G",
+                             "--spare-x"});
+  REQUIRE_FALSE(parsed.exit);
+  CHECK(parsed.options.reservation == "40ms/100ms");
+  CHECK(parsed.options.cpus == "1");
+  CHECK(parsed.options.binary == "/q");
+  CHECK(parsed.options.qemu == Words{"-m", "4G", "--spare-x"});
+  CHECK(parse({"spare-qemu", "-m", "4G"}).exit == 2);
+  CHECK(parse({"spare-qemu", "--spare-nonsense", "1"}).exit == 2);
+}
+
+TEST_CASE("under QEMU's name everything else is QEMU's, and the environment speaks") {
+  ::setenv("SPARE_RESERVATION", "3ms/9ms", 1);
+  const auto parsed = parse({"/x/qemu-system-x86_64", "-m", "4G", "--spare-cpus", "2", "-name", "vm1", "--help"});
+  ::unsetenv("SPARE_RESERVATION");
+  REQUIRE_FALSE(parsed.exit);
+  CHECK(parsed.options.reservation == "3ms/9ms");
+  CHECK(parsed.options.cpus == "2");
+  CHECK(parsed.options.qemu == Words{"-m", "4G", "-name", "vm1", "--help"});
+}
+
+TEST_CASE("what QEMU's arguments say") {
+  using namespace spare_qemu;
+  CHECK(guest_name({"-name", "vm1"}) == "vm1");
+  CHECK(guest_name({"-name", "guest=vm1,debug-threads=on"}) == "vm1");
+  CHECK(guest_name({"--name", "vm1,process=p"}) == "vm1");
+  CHECK(guest_name({"-name", "debug-threads=on"}).empty());
+  CHECK(guest_name({"-m", "1"}).empty());
+  CHECK(tap_names({"-netdev", "tap,id=n,ifname=tap0,vhost=on", "-nic", "tap,ifname=tap1", "-netdev", "user,id=u", "-nic", "tap"}) ==
+        Words{"tap0", "tap1"});
+  CHECK(has_flag({"-daemonize"}, "daemonize"));
+  CHECK_FALSE(has_flag({"-name", "daemonize"}, "daemonize"));
+  CHECK(only_asks({"-machine", "none,accel=kvm"}));
+  CHECK(only_asks({"--version"}));
+  CHECK_FALSE(only_asks({"-machine", "q35", "-m", "1"}));
+}
+
+TEST_CASE("taps are found in what a process has open") {
+  FakeTree tree;
+  tree.file("5/fdinfo/0", "pos:\t0\nflags:\t02\n");
+  tree.file("5/fdinfo/9", "pos:\t0\niff:\ttap7\n");
+  tree.file("5/fdinfo/10", "pos:\t0\niff:\t\n");
+  CHECK(spare_qemu::open_taps(5, tree.root()) == std::set<std::string>{"tap7"});
+  CHECK(spare_qemu::open_taps(6, tree.root()).empty());
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "duration.hpp"
+#include "flat_keyed.hpp"
+#include "util/files.hpp"
+
+using spare::parse_duration_us;
+using spare::parse_reservation;
+using spare::Reservation;
+
+TEST_CASE("durations: a number with a unit, microseconds without") {
+  struct Case {
+    const char* text;
+    std::uint64_t us;
+  };
+  const auto [text, us] = GENERATE(Case{"40ms", 40000}, Case{"400us", 400}, Case{"0.4s", 400000}, Case{"1s", 1000000}, Case{"0", 0},
+                                   Case{"40000", 40000}, Case{"1.5ms", 1500}, Case{"2.50ms", 2500}, Case{"1.0us", 1});
+  INFO(text);
+  const auto parsed = parse_duration_us(text);
+  REQUIRE(parsed);
+  CHECK(*parsed == us);
+}
+
+TEST_CASE("durations: everything else is refused") {
+  const auto* text = GENERATE("", "ms", "-1", "+1", " 1", "1 ms", "1.ms", ".5ms", "1h", "1e3", "0.5us", "0.0001ms", "40ms ",
+                              "99999999999999999999", "18446744073709551615s", "0x10", "1,5ms", "\x00");
+  INFO(text);
+  CHECK_FALSE(parse_duration_us(text));
+}
+
+TEST_CASE("CBS-7: reservations and their limits") {
+  const auto parsed = parse_reservation("40ms/100ms");
+  REQUIRE(parsed);
+  CHECK(**parsed == Reservation{40000, 100000});
+  CHECK((*parsed)->kernel_form() == "40000 100000");
+  CHECK(**parse_reservation("40000/100000") == Reservation{40000, 100000});
+  CHECK(**parse_reservation("40000 100000") == Reservation{40000, 100000});
+  CHECK(**parse_reservation("0.4s/1s") == Reservation{400000, 1000000});
+  CHECK(**parse_reservation("50us/100us") == Reservation{50, 100});
+  CHECK_FALSE(parse_reservation("max")->has_value());
+  CHECK_FALSE(parse_reservation("none")->has_value());
+
+  const auto* bad = GENERATE("", "40ms", "40ms/", "/100ms", "40ms/100ms/3", "-1/100", "100ms/40ms", "50us/99us", "1s/1.1s", "49us/100us",
+                             "4ms/1s", "0/100ms", "max/100ms");
+  INFO(bad);
+  CHECK_FALSE(parse_reservation(bad));
+}
+
+TEST_CASE("reservations are shown as people write them") {
+  CHECK(spare::format_us(40000) == "40ms");
+  CHECK(spare::format_us(400) == "400us");
+  CHECK(spare::format_us(1500) == "1.5ms");
+  CHECK(spare::format_us(1000000) == "1s");
+  CHECK(spare::format_reservation(Reservation{4000, 10000}) == "4ms/10ms");
+  CHECK(spare::format_reservation(std::nullopt) == "max");
+}
+
+TEST_CASE("flat keyed files") {
+  const auto keyed = spare::FlatKeyed::parse("used_ns 12\nlat 1 2 3\nq_ns -5\nword x\n\n");
+  CHECK(keyed.entries().size() == 4);
+  CHECK(keyed.number("used_ns") == 12);
+  CHECK_FALSE(keyed.number("lat"));
+  CHECK_FALSE(keyed.number("q_ns"));
+  CHECK_FALSE(keyed.number("word"));
+  CHECK_FALSE(keyed.number("absent"));
+}
+
+TEST_CASE("words and blanks") {
+  CHECK(spare::split("  a b\tc ", " \t") == std::vector<std::string>{"a", "b", "c"});
+  CHECK(spare::split("", " ").empty());
+  CHECK(spare::trim(" \n") == "");
+  CHECK(spare::trim(" a b\n") == "a b");
+}
