@@ -471,12 +471,13 @@ void BPF_STRUCT_OPS(spare_update_idle, s32 cpu, bool idle)
 		charge_switch(c, cpu, bpf_ktime_get_ns());
 }
 
-/* The timer is the rule; this is for a timer that fired into a slice which the kernel then wrote back. */
+/* The timer is the rule; this is for a timer that fired into a slice which the kernel then wrote back, and for short turns. */
 void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
 	struct cpu_ctx *c = cpu_ctx(cpu);
-	struct spare_server *by;
+	struct spare_server *s, *by;
+	u64 now, end;
 
 	if (!c)
 		return;
@@ -485,9 +486,18 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 		host_tick(&c->host, p);
 		return;
 	}
+	now = bpf_ktime_get_ns();
 	by = server(cpu, c->by);
-	if (!by || (s64)(bpf_ktime_get_ns() - c->stamp_ns) >= (s64)server_left(by))
+	if (!by || (s64)(now - c->stamp_ns) >= (s64)server_left(by)) {
 		scx_bpf_task_set_slice(p, 0);
+		return;
+	}
+	s = server(cpu, c->cur);
+	end = s ? spare_turn_ticked(c->turn_end_ns, server_turn(s)) : c->turn_end_ns;
+	if (end != c->turn_end_ns) {
+		c->turn_end_ns = end;
+		arm_timer(c, cpu, now);
+	}
 }
 
 void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)

@@ -91,7 +91,7 @@ void print_report(const standin::shm &shm)
 	const uint64_t n = shm.gaps.load(), now = now_ns();
 	uint64_t sum = 0, least = UINT64_MAX, most = 0, gap_max = 0;
 	std::array<uint64_t, 32> hist{};
-	unsigned ran = 0;
+	unsigned ran = 0, worst = 0;
 
 	for (uint64_t i = n > standin::kGapsMax ? n - standin::kGapsMax : 0; i < n; i++) {
 		const standin::gap_record &g = shm.gap[i % standin::kGapsMax];
@@ -110,10 +110,14 @@ void print_report(const standin::shm &shm)
 		ran += v.loops.load() != 0;
 		least = std::min(least, v.loops.load());
 		most = std::max(most, v.loops.load());
-		gap_max = std::max({gap_max, v.gap_max_ns.load(), last && last < now ? now - last : 0});
+		const uint64_t gap = std::max(v.gap_max_ns.load(), last && last < now ? now - last : 0);
+		if (gap > gap_max) {
+			gap_max = gap;
+			worst = i;
+		}
 	}
-	fmt::print("vcpus {}\nvcpus.ran {}\nvcpus.loops_least {}\nvcpus.loops_most {}\nvcpus.gap_max_ns {}\n", shm.vcpus, ran, least, most,
-		   gap_max);
+	fmt::print("vcpus {}\nvcpus.ran {}\nvcpus.loops_least {}\nvcpus.loops_most {}\nvcpus.gap_max_ns {}\nvcpus.gap_max_of {}\n", shm.vcpus, ran, least,
+		   most, gap_max, worst);
 	fmt::print("provoked {}\nforeign {}\nduplicates {}\n", shm.provoked.load(), shm.foreign.load(), shm.duplicates.load());
 }
 

@@ -148,6 +148,14 @@ TEST_CASE("CBS-7: what n threads take in turns of one length is that, the switch
 	}
 }
 
+TEST_CASE("CBS-7: a short turn that the tick falls into is longer by one, any other is not")
+{
+	REQUIRE(spare_turn_ticked(7, 50000) == 7 + 50000);
+	REQUIRE(spare_turn_ticked(7, 99999) == 7 + 50000);
+	REQUIRE(spare_turn_ticked(7, 100000) == 7);
+	REQUIRE(spare_turn_ticked(7, 1000000) == 7);
+}
+
 TEST_CASE("CBS-8: places: who woke before who burns, nobody behind those for more than four periods, or eight for packets")
 {
 	const spare_cbs s = server({10000000, 100000000, 0}, 0);

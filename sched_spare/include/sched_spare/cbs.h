@@ -158,6 +158,15 @@ static inline __u64 spare_turn_end(__u64 now, __u64 turn_ns, __u64 switch_ns)
 	return now + turn_ns - (switch_ns < turn_ns / 2 ? switch_ns : turn_ns / 2);
 }
 
+/*
+ * The tick falls into a turn. It and the soft interrupts that it raises are no part of a short one: in a crowd, whose rounds may take
+ * whole numbers of ticks, the same thread would lose its turn to them each time.
+ */
+static inline __u64 spare_turn_ticked(__u64 end, __u64 turn_ns)
+{
+	return turn_ns < 2 * SPARE_TURN_MIN_NS ? end + SPARE_TURN_MIN_NS : end;
+}
+
 /* And that of one which goes on after the end of the budget: it has at least what makes the switch to it worth while. */
 static inline __u64 spare_turn_resume(__u64 now, __u64 left_ns)
 {
