@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Inside the userland: make the two initramfs images of the virtual host from /cache/stage, for kernel $1.
 #   realtime.cpio       finds the root disk, lays the stage over it, goes on to host/init
-#   deterministic.cpio  is the whole system: no disk, so that nothing from outside changes a run
+#   deterministic.cpio  is the whole system: no disk, so that nothing from outside changes a run; beside it the library that its QEMU needs
 # Neither is compressed: unpacking costs more than copying, above all when each instruction counts as time.
 set -euo pipefail
 
@@ -77,6 +77,7 @@ if ((${#staged[@]})); then
 	done
 fi
 rm -rf "$root/usr/local/libexec/sched_spare/guest"
+mv "$root/usr/local/libexec/sched_spare/libspare-steady-clock.so" /cache/
 mkdir -p "$root/usr/lib/locale"
 cp -r /usr/lib/locale/C.utf8 "$root/usr/lib/locale/"
 cp /etc/{passwd,group,protocols} "$root/etc/" 2>/dev/null || true

@@ -36,7 +36,9 @@ qemu_args() {
 			-drive if=virtio,format=raw,file=/run/host/out.img
 			-append "$CMDLINE loglevel=5 spare.mode=realtime")
 	else
-		QEMU+=(-machine q35 -accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
+		# tools/steady_clock.cpp says why
+		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35
+			-accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
 			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m 1G -net none
 			-serial chardev:console -serial chardev:job
 			-append "$CMDLINE loglevel=7 norandmaps random.trust_cpu=off spare.mode=deterministic")
@@ -56,31 +58,8 @@ boot() {
 	' pack "$mode" || return
 	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
 	qemu_args "$mode"
-	(
-		STAY=()
-		[[ $mode == realtime ]] || stay
-		in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$RUN:/run/host:rw" -- \
-			/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$limit" "${STAY[@]}" "${QEMU[@]}"
-	)
-}
-
-# stay: sets STAY, a prefix that keeps QEMU on one CPU, which no other boot has as long as there is one (until this shell ends), and its
-# main loop before the thread that emulates. An emulated CPU that goes idle is seen as idle a moment before its last instructions are added to the
-# clock (-icount); a main loop that looks in that moment lets the clock jump too far, by milliseconds, and the log is another one.
-# Next to each other on two CPUs of a busy machine that came about in one of five boots. Where real-time priority is refused, the CPU
-# alone must do.
-stay() {
-	local cpus cpu lock
-	IFS=, read -ra cpus < <(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status)
-	mapfile -t cpus < <(for cpu in "${cpus[@]}"; do seq "${cpu%-*}" "${cpu#*-}"; done)
-	for cpu in "${cpus[@]}"; do
-		exec {lock}>"$CACHE/cpu-$cpu.lock"
-		! flock -n "$lock" || break
-		exec {lock}>&-
-		cpu=${cpus[RANDOM % ${#cpus[@]}]}
-	done
-	STAY=(taskset -c "$cpu")
-	! chrt -R -f 1 true 2>/dev/null || STAY+=(chrt -R -f 1)
+	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- \
+		/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$limit" "${QEMU[@]}"
 }
 
 # After a boot: unpack what the job left, drop what can be made again.
