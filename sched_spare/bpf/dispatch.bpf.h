@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * dispatch.bpf.h - what ops.dispatch does before and with its choice: what others left for this CPU, what is due (CBS-4), a
+ * server's next thread (CBS-8).
+ */
+#ifndef SPARE_DISPATCH_BPF_H
+#define SPARE_DISPATCH_BPF_H
+/*
+ * What spare_dispatch() does on the way to its choice: attend to what others left for this CPU's servers, replenish what is due,
+ * let a server run a thread.
+ */
+
+/* What others left for this CPU's servers since it last looked. */
+static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now)
+{
+	struct spare_server *s;
+	u32 want;
+	int i;
+
+	bpf_for(i, 0, SPARE_SLOTS) {
+		if (i)
+			slot = spare_attention(cpu);
+		if (slot == SPARE_NO_SLOT)
+			break;
+		s = server(cpu, slot);
+		if (!s)
+			continue;
+		if (s->flags & SPARE_F_DYING) {
+			server_drop(c, s, now);
+			continue;
+		}
+		if (s->cfg != s->cfg_seen)
+			server_configure(c, s, now);
+		want = __sync_lock_test_and_set(&s->pending, 0);
+		if (want & SPARE_PEND_OFFER && s->state == SPARE_THROTTLED && server_queued(s))
+			server_offer(s);
+		if (want & SPARE_PEND_QUEUED && s->state == SPARE_INACTIVE)
+			server_wake(c, s, now);
+		if (want & SPARE_PEND_SERVICE && c->cur != slot) {
+			s->svc_pending = 1;
+			/* The network thread that this one had marked for has run in a sibling. */
+			if (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued)
+				spare_mark_serve(&s->mark);
+		}
+		if (s->state == SPARE_THROTTLED)
+			boost_check(c, s, now);
+		else if (want)
+			server_hasten_waiting(c, s, now);
+	}
+}
+
+/* Replenish what is due (CBS-4). */
+static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
+{
+	struct spare_server *s, *b;
+	u32 slot;
+	bool runs;
+	u64 key;
+	int i;
+
+	bpf_for(i, 0, 2 * SPARE_SLOTS) {
+		slot = spare_edf_top(&c->throttled, &key);
+		if (slot == SPARE_NO_SLOT || spare_before(now, key))
+			break;
+		s = server(cpu, slot);
+		if (!s) {
+			heap_del(&c->throttled, slot);
+			continue;
+		}
+		server_pay_debt(s);
+		s->st.periods++;
+		runs = spare_cbs_replenish(&s->cbs, now);
+		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
+		if (!runs && s->valve_ns <= 0) {
+			heap_put(&c->throttled, slot, s->cbs.d_ns);
+			/* A period's worth of debt is paid: it may borrow again (SPARE-6). */
+			if (s->mark.phase != SPARE_UNMARKED)
+				boost_check(c, s, now);
+			continue;
+		}
+		server_unthrottle(c, s, now);
+		b = s->borrower == SPARE_NO_SLOT ? NULL : server(cpu, s->borrower);
+		if (c->cur == slot || server_queued(s) || (b && (c->cur == b->slot || server_queued(b))) || server_sibling_waits(s)) {
+			server_ready(c, s);
+			server_was_due(c, s, key, now);
+		}
+		boost_replenished(c, s, now);
+	}
+}
+
+/*
+ * Let server `by` run a thread of s (itself, or the one it lends to). prev_here: prev is a runnable thread of s.
+ * Returns false when s has nothing to run here.
+ */
+static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, struct spare_server *by,
+				     struct task_struct *prev, bool prev_here, u64 now)
+{
+	struct task_struct *head;
+	u64 dsq = s->dsq;
+	bool keep = prev_here;
+
+	if (!dsq)
+		return false;
+	if (keep && scx_bpf_dsq_nr_queued(dsq)) {
+		/* CBS-8: a thread that woke goes before one that burns; else turns. */
+		head = scx_bpf_dsq_peek(dsq);
+		if (!spare_before(now, c->turn_end_ns) ||
+		    (head && !spare_before(now, head->scx.dsq_vtime) && !task_front(prev)))
+			keep = false;
+	}
+	if (!keep && scx_bpf_dsq_move_to_local(dsq)) {
+		c->pick = s->slot;
+		c->pick_by = by->slot;
+		return true;
+	}
+	if (!prev_here)
+		return false;
+	scx_bpf_task_set_slice(prev, SPARE_SLICE_NS);
+	if (!spare_before(now, c->turn_end_ns))
+		c->turn_end_ns = now + server_turn(s);
+	if (by->slot != s->slot && c->by != by->slot)
+		s->mark.chances++;
+	c->cur = s->slot;
+	c->by = by->slot;
+	by->state = SPARE_RUNNING;
+	arm_timer(c, s->cpu, now);
+	return true;
+}
+
+#endif
