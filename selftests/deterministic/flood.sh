@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 900
-# E3: one VM is boosted and flooded from a hard timer; what do the others lose?
+# E3 (CBS-4, CBS-5, CBS-9): one VM is boosted and flooded from a hard timer; what do the others lose?
 #
 #   flooded 20/100 ms with a provider of 2/10, other1 2/40, other2 5/100, other3 10/50, all burning, as does the host: 0.70 is reserved.
 #   Sending a packet is work of a SCHED_FIFO thread: it comes before every reservation, like softirq.
@@ -90,19 +90,19 @@ before=$(stat_of "$vm" granted)
 one fits "$rate" --stat
 ktap_note "flooded.granted.fits $(($(stat_of "$vm" granted) - before))"
 ktap_note "flooded.boost_ns $(stat_of "$vm" boost_ns)"
-ktap_check "E3: quiet: no deadline missed" equal 0 "$(missed quiet)"
+ktap_check "CBS-5: E3: quiet: no deadline missed" equal 0 "$(missed quiet)"
 ktap_check "E3: nothing was left out of the records" equal '0 0' "$(result "$MEASURES/quiet" lost) $(result "$MEASURES/fits" lost)"
 ktap_check "E3: $rate packets/s: at least 99 % of them came about" at_least 990 "$(result "$MEASURES/rate.fits" rate.permille)"
 share=$(result "$MEASURES/rate.fits" cpu_ppm)
-ktap_check "E3: $rate packets/s: the VM was boosted all the time" at_least $((seconds * 5)) $(($(stat_of "$vm" granted) - before))
+ktap_check "SPARE-5: E3: $rate packets/s: the VM was boosted all the time" at_least $((seconds * 5)) $(($(stat_of "$vm" granted) - before))
 ktap_check "E3: $rate packets/s: sending them fits the host's share" at_least "$share" $((1000000 - reserved_ppm))
-ktap_check "E3: $rate packets/s: no deadline missed by the others" equal 0 "$(missed fits)"
+ktap_check "CBS-5: E3: $rate packets/s: no deadline missed by the others" equal 0 "$(missed fits)"
 for s in "${others[@]}"; do
 	read -r name q p <<<"$s"
 	was=$(result "$MEASURES/quiet" "$name.class.mean_ns") is=$(result "$MEASURES/fits" "$name.class.mean_ns")
-	ktap_check "E3: $rate packets/s: $name: use per period by the class's account within 1000 ppm of what it was" at_most 1000 $(((is - was) * 1000000 / was))
+	ktap_check "CBS-4: E3: $rate packets/s: $name: use per period by the class's account within 1000 ppm of what it was" at_most 1000 $(((is - was) * 1000000 / was))
 	was=$(result "$MEASURES/quiet" "$name.mean_ns") is=$(result "$MEASURES/fits" "$name.mean_ns")
-	ktap_check "E3: $rate packets/s: $name: by sched_switch it has lost at most 1000 ppm" at_least -1000 $(((is - was) * 1000000 / was))
+	ktap_check "CBS-4: E3: $rate packets/s: $name: by sched_switch it has lost at most 1000 ppm" at_least -1000 $(((is - was) * 1000000 / was))
 done
 
 stolen=$(stat_of "$CGROUP/vm/other1" stolen_ns)
@@ -113,6 +113,6 @@ loss=$(lost quiet over)
 ktap_note "excess_ppm $excess"
 ktap_note "loss_ppm $loss"
 ktap_check "E3: $over packets/s: it exceeds it in fact: somebody must lose" at_least 1 $excess
-ktap_check "E3: $over packets/s: the others lose at most the excess" at_least "$loss" $excess
-ktap_check "E3: $over packets/s: what was lost shows in stolen_ns" at_least 1 $(($(stat_of "$CGROUP/vm/other1" stolen_ns) - stolen))
+ktap_check "CBS-9: E3: $over packets/s: the others lose at most the excess" at_least "$loss" $excess
+ktap_check "CBS-9: E3: $over packets/s: what was lost shows in stolen_ns" at_least 1 $(($(stat_of "$CGROUP/vm/other1" stolen_ns) - stolen))
 ktap_done
