@@ -33,7 +33,7 @@ tests() {
 		while read -r name; do
 			any=1
 			# shellcheck disable=SC2086 # several directories
-			find ${below[$kind]} -name "$name" -o -name "$name.cpp" | xargs -r grep -lw -- "$1" | grep -q . || { echo "$1: $kind $name does not cite it"; return 1; }
+			grep -rqw --include="$name" --include="$name.cpp" -- "$1" ${below[$kind]} || { echo "$1: $kind $name does not cite it"; return 1; }
 		done < <(quoted <<<"$names")
 	done < <(cell "$1" 4 | tr ';' '\n')
 	((any)) || { echo "$1: no test"; return 1; }
