@@ -9,6 +9,7 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
+. "$here/../lib/peers.inc.sh"
 
 rounds=${SPARE_ROUNDS:-10000}
 tests=(pipe chain futex yield timer hogged)
@@ -43,30 +44,14 @@ costs() {
 	done
 }
 
-# peer NAME: another scheduler, or why not
-peer() {
-	local pid log=$MEASURES/$1.log
-	"/job/peers/$1" </dev/null >"$log" 2>&1 &
-	pid=$!
-	if wait_for 30 class_is enabled; then
-		# Beside a hog a sleeper waits for whole slices, of 20 ms under scx_simple: ten thousand would take minutes.
-		costs "$1" $((rounds / 10))
-	else
-		ktap_note "peer $1 does not load: $(tail -n 3 "$log" | tr '\n' ' ')"
-	fi
-	kill -INT "$pid" 2>/dev/null || true
-	wait "$pid" 2>/dev/null || true
-	wait_for 30 class_is disabled
-}
+# Beside a hog a sleeper waits for whole slices, of 20 ms under scx_simple: ten thousand would take minutes.
+peer() { costs "$1" $((rounds / 10)); }
 
 # ratio PLACE TEST: ours to EEVDF's, in 1/1000
 ratio() { echo $(($(insn "ours.$1" "$2") * 1000 / $(insn "eevdf.$1" "$2"))); }
 
 costs eevdf "$rounds"
-for name in scx_simple scx_flatcg; do
-	[[ ! -x /job/peers/$name ]] || peer "$name"
-done
-[[ ! -s /job/peers/why ]] || ktap_note "peers were not built: $(tr '\n' ' ' </job/peers/why)"
+each_peer peer
 spare_up
 costs ours "$rounds"
 for place in root leaf; do

@@ -47,6 +47,16 @@ def run(*command, limit_s=30):
     return done.stdout
 
 
+def end(process, limit_s):
+    """SIGTERM, and SIGKILL if that is not enough in time."""
+    process.terminate()
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
 class Reports:
     """The guest's datagrams: (host time, guest time in ns, loops so far)."""
 
@@ -104,12 +114,7 @@ class Guest:
 
     def stop(self):
         if self.process and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
+            end(self.process, 10)
         subprocess.run(["ip", "link", "del", TAP], capture_output=True, check=False)
 
     def _command(self, *args):
@@ -154,12 +159,7 @@ class SpareClass:
 
     def down(self):
         if self.daemon and self.daemon.poll() is None:
-            self.daemon.terminate()
-            try:
-                self.daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                self.daemon.kill()
-                self.daemon.wait(10)
+            end(self.daemon, 20)
         if self.daemon:
             # The class outlives its daemon (LIFE-1) and goes when told.
             subprocess.run(["spared", "--stop"], capture_output=True, check=False, timeout=60)

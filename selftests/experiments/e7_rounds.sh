@@ -10,6 +10,7 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 . "$here/../deterministic/measure.inc.sh"
+. "$here/../lib/peers.inc.sh"
 
 pairs=${E7_PAIRS:-10}
 figures=9	# of a round
@@ -48,20 +49,7 @@ round() {
 	[[ $(awk 'NF == 2' "$MEASURES/round" | wc -l) == "$figures" ]]
 }
 
-# peer NAME: one round under another scheduler of the kernel's, or why not.
-peer() {
-	local pid
-	"/job/peers/$1" </dev/null >"$MEASURES/$1.log" 2>&1 &
-	pid=$!
-	if wait_for 30 class_is enabled; then
-		round 0 "$1" || ktap_note "peer $1: its round is not complete"
-	else
-		ktap_note "peer $1 does not load: $(tail -n 3 "$MEASURES/$1.log" | tr '\n' ' ')"
-	fi
-	kill -INT "$pid" 2>/dev/null || true
-	wait "$pid" 2>/dev/null || true
-	wait_for 30 class_is disabled
-}
+peer() { round 0 "$1" || ktap_note "peer $1: its round is not complete"; }
 
 # pair N: both rounds; 1 when a figure is missing
 pair() {
@@ -76,10 +64,7 @@ pair() {
 
 ktap_plan "$pairs"
 ktap_note "cpus $(nproc)"
-[[ ! -s /job/peers/why ]] || ktap_note "peers were not built: $(tr '\n' ' ' </job/peers/why)"
-for name in scx_simple scx_flatcg; do
-	[[ ! -x /job/peers/$name ]] || peer "$name"
-done
+each_peer peer
 for ((i = 1; i <= pairs; i++)); do
 	if pair "$i"; then ktap_ok "E7: pair $i has all its figures"; else ktap_fail "E7: pair $i has all its figures"; fi
 done
