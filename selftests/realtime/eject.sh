@@ -5,11 +5,8 @@
 # eject.sh - reservations are mirrored into cpu.max: when the kernel ejects the class, the caps hold until it is back.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
-# shellcheck source=module.inc.sh
 . "$here/module.inc.sh"
 
 BURN=$CG/vm/burn

@@ -10,9 +10,7 @@
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=selftests/lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=selftests/lib/spare.sh
 . "$here/../lib/spare.sh"
 
 rounds=10

@@ -5,9 +5,7 @@
 # shellcheck disable=SC2086 # cgroups and devices are named without blanks
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=module.inc.sh
 . "$here/module.inc.sh"
 
 a=st/a b=st/b

@@ -5,11 +5,8 @@
 # placement.sh - who has a reservation and no CPUs gets some from spared; who has a list of his own keeps it.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
-# shellcheck source=module.inc.sh
 . "$here/module.inc.sh"
 
 work=$(mktemp -d)

@@ -5,11 +5,8 @@
 # pools.sh - spared.toml: pools are built, members bound, changes applied by a reload that leaves the rest alone.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
-# shellcheck source=module.inc.sh
 . "$here/module.inc.sh"
 
 work=$(mktemp -d)

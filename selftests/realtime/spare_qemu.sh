@@ -5,9 +5,7 @@
 # spare_qemu.sh - the wrapper, around a stand-in that is easy to provoke and around a real QEMU with taps of its own making.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
 
 work=$(mktemp -d)

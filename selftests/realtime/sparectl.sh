@@ -5,9 +5,7 @@
 # sparectl.sh - the tool: what it takes, what it refuses and how it says so, and that it changes all or nothing.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
 
 cleanup() {

@@ -5,9 +5,7 @@
 # spared.sh - the daemon: what it says when it cannot start, how the class outlives it, how it ends.
 set -euo pipefail
 here=$(dirname "$0")
-# shellcheck source=../lib/ktap.sh
 . "$here/../lib/ktap.sh"
-# shellcheck source=../lib/spare.sh
 . "$here/../lib/spare.sh"
 
 TOOLS=/usr/local/libexec/sched_spare
