@@ -96,14 +96,12 @@ pick_kernel() {
 	[[ -n $list ]] || { echo "no sched_ext kernel called '${wanted:-*}-$FLAVOUR' in ${KERNEL_SUITES[*]}; there are:"; candidates; return 1; }
 	for kver in $list; do
 		why=$(judge "$kver")
-		if [[ -n $why ]]; then
-			echo "refused $kver: $why" | tee -a "$dir/why"
-		elif [[ -z $taken ]]; then
+		if [[ -z $why ]]; then
 			taken=$kver
 			echo "taken $kver: its BTF has every kfunc of $(grep -vc '^#\|^$' "$KFUNCS" || true) that we use" | tee -a "$dir/why"
-		else
-			echo "whole as well: $kver" | tee -a "$dir/why"
+			break
 		fi
+		echo "refused $kver: $why" | tee -a "$dir/why"
 	done
 	[[ -n $taken ]] || { echo "none of these kernels can run the class"; return 1; }
 	echo "$taken" >"$dir/kver"
