@@ -8,6 +8,7 @@
 #   packets TAP SHM               a stream of packets to a stand-in's tap, 3 to 9 ms apart, until stopped
 #   share DIR SECONDS [CPU]       per cent of one CPU that the VM (its server on CPU) uses in that time, by the class's account
 #   share_within LOW HIGH DIR SECONDS [CPU]
+#   shares_within SECONDS "LOW HIGH DIR [CPU]"...   several, over the same time
 #   runs_on DIR CPU               the VM's server on CPU serves: its use grows (for wait_for)
 #   slots_free CPU                180 smallest reservations fit on CPU: no slot and no bandwidth was lost
 
@@ -51,6 +52,18 @@ share_within() {
 	percent=$(share "${@:3}")
 	echo "$3${5:+ on CPU $5}: $percent % of a CPU in $4 s, wanted $1 to $2"
 	((percent >= $1 && percent <= $2))
+}
+
+shares_within() {
+	local seconds=$1 want low high dir cpu pid pids=() status=0
+	shift
+	for want; do
+		read -r low high dir cpu <<<"$want"
+		share_within "$low" "$high" "$dir" "$seconds" "$cpu" &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+	return "$status"
 }
 
 runs_on() {

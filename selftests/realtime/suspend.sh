@@ -22,7 +22,7 @@ suspended() {
 	(($(</sys/power/suspend_stats/success) == before + 1))
 }
 
-reservations_hold() { share_within 20 45 "$CGROUP/vm/a" 3 && share_within 25 60 "$CGROUP/vm/c" 3; }
+reservations_hold() { shares_within 3 "20 45 $CGROUP/vm/a" "25 60 $CGROUP/vm/c"; }
 
 ktap_plan 6
 spare_up
