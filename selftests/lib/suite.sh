@@ -83,7 +83,7 @@ run_static() { in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}
 # ctest's lines as KTAP.
 run_units() {
 	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}" -- \
-		ctest --test-dir /build --output-on-failure --timeout 120 -j 2 2>&1 | awk '
+		ctest --test-dir /build --output-on-failure --timeout 120 2>&1 | awk '
 			BEGIN { print "@@ begin unit/ctest 600" }
 			/^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
 				name = $0; sub(/^[^:]*: */, "", name); sub(/ [.*].*/, "", name)
@@ -91,14 +91,14 @@ run_units() {
 				if (!/Passed/) bad++
 				next
 			}
-			/^(test|Test project|Internal ctest|    Start|100%|Total Test| *[0-9]+% tests)/ || /^$/ { next }
+			/^(test|Test project|Internal ctest| *Start|100%|Total Test| *[0-9]+% tests)/ || /^$/ { next }
 			{ print "# " $0 }
 			END { print "1.." n + 0; print "@@ end unit/ctest " (bad > 0) " 0" }' | collect
 }
 
-# --- the deterministic host: one boot per script, two at a time (a run does not depend on the machine's load)
+# --- the deterministic host: one boot per script (a run does not depend on the machine's load)
 
-# deterministic_boot NAME: in a subshell; its own run directory, results in one piece when it ends.
+# deterministic_boot NAME: in a subshell; its own run directory.
 deterministic_boot() {
 	local name=$1 limit status=0
 	# Virtual seconds pass faster or slower than real ones.
@@ -108,42 +108,13 @@ deterministic_boot() {
 	echo "bash $HOST_SELFTESTS/lib/runner.sh $HOST_SELFTESTS $name" >"$RUN/job/run"
 	boot deterministic "$limit" >"$RUN/port.log" || status=$?
 	collect_out
-	boot_results "$name" "$status"
-}
-
-# boot_results NAME STATUS: the results of RUN's port, and trouble that only the console knows, in one piece.
-boot_results() {
-	local out trouble
-	out=$(
-		collect <"$RUN/port.log"
-		trouble=$(kernel_trouble || true)
-		if [[ $(verdict) == none ]]; then
-			printf '%s\n' "$trouble" | head -n 10 | sed 's/^/     kernel: /'
-			tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
-			record fail "$1" "the host did not reach its end (QEMU status $2), see $RUN"
-		fi
-	)
-	printf '%s\n' "$out"
-}
-
-run_deterministic() {
-	local name running=0 status=0
-	for name in "$@"; do
-		if ((running >= 2)); then
-			wait -n || status=1
-			running=$((running - 1))
-		fi
-		if [[ $name == deterministic/identical ]]; then
-			identical "$(($(limit_of deterministic/boot) * 3 + 60))" &
-		else
-			deterministic_boot "$name" &
-		fi
-		running=$((running + 1))
-	done
-	while ((running--)); do
-		wait -n || status=1
-	done
-	return "$status"
+	collect <"$RUN/port.log"
+	# What only the console knows.
+	if [[ $(verdict) == none ]]; then
+		kernel_trouble | head -n 10 | sed 's/^/     kernel: /' || true
+		tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
+		record fail "$name" "the host did not reach its end (QEMU status $status), see $RUN"
+	fi
 }
 
 # The same job in two boots: every byte that the kernel and the job wrote must be the same.
@@ -165,6 +136,32 @@ identical() {
 		return 0
 	done
 	record pass "deterministic/identical two runs write the same logs ($(cat "${logs[0]}"/{console,port}.log | wc -c) bytes)"
+}
+
+# --- all of these, two at a time
+
+# quiet_test NAME: its results in one piece when it ends
+quiet_test() {
+	local out
+	out=$(
+		case $1 in
+		unit/ctest) run_units ;;
+		static/*) run_static "$1" ;;
+		deterministic/identical) identical "$(($(limit_of deterministic/boot) * 3 + 60))" ;;
+		*) deterministic_boot "$1" ;;
+		esac
+	) || true
+	[[ -n $out ]] || out=$(record fail "$1" "it said nothing")
+	printf '%s\n' "$out"
+}
+
+run_quiet() {
+	local name running=0
+	for name; do
+		((running++ < 2)) || wait -n || true
+		quiet_test "$name" &
+	done
+	wait
 }
 
 # --- the real-time host: all scripts in one boot; after a crash the rest in another
@@ -214,26 +211,20 @@ run_realtime() {
 }
 
 cmd_test() {
-	local static deterministic realtime
+	local quiet realtime
 	# A part that does not build is a failure here.
 	SCHED_SPARE_PARTIAL=''
 	prepare
 	new_results
-	mapfile -t static < <(tests_of static)
-	mapfile -t deterministic < <(tests_of deterministic | longest_first)
-	if wanted deterministic/identical; then deterministic+=(deterministic/identical); fi
+	mapfile -t quiet < <(
+		for name in unit/ctest deterministic/identical; do wanted "$name" && echo "$name"; done
+		tests_of static
+		tests_of deterministic | longest_first
+	)
 	mapfile -t realtime < <(tests_of realtime)
-	if wanted unit/ctest; then
-		say "unit tests"
-		follow run_units || true
-	fi
-	if ((${#static[@]})); then
-		say "static checks"
-		follow run_static "${static[@]}" || true
-	fi
-	if ((${#deterministic[@]})); then
-		say "deterministic host: ${#deterministic[@]} runs, two at a time"
-		follow run_deterministic "${deterministic[@]}" || true
+	if ((${#quiet[@]})); then
+		say "unit tests, static checks, deterministic host: ${#quiet[@]} jobs, two at a time"
+		follow run_quiet "${quiet[@]}"
 	fi
 	((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
 	say "done"
