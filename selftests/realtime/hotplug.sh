@@ -57,7 +57,7 @@ export -f rewrite
 export CGROUP
 
 reservations_hold() {
-	shares_within 3 "20 45 $CGROUP/vm/a" "10 35 $CGROUP/vm/b" "25 60 $CGROUP/vm/c"
+	share_within 20 45 "$CGROUP/vm/a" 3 && share_within 10 35 "$CGROUP/vm/b" 3 && share_within 25 60 "$CGROUP/vm/c" 3
 }
 
 # 200 ms to 600 ms off, as long on.
@@ -68,7 +68,8 @@ cycle() {
 		sleep "0.$((2 + i % 5))"
 		if ((i % 4 == 0)); then
 			# While it is away, the others are served and the VM of both CPUs keeps to one reservation.
-			shares_within 2 "20 45 $CGROUP/vm/a" "8 35 $CGROUP/vm/c" || return
+			share_within 20 45 "$CGROUP/vm/a" 2 || return
+			share_within 8 35 "$CGROUP/vm/c" 2 || return
 		fi
 		echo 1 >"$CPU1" || return
 		sleep "0.$((2 + (i + 2) % 5))"

@@ -10,6 +10,7 @@
 #   share_within LOW HIGH DIR SECONDS [CPU]
 #   shares_within SECONDS "LOW HIGH DIR [CPU]"...   several, over the same time
 #   runs_on DIR CPU               the VM's server on CPU serves: its use grows (for wait_for)
+#   begun DIR:CPU...              wait until each of these serves
 #   slots_free CPU                180 smallest reservations fit on CPU: no slot and no bandwidth was lost
 
 BACKGROUND=()
@@ -37,40 +38,58 @@ packets() {
 	background bash -c "$loop" _ "$TOOLS" "$1" "$2"
 }
 
-clock_ns() { date +%s%N; }
-
-share() {
-	local dir=$1 key=used_ns before start
-	[[ -z ${3-} ]] || key=cpu$3.used_ns
-	before=$(stat_of "$dir" "$key") start=$(clock_ns)
-	sleep "$2"
-	echo $((100 * ($(stat_of "$dir" "$key") - before) / ($(clock_ns) - start)))
+# read_used DIR [CPU]: sets USED_NS and AT_US, without a fork: beside a load one may take a second.
+read_used() {
+	local name key=${2:+cpu$2.}used_ns
+	while read -r name USED_NS && [[ $name != "$key" ]]; do :; done <"$1/spare.stat"
+	AT_US=${EPOCHREALTIME/./}
+	[[ $name == "$key" ]]
 }
 
-share_within() {
-	local percent
-	percent=$(share "${@:3}")
-	echo "$3${5:+ on CPU $5}: $percent % of a CPU in $4 s, wanted $1 to $2"
-	((percent >= $1 && percent <= $2))
+# shares SECONDS "DIR [CPU]"...: sets SHARES, a per cent of one CPU for each, over the same time
+shares() {
+	local seconds=$1 i dir cpu before=() from=()
+	shift
+	for i; do
+		read -r dir cpu <<<"$i"
+		read_used "$dir" "$cpu" || return
+		before+=("$USED_NS") from+=("$AT_US")
+	done
+	sleep "$seconds"
+	SHARES=()
+	for i in "${!before[@]}"; do
+		read -r dir cpu <<<"${*:i+1:1}"
+		read_used "$dir" "$cpu" || return
+		SHARES+=($(((USED_NS - before[i]) / 10 / (AT_US - from[i]))))
+	done
 }
+
+share() { shares "$2" "$1 ${3-}" && echo "${SHARES[0]}"; }
 
 shares_within() {
-	local seconds=$1 want low high dir cpu pid pids=() status=0
+	local seconds=$1 i low high where status=0
 	shift
-	for want; do
-		read -r low high dir cpu <<<"$want"
-		share_within "$low" "$high" "$dir" "$seconds" "$cpu" &
-		pids+=($!)
+	shares "$seconds" "${@#* * }" || return
+	for i in "${!SHARES[@]}"; do
+		read -r low high where <<<"${*:i+1:1}"
+		echo "$where: ${SHARES[i]} % of a CPU in $seconds s, wanted $low to $high"
+		((SHARES[i] >= low && SHARES[i] <= high)) || status=1
 	done
-	for pid in "${pids[@]}"; do wait "$pid" || status=1; done
 	return "$status"
 }
+
+share_within() { shares_within "$4" "$1 $2 $3 ${5-}"; }
 
 runs_on() {
 	local before
 	before=$(stat_of "$1" "cpu$2.used_ns")
 	sleep 0.2
 	(($(stat_of "$1" "cpu$2.used_ns") > before))
+}
+
+begun() {
+	local want
+	for want; do wait_for 20 runs_on "${want%:*}" "${want##*:}" || return; done
 }
 
 slots_free() {

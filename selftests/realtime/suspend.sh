@@ -31,6 +31,7 @@ vm_cgroup c 20000 100000 0-1 >/dev/null
 ktap_cleanup "cgroup_remove $CGROUP/vm/a $CGROUP/vm/c"
 standin a --cgroup "$CGROUP/vm/a"
 standin c --cgroup "$CGROUP/vm/c" --vcpus 3
+begun "$CGROUP/vm/a:1" "$CGROUP/vm/c:0" "$CGROUP/vm/c:1"
 seq=$(<$SCX/enable_seq)
 ktap_check 'LIFE-4: before: reservations hold' reservations_hold
 for time in first second; do
