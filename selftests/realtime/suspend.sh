@@ -22,7 +22,7 @@ suspended() {
 	(($(</sys/power/suspend_stats/success) == before + 1))
 }
 
-reservations_hold() { shares_within 3 "20 45 $CGROUP/vm/a" "25 60 $CGROUP/vm/c"; }
+reservations_hold() { share_within 20 45 "$CGROUP/vm/a" 3 && share_within 25 60 "$CGROUP/vm/c" 3; }
 
 ktap_plan 6
 spare_up
@@ -31,7 +31,6 @@ vm_cgroup c 20000 100000 0-1 >/dev/null
 ktap_cleanup "cgroup_remove $CGROUP/vm/a $CGROUP/vm/c"
 standin a --cgroup "$CGROUP/vm/a"
 standin c --cgroup "$CGROUP/vm/c" --vcpus 3
-begun "$CGROUP/vm/a:1" "$CGROUP/vm/c:0" "$CGROUP/vm/c:1"
 seq=$(<$SCX/enable_seq)
 ktap_check 'LIFE-4: before: reservations hold' reservations_hold
 for time in first second; do
