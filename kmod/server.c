@@ -134,7 +134,7 @@ void spare_server_withdraw(struct server *srv)
 	list_add_tail(&srv->dying, &dying);
 	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
 	smp_mb();	/* pairs with spare_server_detach(): we see it detached, or its reaper sees us */
-	/* On a CPU that is offline nobody runs to let go of it, and ops.cpu_offline has already. */
+	/* On a CPU that is offline nobody runs to let go of it, and ops.cpu_offline has already: it is neither counted nor has a queue. */
 	if (spare_server_attached() && cpu_active(srv->abi.cpu))
 		spare_server_attend(srv->abi.cpu, srv->abi.slot);
 	else

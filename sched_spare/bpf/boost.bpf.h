@@ -46,8 +46,10 @@ __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		v = server(s->cpu, slot);
 		if (!v || v->flags & SPARE_F_DYING)
 			continue;
-		if (v->cfg != v->cfg_seen)
+		if (server_is_news(v))
 			server_configure(c, v, now);
+		if (!v->dsq)
+			continue;
 		if (!first)
 			first = v;
 		if (v->borrower != SPARE_NO_SLOT)

@@ -213,22 +213,48 @@ __noinline int server_unthrottle(struct cpu_ctx *c __arg_nonnull, struct spare_s
 	return 0;
 }
 
+/*
+ * A server serves while it has a queue, and is counted as long: on a CPU that works, from its first configuration until it is
+ * withdrawn.
+ */
+static __always_inline bool server_begin(struct cpu_ctx *c, struct spare_server *s)
+{
+	if (s->dsq)
+		return true;
+	s->dsq = queue_take();
+	if (!s->dsq)
+		return false;
+	s->lender = SPARE_NO_SLOT;
+	s->borrower = SPARE_NO_SLOT;
+	host_server_comes(&c->host);
+	return true;
+}
+
+/* Its queue is empty. Once or again. */
+static __always_inline void server_end(struct cpu_ctx *c, struct spare_server *s)
+{
+	if (!s->dsq)
+		return;
+	queue_give(s->dsq);
+	s->dsq = 0;
+	host_server_goes(&c->host);
+}
+
+/* It has a configuration that it has not taken over, or had no queue so far. */
+static __always_inline bool server_is_news(const struct spare_server *s)
+{
+	return s->cfg != s->cfg_seen || !s->dsq;
+}
+
 /* Take over a new configuration; keeps the queues in order. */
 __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
 	u64 cfg = s->cfg;
 
-	if (cfg == s->cfg_seen || !cfg)
+	if (!server_is_news(s) || !cfg || s->flags & SPARE_F_DYING)
 		return 0;
-	if (!s->cfg_seen) {
-		if (!s->dsq)
-			s->dsq = queue_take();
-		if (!s->dsq)
-			return 0;	/* its threads are the host's until the next try */
-		s->lender = SPARE_NO_SLOT;
-		s->borrower = SPARE_NO_SLOT;
-		host_server_comes(&c->host);
-	}
+	if (!server_begin(c, s))
+		return 0;	/* its threads are the host's until the next try */
 	spare_cbs_configure(&s->cbs, cfg, !s->cfg_seen, now);
 	s->cfg_seen = cfg;
 	if (spare_edf_has(&c->ready, s->slot))
@@ -262,9 +288,9 @@ static __always_inline u64 server_left(const struct spare_server *s)
 /* A thread wants to run in an INACTIVE server (CBS-2). */
 __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
-	if (s->cfg != s->cfg_seen)
+	if (server_is_news(s))
 		server_configure(c, s, now);
-	if (s->state != SPARE_INACTIVE || !s->cfg_seen)
+	if (s->state != SPARE_INACTIVE || !s->dsq)
 		return 0;
 	server_pay_debt(s);
 	if (!spare_before(now, s->cbs.d_ns))

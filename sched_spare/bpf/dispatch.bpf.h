@@ -29,7 +29,7 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 			server_drop(c, s, now);
 			continue;
 		}
-		if (s->cfg != s->cfg_seen)
+		if (server_is_news(s))
 			server_configure(c, s, now);
 		want = __sync_lock_test_and_set(&s->pending, 0);
 		if (want & SPARE_PEND_OFFER && s->state == SPARE_THROTTLED && server_queued(s))

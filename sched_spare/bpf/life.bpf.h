@@ -16,30 +16,28 @@ static __always_inline void server_drain(const struct spare_server *s)
 		host_adopt(s->dsq, host_home(s->cpu), 0);
 }
 
-/* A server that the module withdraws: its threads become the host's, its claims end. */
+/* A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. */
 static __always_inline void server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
 {
 	struct spare_server *b;
 	u32 cpu = s->cpu, slot = s->slot;
 
-	if (s->cfg_seen) {
-		host_server_goes(&c->host);
+	if (s->dsq) {
 		boost_release(c, s, now);
 		b = s->borrower == SPARE_NO_SLOT ? NULL : server(cpu, s->borrower);
 		if (b) {
 			boost_release(c, b, now);
 			boost_check(c, b, now);
 		}
+		if (s->state == SPARE_THROTTLED)
+			server_unthrottle(c, s, now);
+		server_inactive(c, s, now);
+		server_drain(s);
+		server_end(c, s);
 	}
-	if (s->state == SPARE_THROTTLED)
-		server_unthrottle(c, s, now);
-	server_inactive(c, s, now);
 	if (c->cur == slot || c->by == slot)
 		c->cur = SPARE_NO_SLOT;
 	c->left = SPARE_NO_SLOT;
-	server_drain(s);
-	queue_give(s->dsq);
-	s->dsq = 0;
 	spare_server_release(cpu, slot);
 }
 
@@ -99,7 +97,8 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init)
 
 /*
  * A CPU goes (LIFE-4). Its threads are on their way to others, the kernel calls ops.dispatch there no more and nobody queues
- * anything in its servers (kfuncs.c). They keep budget and deadline for the day it comes back.
+ * anything in its servers (kfuncs.c). They keep budget and deadline for the day it comes back, and nothing else: one that is withdrawn
+ * meanwhile goes without us.
  */
 void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 {
@@ -123,6 +122,7 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 		}
 		server_rest(c, s, now);
 		server_drain(s);
+		server_end(c, s);
 	}
 	c->cur = c->by = c->pick = c->pick_by = c->left = SPARE_NO_SLOT;
 }

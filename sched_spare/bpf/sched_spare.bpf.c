@@ -98,7 +98,7 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
 	c = cpu_ctx(here);
-	if (s && c && cpu == here && s->cfg != s->cfg_seen)
+	if (s && c && cpu == here && server_is_news(s))
 		server_configure(c, s, now);
 	if (!s || !c || !s->dsq) {
 		/* Its affinity excludes every server, or that has no queue yet: the host's, charged as debt (task_charge_stray). */

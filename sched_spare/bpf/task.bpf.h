@@ -142,7 +142,7 @@ static __always_inline bool server_free(struct task_struct *p, s32 cpu)
 	u32 slot = spare_task_slot(p, cpu);
 	struct spare_server *s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
 
-	return s && s->state == SPARE_INACTIVE && s->cbs.q_ns > 0;
+	return s && s->dsq && s->state == SPARE_INACTIVE && s->cbs.q_ns > 0;
 }
 
 #define task_for_each_cpu(p, i, cpu)						\

@@ -56,6 +56,45 @@ rewrite() {
 export -f rewrite
 export CGROUP
 
+# Four readers of spare.stat that get 1 ms in a second each: as a rule one of them is stopped while it holds the module's lock, and the
+# others wait before whoever comes then. What the class has let go of is not reaped meanwhile.
+hold_lock() {
+	local i
+	for i in {1..4}; do
+		mkdir "$CGROUP/hold$i"
+		echo '1000 1000000' >"$CGROUP/hold$i/cpu.max"
+		background python3 -c '
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+open(sys.argv[2], "w").write(str(os.getpid()))
+while True: os.pread(fd, 65536, 0)' "$CGROUP/vm/c/spare.stat" "$CGROUP/hold$i/cgroup.procs"
+	done
+	for i in {1..4}; do wait_for 20 grep -q . "$CGROUP/hold$i/cgroup.procs"; done
+	sleep 2
+}
+
+hold_no_more() {
+	local i
+	for i in {1..4}; do echo max >"$CGROUP/hold$i/cpu.max"; done
+	background_stop
+	for i in {1..4}; do wait_for 10 rmdir "$CGROUP/hold$i"; done
+}
+
+# A server is withdrawn on CPU 1, and the CPU goes while it still is to be reaped.
+withdraw_and_go() {
+	local status=0
+	vm_cgroup twice 5000 100000 1 >/dev/null
+	wait_for 5 class_counts 6 || status=1
+	hold_lock
+	echo max >"$CGROUP/vm/twice/spare.reservation"
+	echo 0 >"$CPU1"
+	echo 1 >"$CPU1"
+	hold_no_more
+	rmdir "$CGROUP/vm/twice"
+	wait_for 5 class_counts 5 || { class_counts 5; status=1; }
+	return "$status"
+}
+
 reservations_hold() {
 	share_within 20 45 "$CGROUP/vm/a" 3 && share_within 10 35 "$CGROUP/vm/b" 3 && share_within 25 60 "$CGROUP/vm/c" 3
 }
@@ -69,7 +108,7 @@ cycle() {
 		if ((i % 4 == 0)); then
 			# While it is away, the others are served and the VM of both CPUs keeps to one reservation.
 			share_within 20 45 "$CGROUP/vm/a" 2 || return
-			share_within 8 35 "$CGROUP/vm/c" 2 || return
+			share_within 8 35 "$CGROUP/vm/c" 2 || { cat "$CGROUP/vm/c/spare.stat"; return 1; }
 		fi
 		echo 1 >"$CPU1" || return
 		sleep "0.$((2 + (i + 2) % 5))"
@@ -84,6 +123,7 @@ test_cycles() {
 	background bash -c rewrite
 	packets hp0 /dev/shm/b
 	ktap_check "LIFE-4: a CPU goes and comes $cycles times under load; meanwhile the others are served" cycle
+	both_online
 	is 'LIFE-4: the class was not ejected' "enabled $seq" "$(class_state) $(<$SCX/enable_seq)"
 	ktap_check 'LIFE-4: use resumes on the CPU that came back' wait_for 10 runs_on "$CGROUP/vm/b" 1
 	ktap_check 'LIFE-4: a VM on both CPUs uses both again' eval 'wait_for 10 runs_on $CGROUP/vm/c 1 && wait_for 10 runs_on $CGROUP/vm/c 0'
@@ -110,18 +150,27 @@ test_away() {
 	echo 1 >"$CPU1"
 	want 'LIFE-4: a VM comes back with its CPU' OK vm/b/spare.cpus 1
 	ktap_check 'LIFE-4: and is served there' wait_for 10 runs_on "$CGROUP/vm/b" 1
+	# a on 0, b on 1, c on both
+	ktap_check 'LIFE-4: the class has forgotten those that went while their CPU was away' wait_for 5 class_counts 4
 }
 
-ktap_plan 18
+test_twice() {
+	ktap_check 'LIFE-4: the class counts its servers' wait_for 5 class_counts 5
+	ktap_check 'LIFE-4: and once each one that goes, though it may be dropped twice' withdraw_and_go
+}
+
+ktap_plan 22
 ktap_cleanup both_online
 spare_up
 set_up
+test_twice
 test_cycles
 test_away
 for name in a b c; do
 	standin_stop $name
 	cgroup_remove "$CGROUP/vm/$name"
 done
+ktap_check 'LIFE-4: the class counts no server any more' wait_for 5 class_counts 0
 ktap_check 'LIFE-4: no slot was lost on CPU 0' slots_free 0
 ktap_check 'LIFE-4: no slot was lost on CPU 1' slots_free 1
 ktap_check 'LIFE-3: the class stops and the module unloads' spare_down

@@ -12,6 +12,8 @@
 #   runs_on DIR CPU               the VM's server on CPU serves: its use grows (for wait_for)
 #   begun DIR:CPU...              wait until each of these serves
 #   slots_free CPU                180 smallest reservations fit on CPU: no slot and no bandwidth was lost
+#   class_global NAME             a counter among the class's global variables
+#   class_counts N                the class counts N servers, and every queue but theirs is in its stock
 
 BACKGROUND=()
 
@@ -102,4 +104,15 @@ slots_free() {
 	done
 	find "$CGROUP/slots" -depth -type d -exec rmdir {} +
 	return "$status"
+}
+
+class_global() {
+	bpftool -j map dump pinned /sys/fs/bpf/sched_spare/bss | grep -o "\"$1\":-\?[0-9]*" | tail -n 1 | cut -d: -f2
+}
+
+class_counts() {
+	local got
+	got="$(class_global servers_total) $(($(class_global queues_made) - $(class_global queues_free)))"
+	echo "servers and queues out of the stock: $got"
+	[[ $got == "$1 $1" ]]
 }

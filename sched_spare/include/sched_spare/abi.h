@@ -136,7 +136,7 @@ struct spare_server {
 	struct spare_cbs cbs;	/* [c] */
 	struct spare_mark mark;	/* [c] */
 	struct spare_chunk far;	/* [c] */
-	__u64 dsq;		/* [c] queue of its runnable threads; 0: none yet */
+	__u64 dsq;		/* [c] queue of its runnable threads; 0: none yet, or the CPU is offline */
 	__s64 valve_ns;		/* [c] what a crowd may still run beyond the budget before the next replenishment */
 	__u64 rx_served;	/* [c] vm.rx_seq up to which first service was given */
 	__u64 rx_denied;	/* [c] vm.rx_seq when a packet was last denied (SPARE-5): counted, and asks no more */
