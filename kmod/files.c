@@ -168,16 +168,18 @@ static int provide_show(struct seq_file *m, void *v)
 
 static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
-	size_t len = nbytes;
+	size_t len = nbytes, prefix;
 	struct vm *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
 	if (err)
 		return err;
+	buf = strim(buf);
+	prefix = str_has_prefix(buf, "auto ");
 	guard(mutex)(&spare_config);
 	vm = file_vm(of);
-	return vm ? spare_use_set(vm, buf) ?: nbytes : -ENOMEM;
+	return vm ? spare_use_set(vm, buf + prefix, prefix) ?: nbytes : -ENOMEM;
 }
 
 static int use_show(struct seq_file *m, void *v)

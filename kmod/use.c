@@ -314,8 +314,8 @@ static int parse(char *text, struct list_head *uses)
 	return list_empty(uses) ? -EINVAL : 0;
 }
 
-/* Replace @vm's list. @text is one line without its newline. */
-int spare_use_set(struct vm *vm, char *text)
+/* Replace @vm's list. @text is one line without its newline. -EEXIST: a program asks, and the list is an operator's. */
+int spare_use_set(struct vm *vm, char *text, bool by_program)
 {
 	LIST_HEAD(uses);
 	LIST_HEAD(old);
@@ -326,6 +326,8 @@ int spare_use_set(struct vm *vm, char *text)
 	spare_vm_sweep_for(vm);
 	if (vm->removed)
 		return -ENODEV;
+	if (by_program && vm->use_manual)
+		return -EEXIST;
 	text = strim(text);
 	if (strcmp(text, "none"))
 		err = parse(text, &uses);
@@ -340,6 +342,7 @@ int spare_use_set(struct vm *vm, char *text)
 	if (!err) {
 		list_splice_init(&vm->uses, &old);
 		list_splice_init(&uses, &vm->uses);
+		vm->use_manual = !by_program;
 		spare_use_resolve(vm);
 	}
 	free_uses(&uses);

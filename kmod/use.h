@@ -17,7 +17,7 @@ struct use {
 	struct cgroup_subsys_state *css;	/* reference; does not keep the cgroup from being removed */
 };
 
-int __must_check spare_use_set(struct vm *vm, char *text);
+int __must_check spare_use_set(struct vm *vm, char *text, bool by_program);
 void spare_use_show(struct vm *vm, struct seq_file *m);
 void spare_use_clear(struct vm *vm);
 

@@ -34,6 +34,7 @@ struct vm {
 	struct list_head providing;	/* spare_providers, while cfg.provide; else empty */
 	struct vm_config cfg;
 	struct list_head uses;		/* struct use (use.h) */
+	bool use_manual;		/* that list was written, or emptied, by an operator: without "auto" */
 	struct list_head taps;		/* struct tap (hook.h) */
 	unsigned int nr_servers;	/* published and not dying */
 	unsigned int refs;		/* node, servers (dying ones too), taps; under spare_config */

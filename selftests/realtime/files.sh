@@ -240,13 +240,23 @@ test_use() {
 	want 'SPARE-1: use of a provider' OK $a/spare.use "/$p0\n"
 	is 'SPARE-1: reads back' /$p0 "$(get $a/spare.use)"
 	want 'files: none' OK $a/spare.use none
+	want 'SPARE-5: no program fills what an operator has emptied' EEXIST $a/spare.use "auto /$p0"
 	want 'SPARE-5: use of a pool' OK $a/spare.use /st/pool
 	is 'SPARE-5: a pool reads back as its name' /st/pool "$(get $a/spare.use)"
 	set_vm $b '10000 100000' 0
 	want 'SPARE-2: none of the CPUs is covered' EINVAL $b/spare.use /$p0
 	want 'SPARE-2: nor by the pool' EINVAL $b/spare.use /st/pool
 	want 'SPARE-2: a use that covers one of them' OK $b/spare.cpus 0-1
+	for text in auto 'auto ' "auto auto /$p0"; do
+		want "SPARE-5: malformed auto list '$text'" EINVAL $b/spare.use "$text"
+	done
+	want 'SPARE-5: a program links what nobody has linked' OK $b/spare.use 'auto /st/pool'
+	is 'SPARE-5: the list reads without the word' /st/pool "$(get $b/spare.use)"
+	want 'SPARE-5: a program takes its own list away' OK $b/spare.use 'auto none'
+	want 'SPARE-5: and links anew' OK $b/spare.use "auto /$p0\n"
 	want 'SPARE-2: is accepted' OK $b/spare.use /$p0
+	want "SPARE-5: no program replaces an operator's list" EEXIST $b/spare.use 'auto /st/pool'
+	want 'SPARE-5: nor takes it away' EEXIST $b/spare.use 'auto none'
 	want 'SPARE-2: leaving that CPU is not' EINVAL $b/spare.cpus 0
 	is 'SPARE-2: the CPUs are as before' 0-1 "$(get $b/spare.cpus)"
 
@@ -439,7 +449,7 @@ test_module() {
 }
 
 module_up
-ktap_plan 210
+ktap_plan 220
 fresh
 test_forms
 test_auto

@@ -121,11 +121,49 @@ test_restart() {
 	ktap_refused 'SPARE-5: sparectl reload without spared' 'spared does not run' sparectl reload
 }
 
-ktap_plan 31
+# spared stands still where it is about to write, and not for each of its system calls.
+held_up() {
+	local _
+	for _ in {1..15}; do
+		grep -q $'^State:\tt' "/proc/$SPARED_PID/status" || return
+		sleep 0.1
+	done
+}
+
+# spared's write of spare.use is held up for 6 s, and an operator's comes in between.
+test_race() {
+	local race=$CG/late/race tracer reload
+	tree_dir late
+	ktap_cleanup "cgroup_remove $race $CG/late"
+	mkdir "$race"
+	strace -f -qq -o "$work/strace" -p "$SPARED_PID" -P "$race/spare.use" -e trace=write -e inject=write:delay_enter=6000000 &
+	tracer=$!
+	wait_for 10 grep -q "^TracerPid:.*[1-9]" "/proc/$SPARED_PID/status"
+	pool_file 2 2ms/10ms 1 '"/vm/*", "/late/*"'
+	sparectl reload &
+	reload=$!
+	wait_for 20 held_up || true
+	echo "$1" >"$race/spare.use"
+	ktap_check "SPARE-5: spared was about to write when an operator wrote '$1'" wait_for 20 grep -q 'write.*/pool/net' "$work/strace"
+	wait $reload || true
+	kill $tracer
+	wait $tracer 2>/dev/null || true
+	is "SPARE-5: the operator's stays" "$1" "$(<"$race/spare.use")"
+	sparectl reload
+	is 'SPARE-5: later too' "$1" "$(<"$race/spare.use")"
+	pool_file 2 2ms/10ms 1
+	sparectl reload
+	is 'SPARE-5: and when the pool has it no longer' "$1" "$(<"$race/spare.use")"
+	rmdir "$race" "$CG/late"
+}
+
+ktap_plan 39
 pool_file 2 2ms/10ms 1
 spare_up -c "$conf"
 test_build
 test_members
+test_race /pool/mine
+test_race none
 test_reload
 test_full
 test_restart

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Members of pools: cgroups that a pattern of the configuration matches get the pool into spare.use, and its policy. What an
-// operator has written into spare.use is left alone.
+// operator has written into spare.use is left alone: the module refuses "auto LIST" there, also when it came between our look and
+// our write.
 #include <spdlog/spdlog.h>
 
 #include "manager.hpp"
@@ -27,22 +28,33 @@ std::optional<Membership> wanted_for(const Pass& pass, const Claim& claim) {
   return Membership{pool->path(), pool_id(pass, *pool), pool->policy};
 }
 
-Result<void> take(const Cgroup& cgroup, Claim& claim, const MembershipStep& step) {
+// Whether spare.use is what the step wants; else it is the operator's by now.
+Result<bool> take(const Cgroup& cgroup, Claim& claim, const MembershipStep& step) {
+  bool ours = true;
   if (step.use) {
-    if (auto written = cgroup.write(file::use, *step.use); !written) {
-      return written;
+    auto written = cgroup.write(file::use, "auto " + *step.use);
+    ours = written || written.error().code != EEXIST;
+    if (!written && ours) {
+      return written.error();
     }
+  }
+  if (step.use && ours) {
     claim.use = *step.use;
   }
-  if (!step.policy.empty()) {
+  if (ours && !step.policy.empty()) {
     if (auto written = cgroup.write(file::policy, step.policy); !written) {
-      return written;
+      return written.error();
     }
   }
   if (step.forget) {
     cgroup.clear_mark(mark::member);
   }
-  return step.record ? cgroup.set_mark(mark::member, step.record->text()) : Result<void>();
+  if (ours && step.record) {
+    if (auto set = cgroup.set_mark(mark::member, step.record->text()); !set) {
+      return set.error();
+    }
+  }
+  return ours;
 }
 
 }  // namespace
@@ -59,7 +71,7 @@ void release_members(Pass& pass) {
     const MembershipStep step = membership_step(claim->use, record, std::nullopt);
     if (auto taken = take(*cgroup, *claim, step); !taken) {
       pass.complaints.say("use " + each.path, taken.error().text);
-    } else if (step.use) {
+    } else if (step.use && *taken) {
       spdlog::info("{} no longer uses {}", each.path, record->pool);
     }
   }
@@ -76,7 +88,7 @@ void bind_members(Pass& pass) {
     const MembershipStep step = membership_step(claim->use, Membership::parse(cgroup->mark(mark::member)), wanted);
     if (auto taken = take(*cgroup, *claim, step); !taken) {
       pass.complaints.say("use " + each.path, taken.error().text);
-    } else if (step.use) {
+    } else if (step.use && *taken) {
       spdlog::info("{} uses {}", each.path, *step.use);
     }
   }

@@ -48,7 +48,7 @@ std::vector<Site> sites_for(const Pass& pass, const Cgroup& cgroup, const Claim&
 // None of the CPUs has a spare of its pool, and the kernel refuses that: a place to run is worth more.
 bool unbind(const Cgroup& cgroup, Claim& claim) {
   const auto record = Membership::parse(cgroup.mark(mark::member));
-  if (!record || record->pool != claim.use || !cgroup.write(file::use, "none")) {
+  if (!record || record->pool != claim.use || !cgroup.write(file::use, "auto none")) {
     return false;
   }
   cgroup.clear_mark(mark::member);

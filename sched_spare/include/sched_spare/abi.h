@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 2
+#define SPARE_ABI 3
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
