@@ -6,6 +6,7 @@
 #include <linux/cgroup.h>
 #include <linux/delay.h>
 #include <linux/moduleparam.h>
+#include <linux/seq_file.h>
 #include "admission.h"
 #include "kick.h"
 #include "server.h"
@@ -88,4 +89,22 @@ int spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct
 		return -EBUSY;
 	}
 	return 0;
+}
+
+/* spare.host: what is taken of each CPU besides reservations, for who plans. One that has idled since looks first. */
+void spare_admission_show(struct seq_file *m)
+{
+	bool kicked = false;
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu) {
+		if (!READ_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm))
+			continue;
+		spare_kick_cpu(cpu);
+		kicked = true;
+	}
+	if (kicked)
+		usleep_range(500, 1000);
+	for_each_online_cpu(cpu)
+		seq_printf(m, "cpu%u.deadline_ppm %u\n", cpu, READ_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm));
 }

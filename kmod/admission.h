@@ -7,8 +7,10 @@
 
 #include <sched_spare/parse.h>
 
+struct seq_file;
 struct vm;
 
 int __must_check spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct spare_reservation *res);
+void spare_admission_show(struct seq_file *m);
 
 #endif /* KMOD_ADMISSION_H */

@@ -11,6 +11,7 @@
 #include <linux/seq_file.h>
 #include <linux/string.h>
 #include <linux/user_namespace.h>
+#include "admission.h"
 #include "files.h"
 #include "hook.h"
 #include "node.h"
@@ -264,6 +265,12 @@ static int events_show(struct seq_file *m, void *v)
 	return 0;
 }
 
+static int host_show(struct seq_file *m, void *v)
+{
+	spare_admission_show(m);
+	return 0;
+}
+
 #define FILE_FLAGS (CFTYPE_NOT_ON_ROOT | CFTYPE_NO_PREFIX)
 
 struct cftype spare_files[] = {
@@ -312,6 +319,11 @@ struct cftype spare_files[] = {
 		.name = "spare.events",
 		.flags = FILE_FLAGS,
 		.seq_show = events_show,
+	},
+	{
+		.name = "spare.host",
+		.flags = CFTYPE_ONLY_ON_ROOT | CFTYPE_NO_PREFIX,
+		.seq_show = host_show,
 	},
 	{ }
 };

@@ -44,7 +44,8 @@ test_forms() {
 	is 'files: a new cgroup provides nothing' 0 "$(get $a/spare.provide)"
 	is 'files: a new cgroup uses nobody' none "$(get $a/spare.use)"
 	is 'files: a new cgroup has no tap' none "$(get $a/spare.netdev)"
-	is 'files: the root has none' '' "$(spare_files .)"
+	is 'files: the root has that of the host alone' "$CG/./spare.host" "$(spare_files .)"
+	is 'CBS-6: with a line for each CPU' "$(nproc --all)" "$(grep -c '^cpu[0-9]*\.deadline_ppm 0$' $CG/spare.host)"
 
 	want 'files: Q P' OK $a/spare.reservation '40000 100000'
 	is 'files: Q P reads back' '40000 100000' "$(get $a/spare.reservation)"
@@ -449,7 +450,7 @@ test_module() {
 }
 
 module_up
-ktap_plan 220
+ktap_plan 221
 fresh
 test_forms
 test_auto

@@ -13,7 +13,7 @@ work=$(mktemp -d)
 conf=$work/spared.toml
 cleanup() {
 	echo 1 2>/dev/null >/sys/devices/system/cpu/cpu1/online || true
-	cgroup_remove "$CG"/vm/{manual,one,two,large,late} || true
+	cgroup_remove "$CG"/vm/{manual,one,two,large,late,rt} || true
 	rm -rf "$work"
 }
 ktap_cleanup cleanup
@@ -97,10 +97,37 @@ test_restart_and_hotplug() {
 	echo 1 >/sys/devices/system/cpu/cpu1/online
 }
 
-ktap_plan 17
+# What the module counts on a CPU for SCHED_DEADLINE threads, in ppm.
+deadline_ppm() { key spare.host "cpu$1.deadline_ppm"; }
+hold_deadline() { (($(deadline_ppm 0) > 390000 && $(deadline_ppm 1) > 390000)); }
+full_lines() { dmesg | grep -c "/vm/$1: CPU . is full" || true; }
+
+# Two SCHED_DEADLINE threads of 40 %, one on each CPU: 60 % do not fit on CPUs that the files show as empty.
+test_deadline() {
+	local i burners=()
+	cgroup_remove "$CG"/vm/{late,one,manual}
+	is 'CBS-6: no deadline thread, nothing held' '0 0' "$(deadline_ppm 0) $(deadline_ppm 1)"
+	for i in 0 1; do
+		chrt -d -T 40000000 -P 100000000 0 bash -c 'while :; do :; done' &
+		burners[i]=$!
+		ktap_cleanup "kill -KILL ${burners[i]} 2>/dev/null"
+	done
+	ktap_check 'CBS-6: deadline threads show in spare.host' wait_for 10 hold_deadline
+	unplaced rt 60000 100000
+	ktap_check 'CBS-6: who finds no place beside them is told so' wait_for 10 grep -q \
+		'/vm/rt is not placed: .* 60ms/100ms asked, at most 50.*ms/100ms fits beside SCHED_DEADLINE threads .*no CPU has room' "$SPARED_LOG"
+	ktap_check 'CBS-6: by sparectl show too' eval "sparectl show /vm/rt | grep -q '^placement .*beside SCHED_DEADLINE threads'"
+	is 'CBS-6: the module was not asked in vain' 0 "$(full_lines rt)"
+	kill -KILL "${burners[@]}"
+	wait "${burners[@]}" 2>/dev/null || true
+	is 'CBS-6: they end, and there is room' 0 "$(until_is 20 0 cpus rt)"
+}
+
+ktap_plan 23
 : >"$conf"
 spare_up -c "$conf"
 test_place
 test_nothing_fits
 test_restart_and_hotplug
+test_deadline
 ktap_done

@@ -26,7 +26,7 @@ Result<Pass> Manager::look() {
       claims.push_back(std::move(*claim));
     }
   }
-  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), Ledger(read_limit_ppm(roots_), std::move(claims))};
+  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
 }
 
 void Manager::pass() {

@@ -85,6 +85,17 @@ std::string no_room(const Pass& pass, const Claim& claim, const std::vector<Site
   return why.empty() ? "the kernel finds no CPU with room for it, see dmesg" : why;
 }
 
+// CPUs that the module has refused of late: load that came between our look and our write, most likely.
+std::string refused_text(const Pass& pass, const Claim& claim) {
+  Cpus refused;
+  for (const HostCpu& cpu : pass.host) {
+    if (pass.refusals.recent(claim.path, cpu.id)) {
+      refused.push_back(cpu.id);
+    }
+  }
+  return refused.empty() ? "" : "; refused by the kernel: CPUs " + format_cpu_list(refused);
+}
+
 void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers) {
   auto sites = sites_for(pass, cgroup, claim);
   const PlacementRequest request{utilization_ppm(*claim.reservation), servers, intersection(claim.cpus, pass.online())};
@@ -101,7 +112,7 @@ void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers)
     if (chosen == claim.cpus) {
       return;
     }
-    const std::string why = explain(sites, request, chosen, pool_for(pass, claim));
+    const std::string why = explain(sites, request, chosen, pool_for(pass, claim)) + refused_text(pass, claim);
     auto written = write_placement(cgroup, claim, chosen, why);
     if (written) {
       spdlog::info("{} is placed on CPUs {}: {}", claim.path, format_cpu_list(chosen), why);

@@ -25,6 +25,7 @@ inline constexpr const char* netdev = "spare.netdev";
 inline constexpr const char* policy = "spare.policy";
 inline constexpr const char* stat = "spare.stat";
 inline constexpr const char* events = "spare.events";
+inline constexpr const char* host = "spare.host";  // in the root alone
 inline constexpr const char* cpu_max = "cpu.max";  // the cpu controller's
 }  // namespace file
 

@@ -7,7 +7,7 @@
 #include <charconv>
 #include <limits>
 
-#include "sched_spare/abi.h"
+#include "sched_spare/parse.h"
 #include "util/files.hpp"
 
 namespace spare {
@@ -103,6 +103,12 @@ Result<std::optional<Reservation>> parse_reservation(std::string_view text) {
   }
   return std::optional(result);
 }
+
+std::uint32_t utilization_ppm(const Reservation& reservation) {
+  return spare_util_ppm(static_cast<__u32>(reservation.runtime_us), static_cast<__u32>(reservation.period_us));
+}
+
+std::string format_ppm(std::uint32_t ppm) { return fmt::format("{:.6g} %", ppm / 1e4); }
 
 std::string format_us(std::uint64_t us) {
   if (us != 0 && us % 1'000'000 == 0) {

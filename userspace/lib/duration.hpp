@@ -31,6 +31,11 @@ struct Reservation {
 // checked here too, so that the message can say which one was broken.
 Result<std::optional<Reservation>> parse_reservation(std::string_view text);
 
+// Parts per million of a CPU, rounded up as admission does.
+std::uint32_t utilization_ppm(const Reservation& reservation);
+// 490000 -> "49 %", 12345 -> "1.2345 %"
+std::string format_ppm(std::uint32_t ppm);
+
 // 40000 -> "40ms", 400 -> "400us", 1500 -> "1.5ms".
 std::string format_us(std::uint64_t us);
 std::string format_reservation(const std::optional<Reservation>& reservation);

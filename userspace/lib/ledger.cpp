@@ -20,12 +20,6 @@ constexpr size_t takers_named = 4;
 
 }  // namespace
 
-std::uint32_t utilization_ppm(const Reservation& reservation) {
-  return spare_util_ppm(static_cast<__u32>(reservation.runtime_us), static_cast<__u32>(reservation.period_us));
-}
-
-std::string format_ppm(std::uint32_t ppm) { return fmt::format("{:.6g} %", ppm / 1e4); }
-
 std::optional<unsigned> full_cpu_in(std::string_view text) {
   for (size_t at = text.find("CPU "); at != std::string_view::npos; at = text.find("CPU ", at + 1)) {
     unsigned cpu = 0;
@@ -77,13 +71,35 @@ Result<Ledger> Ledger::read(const Roots& roots, const CgroupTree& tree) {
       claims.push_back(std::move(*claim));
     }
   }
-  return Ledger(read_limit_ppm(roots), std::move(claims));
+  return Ledger(read_limit_ppm(roots), std::move(claims), read_deadlines(tree));
 }
 
 std::uint32_t read_limit_ppm(const Roots& roots) {
   const auto text = read_file(roots.module() / "parameters/limit_ppm");
   const auto number = text ? as_integer(trim(*text)) : std::nullopt;
   return number && *number > 0 ? static_cast<std::uint32_t>(*number) : default_limit_ppm;
+}
+
+Deadlines read_deadlines(const CgroupTree& tree) {
+  constexpr std::string_view prefix = "cpu", suffix = ".deadline_ppm";
+  const auto text = read_file(tree.mount() / file::host);
+  const FlatKeyed keyed = FlatKeyed::parse(text ? *text : "");
+  Deadlines deadlines;
+  for (const auto& [key, values] : keyed.entries()) {
+    if (!key.starts_with(prefix) || !key.ends_with(suffix) || values.size() != 1) {
+      continue;
+    }
+    const auto cpu = as_integer(key.substr(prefix.size(), key.size() - prefix.size() - suffix.size())), ppm = as_integer(values[0]);
+    if (cpu && ppm && *cpu >= 0 && *ppm > 0) {
+      deadlines[static_cast<unsigned>(*cpu)] = static_cast<std::uint32_t>(*ppm);
+    }
+  }
+  return deadlines;
+}
+
+std::uint32_t Ledger::deadline_ppm(unsigned cpu) const {
+  const auto found = deadlines_.find(cpu);
+  return found == deadlines_.end() ? 0 : found->second;
 }
 
 Claim* Ledger::find(const std::string& path) {
@@ -101,7 +117,7 @@ void Ledger::erase(const std::string& path) {
 }
 
 std::uint32_t Ledger::taken_ppm(unsigned cpu, const std::string& except) const {
-  std::uint32_t sum = 0;
+  std::uint32_t sum = deadline_ppm(cpu);
   for (const Claim& claim : claims_) {
     if (claim.reservation && claim.path != except && contains(claim.cpus, cpu)) {
       sum += utilization_ppm(*claim.reservation);
@@ -143,6 +159,9 @@ std::vector<std::string> Ledger::takers_of(unsigned cpu, const std::string& exce
   if (takers.size() > takers_named) {
     takers[takers_named - 1] = fmt::format("{} more", takers.size() - takers_named + 1);
     takers.resize(takers_named);
+  }
+  if (const std::uint32_t ppm = deadline_ppm(cpu); ppm != 0) {
+    takers.insert(takers.begin(), "SCHED_DEADLINE threads " + format_ppm(ppm));
   }
   return takers;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,11 +22,15 @@ struct Claim {
   std::string use;  // spare.use as it reads
 };
 
-// What reservations and providers take of each CPU (CBS-6), by the module's own arithmetic. The module has the last word: it also
-// knows what this cannot see.
+// Parts per million that SCHED_DEADLINE threads hold of a CPU; none where it does not name one.
+using Deadlines = std::map<unsigned, std::uint32_t>;
+
+// What reservations, providers and SCHED_DEADLINE threads take of each CPU (CBS-6), by the module's own arithmetic. The module has
+// the last word: such threads come and go.
 class Ledger {
  public:
-  Ledger(std::uint32_t limit_ppm, std::vector<Claim> claims) : limit_ppm_(limit_ppm), claims_(std::move(claims)) {}
+  Ledger(std::uint32_t limit_ppm, std::vector<Claim> claims, Deadlines deadlines = {})
+      : limit_ppm_(limit_ppm), claims_(std::move(claims)), deadlines_(std::move(deadlines)) {}
   // From the files of every cgroup and the module's limit_ppm.
   static Result<Ledger> read(const Roots& roots, const CgroupTree& tree);
 
@@ -49,15 +54,13 @@ class Ledger {
 
  private:
   [[nodiscard]] std::vector<std::string> takers_of(unsigned cpu, const std::string& except) const;
+  [[nodiscard]] std::uint32_t deadline_ppm(unsigned cpu) const;
 
   std::uint32_t limit_ppm_;
   std::vector<Claim> claims_;
+  Deadlines deadlines_;
 };
 
-// Parts per million of a CPU, rounded up as admission does.
-std::uint32_t utilization_ppm(const Reservation& reservation);
-// 490000 -> "49 %", 12345 -> "1.2345 %"
-std::string format_ppm(std::uint32_t ppm);
 // The CPU that the module's refusal names ("CPU 3 is full: ..."), anywhere in a text.
 std::optional<unsigned> full_cpu_in(std::string_view text);
 
@@ -66,5 +69,7 @@ Result<Claim> read_claim(const Cgroup& cgroup);
 bool placed_by_program(const Cgroup& cgroup);
 // The module's admission limit; its default when the module is not there.
 std::uint32_t read_limit_ppm(const Roots& roots);
+// What the module counts for SCHED_DEADLINE threads; nothing when it is not there.
+Deadlines read_deadlines(const CgroupTree& tree);
 
 }  // namespace spare

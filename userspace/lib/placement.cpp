@@ -9,7 +9,7 @@
 #include <set>
 #include <tuple>
 
-#include "ledger.hpp"
+#include "duration.hpp"
 
 namespace spare {
 namespace {

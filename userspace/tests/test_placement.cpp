@@ -122,6 +122,22 @@ TEST_CASE("CBS-6: a refusal names the fullest CPU and what would fit") {
   CHECK_FALSE(full_cpu_in("CPU is full"));
 }
 
+TEST_CASE("CBS-6: what SCHED_DEADLINE threads hold is no room") {
+  FakeTree tree;
+  tree.good_machine();
+  tree.file("sys/fs/cgroup/spare.host", "cpu0.deadline_ppm 0\ncpu1.deadline_ppm 299999\ncpu12.deadline_ppm 50000\nnew.key 3\n");
+  const auto cgroups = CgroupTree::open(Roots::below(tree.root()));
+  REQUIRE(cgroups);
+  CHECK(read_deadlines(*cgroups) == Deadlines{{1, 299'999}, {12, 50'000}});
+  const Ledger ledger(900'000, {{"/vm/a", Reservation{40'000, 100'000}, {0, 1}, false, "none"}}, read_deadlines(*cgroups));
+  CHECK(ledger.room_ppm(0) == 500'000);
+  CHECK(ledger.room_ppm(1) == 200'001);
+  CHECK(ledger.room_ppm(1, "/vm/a") == 600'001);
+  CHECK(ledger.refusal("/vm/b", {30'000, 100'000}, {1}, {0, 1}) ==
+        "CPU 1 is full: 30ms/100ms asked, at most 20ms/100ms fits beside SCHED_DEADLINE threads 29.9999 %, /vm/a 40 % (limit 90 %); "
+        "room for it: CPUs 0");
+}
+
 TEST_CASE("CBS-6: the host's CPUs, cores and nodes") {
   FakeTree tree;
   tree.file("sys/devices/system/cpu/online", "0-2,5\n");
