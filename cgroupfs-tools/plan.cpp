@@ -16,7 +16,6 @@
 #include "sched_spare/abi.h"
 #include "sim/arrivals.hpp"
 #include "sim/erlang.hpp"
-#include "sim/fit.hpp"
 #include "sim/simulate.hpp"
 
 namespace sparectl {
@@ -188,7 +187,7 @@ Plan answer(const Question& question, const PlanOptions& options) {
   plan.hold_us = spare::sim::hold_us(question.vm, question.spare, question.grant_us);
   const double alpha = spare::sim::claims_hz(question.vm, rate) * plan.hold_us / 1e6;
   plan.load = question.vms * alpha;
-  const std::uint64_t vm_ppm = spare::sim::utilisation_ppm(question.vm), spare_ppm = spare::sim::utilisation_ppm(question.spare);
+  const std::uint64_t vm_ppm = spare::utilization_ppm(question.vm), spare_ppm = spare::utilization_ppm(question.spare);
   for (unsigned k = 0; k <= SPARE_USE_MAX; k++) {
     Answer one;
     one.spares = k;

@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "duration.hpp"
+#include "host_cpus.hpp"
 #include "plan.hpp"
 #include "sched_spare/abi.h"
 #include "sim/fit.hpp"
@@ -116,30 +117,13 @@ Result<std::vector<Kind>> read_kinds(const FitOptions& options) {
   return kinds;
 }
 
-// CPUs online here: "0-3,8".
-Result<unsigned> online_cpus(const spare::Roots& roots) {
-  const auto path = roots.sys / "devices/system/cpu/online";
-  std::ifstream file(path);
-  std::string text;
-  unsigned n = 0;
-  std::getline(file, text);
-  for (const std::string& range : spare::split(text, ",")) {
-    unsigned first = 0, last = 0;
-    const char* end = range.data() + range.size();
-    auto at = std::from_chars(range.data(), end, first);
-    last = first;
-    if (at.ec == std::errc() && at.ptr != end && *at.ptr == '-') {
-      at = std::from_chars(at.ptr + 1, end, last);
-    }
-    if (at.ec != std::errc() || at.ptr != end || last < first) {
-      return Error{fmt::format("{}: '{}' is no list of CPUs; say --cpus N", path.string(), text), EINVAL};
-    }
-    n += last - first + 1;
+// Those of this machine, unless a number of them is given.
+Result<std::vector<spare::HostCpu>> host_cpus(const spare::Roots& roots, const FitOptions& options) {
+  if (options.cpus != 0) {
+    return spare::sim::plain_cpus(options.cpus);
   }
-  if (n == 0) {
-    return Error{fmt::format("{} names no CPU; say --cpus N", path.string()), EINVAL};
-  }
-  return n;
+  auto cpus = spare::read_host_cpus(roots);
+  return cpus ? std::move(cpus) : Error{cpus.error().text + "; say --cpus N", cpus.error().code};
 }
 
 std::uint32_t limit_of(const spare::Roots& roots, const FitOptions& options) {
@@ -167,19 +151,18 @@ struct Report {
   }
   // The CPU with the most room that a VM with so many vCPUs could get as its last: what fits is what fits there.
   [[nodiscard]] std::pair<unsigned, std::uint32_t> room(unsigned vcpus) const {
-    std::vector<unsigned> order(host.cpus);
+    std::vector<std::size_t> order(host.cpus.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::stable_sort(order.begin(), order.end(), [&](unsigned a, unsigned b) { return fit.used_ppm[a] < fit.used_ppm[b]; });
-    const unsigned cpu = order[vcpus - 1];
-    return {cpu, host.limit_ppm > fit.used_ppm[cpu] ? host.limit_ppm - fit.used_ppm[cpu] : 0};
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return fit.used_ppm[a] < fit.used_ppm[b]; });
+    const std::size_t at = order[vcpus - 1];
+    return {host.cpus[at].id, host.limit_ppm > fit.used_ppm[at] ? host.limit_ppm - fit.used_ppm[at] : 0};
   }
 };
 
 // What is wrong with a kind of VM of which some found no place, in words.
 std::string why_not(const Report& report, const Kind& kind) {
-  if (kind.vcpus > report.host.cpus) {
-    return fmt::format("{} vCPUs need as many CPUs, there {} {}", kind.vcpus, report.host.cpus == 1 ? "is" : "are",
-                       report.host.cpus);
+  if (const std::size_t cpus = report.host.cpus.size(); kind.vcpus > cpus) {
+    return fmt::format("{} vCPUs need as many CPUs, there {} {}", kind.vcpus, cpus == 1 ? "is" : "are", cpus);
   }
   const auto [cpu, room] = report.room(kind.vcpus);
   const std::uint64_t runtime_us = static_cast<std::uint64_t>(room) * kind.reservation.period_us / SPARE_PPM;
@@ -205,8 +188,8 @@ void print_json(const Report& report) {
                      {"placed", kind.count - unplaced[i]},
                      {"why_not", unplaced[i] ? json(why_not(report, kind)) : json()}});
   }
-  for (unsigned cpu = 0; cpu < report.host.cpus; cpu++) {
-    cpus.push_back({{"cpu", cpu}, {"used_ppm", report.fit.used_ppm[cpu]}, {"servers", report.fit.servers[cpu]}});
+  for (std::size_t at = 0; at < report.host.cpus.size(); at++) {
+    cpus.push_back({{"cpu", report.host.cpus[at].id}, {"used_ppm", report.fit.used_ppm[at]}, {"servers", report.fit.servers[at]}});
   }
   const json all = {{"fits", report.fit.all()},
                     {"limit_ppm", report.host.limit_ppm},
@@ -218,7 +201,7 @@ void print_json(const Report& report) {
 
 void print(const Report& report) {
   const auto unplaced = report.unplaced();
-  fmt::print("{} VMs on {} CPUs, limit {:.2f} % of each{}: {}\n", report.vms.size(), report.host.cpus, report.host.limit_ppm / 1e4,
+  fmt::print("{} VMs on {} CPUs, limit {:.2f} % of each{}: {}\n", report.vms.size(), report.host.cpus.size(), report.host.limit_ppm / 1e4,
              report.host.taken_ppm ? fmt::format(", of which the pool takes {:.2f} %", report.host.taken_ppm / 1e4) : "",
              report.fit.all() ? "they fit" : "they do not fit");
   for (std::size_t i = 0; i < report.kinds.size(); i++) {
@@ -230,20 +213,20 @@ void print(const Report& report) {
   /* CPUs alike in one line. */
   fmt::print("{:>7}  {:>8}  {:>8}  CPUS\n", "SERVERS", "USED", "ROOM");
   std::vector<std::pair<std::uint32_t, unsigned>> shown;
-  for (unsigned cpu = 0; cpu < report.host.cpus; cpu++) {
-    const std::pair<std::uint32_t, unsigned> kind{report.fit.used_ppm[cpu], report.fit.servers[cpu]};
+  for (std::size_t at = 0; at < report.host.cpus.size(); at++) {
+    const std::pair<std::uint32_t, unsigned> kind{report.fit.used_ppm[at], report.fit.servers[at]};
     if (std::find(shown.begin(), shown.end(), kind) != shown.end()) {
       continue;
     }
     shown.push_back(kind);
-    std::vector<unsigned> same;
-    for (unsigned other = cpu; other < report.host.cpus; other++) {
+    spare::Cpus same;
+    for (std::size_t other = at; other < report.host.cpus.size(); other++) {
       if (report.fit.used_ppm[other] == kind.first && report.fit.servers[other] == kind.second) {
-        same.push_back(other);
+        same.push_back(report.host.cpus[other].id);
       }
     }
     const std::string list =
-        same.size() <= 8 ? fmt::format("{}", fmt::join(same, ",")) : fmt::format("{} of them, the first {}", same.size(), cpu);
+        same.size() <= 8 ? fmt::format("{}", fmt::join(same, ",")) : fmt::format("{} of them, the first {}", same.size(), same.front());
     fmt::print("{:>7}  {:>6.2f} %  {:>6.2f} %  {}\n", kind.second, kind.first / 1e4,
                (report.host.limit_ppm - std::min(report.host.limit_ppm, kind.first)) / 1e4, list);
   }
@@ -258,11 +241,11 @@ Result<void> plan_fit(const spare::Roots& roots, const FitOptions& options) {
   }
   Report report;
   report.kinds = std::move(*kinds);
-  const auto cpus = options.cpus != 0 ? Result<unsigned>(options.cpus) : online_cpus(roots);
+  auto cpus = host_cpus(roots, options);
   if (!cpus) {
     return cpus.error();
   }
-  report.host.cpus = *cpus;
+  report.host.cpus = std::move(*cpus);
   report.host.limit_ppm = limit_of(roots, options);
   if (!options.pool.empty()) {
     const auto pool = parse_kind(options.pool);
@@ -272,7 +255,7 @@ Result<void> plan_fit(const spare::Roots& roots, const FitOptions& options) {
                           EINVAL}
                   : pool.error().while_doing("--pool");
     }
-    report.host.taken_ppm = pool->count * spare::sim::utilisation_ppm(pool->reservation);
+    report.host.taken_ppm = pool->count * spare::utilization_ppm(pool->reservation);
     if (report.host.taken_ppm > report.host.limit_ppm) {
       return Error{fmt::format("--pool: it takes {:.2f} % of each CPU, {:.2f} % are admitted", report.host.taken_ppm / 1e4,
                                report.host.limit_ppm / 1e4),

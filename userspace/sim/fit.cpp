@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "fit.hpp"
 
-#include <sched_spare/parse.h>
-
 #include <algorithm>
 #include <numeric>
-#include <set>
+
+#include "placement.hpp"
 
 namespace spare::sim {
 
@@ -13,41 +12,46 @@ bool Fit::all() const {
   return std::none_of(cpus.begin(), cpus.end(), [](const auto& list) { return list.empty(); });
 }
 
-std::uint32_t utilisation_ppm(const Reservation& reservation) {
-  return spare_util_ppm(static_cast<__u32>(reservation.runtime_us), static_cast<__u32>(reservation.period_us));
+std::vector<HostCpu> plain_cpus(unsigned n) {
+  std::vector<HostCpu> cpus;
+  for (unsigned id = 0; id < n; id++) {
+    cpus.push_back({id, id, 0});
+  }
+  return cpus;
 }
 
 Fit fit(const std::vector<FitVm>& vms, const FitHost& host) {
   Fit result;
   result.cpus.resize(vms.size());
-  result.used_ppm.assign(host.cpus, host.taken_ppm);
-  result.servers.assign(host.cpus, 0);
+  result.used_ppm.assign(host.cpus.size(), host.taken_ppm);
+  result.servers.assign(host.cpus.size(), 0);
+  std::vector<Site> sites;
+  for (const HostCpu& cpu : host.cpus) {
+    sites.push_back({cpu, host.limit_ppm - std::min(host.limit_ppm, host.taken_ppm), host.taken_ppm != 0});
+  }
   std::vector<std::size_t> order(vms.size());
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return utilisation_ppm(vms[a].reservation) > utilisation_ppm(vms[b].reservation);
+    return utilization_ppm(vms[a].reservation) > utilization_ppm(vms[b].reservation);
   });
-  /* CPUs by what is used of them, the emptiest first. */
-  std::set<std::pair<std::uint32_t, unsigned>> by_use;
-  for (unsigned cpu = 0; cpu < host.cpus; cpu++) {
-    by_use.emplace(host.taken_ppm, cpu);
-  }
+  const FitVm* refused = nullptr;  // the last one that found no place: its like need not be tried
   for (const std::size_t i : order) {
-    const std::uint32_t ask = utilisation_ppm(vms[i].reservation);
-    std::vector<unsigned> chosen;
-    for (auto at = by_use.begin(); at != by_use.end() && chosen.size() < vms[i].vcpus && at->first + ask <= host.limit_ppm; ++at) {
-      chosen.push_back(at->second);
-    }
-    if (chosen.size() < vms[i].vcpus) {
+    const std::uint32_t ask = utilization_ppm(vms[i].reservation);
+    if (refused != nullptr && refused->vcpus == vms[i].vcpus && utilization_ppm(refused->reservation) == ask) {
       continue;
     }
-    for (const unsigned cpu : chosen) {
-      by_use.erase({result.used_ppm[cpu], cpu});
-      result.used_ppm[cpu] += ask;
-      result.servers[cpu]++;
-      by_use.emplace(result.used_ppm[cpu], cpu);
+    Cpus chosen = place(sites, {ask, vms[i].vcpus, {}});
+    if (chosen.size() < vms[i].vcpus) {
+      refused = &vms[i];
+      continue;
     }
-    std::sort(chosen.begin(), chosen.end());
+    for (std::size_t at = 0; at < sites.size(); at++) {
+      if (contains(chosen, sites[at].cpu.id)) {
+        sites[at].room_ppm -= ask;
+        result.used_ppm[at] += ask;
+        result.servers[at]++;
+      }
+    }
     result.cpus[i] = std::move(chosen);
   }
   return result;

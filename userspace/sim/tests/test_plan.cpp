@@ -14,7 +14,7 @@ using namespace spare::sim;
 
 TEST_CASE("CBS-6: VMs are placed where most room is left, each vCPU on a CPU of its own, and never above the limit") {
   const std::vector<FitVm> vms = {{{10000, 100000}, 1}, {{40000, 100000}, 2}, {{40000, 100000}, 2}, {{50000, 100000}, 1}};
-  const Fit all = fit(vms, {3, 900000, 0});
+  const Fit all = fit(vms, {plain_cpus(3), 900000, 0});
   CHECK(all.all());
   CHECK(all.cpus[3] == std::vector<unsigned>{0});  // the largest first
   CHECK(all.cpus[1] == std::vector<unsigned>{1, 2});
@@ -23,11 +23,21 @@ TEST_CASE("CBS-6: VMs are placed where most room is left, each vCPU on a CPU of 
   CHECK(sum == 100000 + 4 * 400000 + 500000);
   CHECK(*std::max_element(all.used_ppm.begin(), all.used_ppm.end()) <= 900000);
 
-  const Fit some = fit(vms, {2, 900000, 100000});
+  const Fit some = fit(vms, {plain_cpus(2), 900000, 100000});
   CHECK_FALSE(some.all());
   CHECK(some.cpus[2].empty());
   CHECK_FALSE(some.cpus[0].empty());  // a smaller one still finds its place
-  CHECK(fit({{{10000, 100000}, 3}}, {2, 900000, 0}).cpus[0].empty());
+  CHECK(fit({{{10000, 100000}, 3}}, {plain_cpus(2), 900000, 0}).cpus[0].empty());
+}
+
+TEST_CASE("CBS-6: a plan places as spared does: on one node, on cores of its own") {
+  // Two nodes of two cores with two threads each, numbered otherwise than from 0.
+  FitHost host{{{4, 4, 0}, {5, 4, 0}, {6, 6, 0}, {7, 6, 0}, {8, 8, 1}, {9, 8, 1}, {10, 10, 1}, {11, 10, 1}}, 900000, 0};
+  const Fit two = fit({{{40000, 100000}, 2}, {{30000, 100000}, 2}}, host);
+  CHECK(two.cpus[0] == spare::Cpus{4, 6});
+  CHECK(two.cpus[1] == spare::Cpus{8, 10});  // whole cores are idle there
+  CHECK(two.used_ppm[4] == 300000);
+  CHECK(two.servers == std::vector<unsigned>{1, 0, 1, 0, 1, 0, 1, 0});
 }
 
 TEST_CASE("SPARE-5: plan refuses in words what it cannot answer") {
