@@ -8,6 +8,7 @@ u32 exit_info_kind SEC(".data");
 u64 exit_info_code SEC(".data");
 char exit_info_reason[128] SEC(".data");
 char exit_info_msg[1024] SEC(".data");
+char exit_info_dump[32768] SEC(".data");	/* as much as sched_ext makes (exit_dump_len) */
 
 /* Its threads become the host's. */
 static __always_inline void server_drain(const struct spare_server *s)
@@ -147,6 +148,7 @@ void BPF_STRUCT_OPS(spare_exit, struct scx_exit_info *ei)
 {
 	bpf_probe_read_kernel_str(exit_info_reason, sizeof(exit_info_reason), ei->reason);
 	bpf_probe_read_kernel_str(exit_info_msg, sizeof(exit_info_msg), ei->msg);
+	bpf_probe_read_kernel_str(exit_info_dump, sizeof(exit_info_dump), ei->dump);
 	exit_info_code = ei->exit_code;
 	exit_info_kind = ei->kind;	/* last: tells user space that the rest is there */
 	spare_class_detach();

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 240
+# limit: 360
 #
 # eject.sh - reservations are mirrored into cpu.max: when the kernel ejects the class, the caps hold until it is back.
 set -euo pipefail
@@ -66,6 +66,27 @@ eject() {
 	wait_for 10 eval "(( \$(times_said 'ejected the class') > $before ))"
 }
 
+# A SCHED_FIFO thread keeps CPU 1 from the class until the kernel's watchdog ejects it, an error, of which sched_ext makes a dump.
+test_dump() {
+	local server=/sys/kernel/debug/sched/ext_server/cpu1/runtime rt=/proc/sys/kernel/sched_rt_runtime_us hog before
+	before=$(<$rt)
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	ktap_cleanup "echo $before >$rt"
+	echo -1 >$rt
+	if [[ -e $server ]]; then
+		ktap_cleanup "echo $(<$server) >$server"
+		echo 0 >$server
+	fi
+	taskset 2 chrt -f 50 bash -c 'while :; do :; done' &
+	hog=$!
+	ktap_check 'LIFE-2: a thread that waits for 30 s: ejected, and spared says which' wait_for 60 said 'ejected the class: runnable task stall'
+	ktap_check "LIFE-2: and leaves the kernel's dump in the log" wait_for 5 grep -q 'dump: CPU 1 *: nr_run=' "$SPARED_LOG"
+	kill -KILL $hog
+	wait $hog 2>/dev/null || true
+	echo "$before" >$rt
+	wait_for 60 class_is enabled
+}
+
 test_eject() {
 	local use state
 	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
@@ -94,6 +115,7 @@ test_eject() {
 	use=$(share 3)
 	ktap_note "share of one CPU by reservation: $use %"
 	ktap_check 'LIFE-2: use is by reservation' eval "(( $use >= 20 && $use <= 60 ))"
+	test_dump
 	sparectl unload
 	ktap_check 'LIFE-2: unloaded by an operator, spared ends' wait_for 20 eval "! kill -0 $SPARED_PID"
 	is 'LIFE-2: and the cap stays' '40000 100000' "$(cpu_max burn)"
@@ -101,7 +123,7 @@ test_eject() {
 	is "LIFE-3: what the operator had is back" 'max 100000' "$(cpu_max burn)"
 }
 
-ktap_plan 22
+ktap_plan 24
 spare_up
 test_mirror
 test_eject

@@ -8,6 +8,7 @@
 #include "class_state.hpp"
 #include "pinned_class.hpp"
 #include "probe.hpp"
+#include "util/files.hpp"
 
 namespace spare {
 namespace {
@@ -117,6 +118,9 @@ std::optional<int> ClassWatch::ended() {
     return 0;
   }
   spdlog::error("the kernel ejected the class: {}", info.kind ? info.text() : "it left no reason, see dmesg");
+  for (const std::string& line : split(info.dump, "\n")) {
+    spdlog::info("dump: {}", line);
+  }
   schedule(Clock::now() - since_);
   return std::nullopt;
 }

@@ -84,6 +84,7 @@ ExitInfo ClassGlobals::exit_info() const {
   info.kind = static_cast<std::uint32_t>(as_number(find("exit_info_kind")));
   info.reason = as_text(find("exit_info_reason"));
   info.message = as_text(find("exit_info_msg"));
+  info.dump = as_text(find("exit_info_dump"));
   return info;
 }
 

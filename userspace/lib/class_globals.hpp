@@ -15,6 +15,7 @@ struct ExitInfo {
   std::uint32_t kind = 0;  // 0: it has not ended
   std::string reason;
   std::string message;
+  std::string dump;  // what sched_ext wrote of its state and of the tasks that waited; only of an error
 
   [[nodiscard]] bool by_operator() const { return kind == 64; }  // unregistered
   [[nodiscard]] std::string text() const;
