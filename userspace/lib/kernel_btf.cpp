@@ -15,8 +15,8 @@ constexpr const char* implicit_argument_type = "bpf_prog_aux";
 constexpr const char* twin_suffix = "_impl";
 
 // Is the last parameter of the function a pointer to struct bpf_prog_aux?
-bool takes_prog_aux(const btf* types, int function) {
-  const btf_type* prototype = btf__type_by_id(types, btf__type_by_id(types, static_cast<__u32>(function))->type);
+bool takes_prog_aux(const btf* types, __u32 function) {
+  const btf_type* prototype = btf__type_by_id(types, btf__type_by_id(types, function)->type);
   if (prototype == nullptr || !btf_is_func_proto(prototype) || btf_vlen(prototype) == 0) {
     return false;
   }
@@ -69,6 +69,15 @@ Result<std::set<std::string>> undefined_symbols(const void* bytes, size_t size) 
 
 void KernelBtf::Free::operator()(btf* object) const { btf__free(object); }
 
+KernelBtf::KernelBtf(btf* object) : btf_(object) {
+  for (__u32 id = 1; id < btf__type_cnt(object); id++) {
+    const btf_type* type = btf__type_by_id(object, id);
+    if (btf_is_func(type)) {
+      functions_.emplace(btf__name_by_offset(object, type->name_off), id);
+    }
+  }
+}
+
 Result<KernelBtf> KernelBtf::open(const std::filesystem::path& file) {
   btf* object = btf__parse(file.c_str(), nullptr);
   if (object == nullptr) {
@@ -86,12 +95,12 @@ Result<KernelBtf> KernelBtf::open_module(const std::filesystem::path& file, cons
 }
 
 KfuncState KernelBtf::state(const std::string& kfunc) const {
-  const int function = btf__find_by_name_kind(btf_.get(), kfunc.c_str(), BTF_KIND_FUNC);
-  if (function < 0) {
+  const auto function = functions_.find(kfunc);
+  if (function == functions_.end()) {
     return KfuncState::missing;
   }
-  const bool twin = btf__find_by_name_kind(btf_.get(), (kfunc + twin_suffix).c_str(), BTF_KIND_FUNC) >= 0;
-  return takes_prog_aux(btf_.get(), function) && !twin ? KfuncState::broken : KfuncState::whole;
+  return takes_prog_aux(btf_.get(), function->second) && !functions_.contains(kfunc + twin_suffix) ? KfuncState::broken
+                                                                                                    : KfuncState::whole;
 }
 
 Result<std::vector<Kfunc>> kfuncs_of_object(const void* bytes, size_t size) {

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "util/result.hpp"
@@ -39,8 +41,9 @@ class KernelBtf {
   struct Free {
     void operator()(btf* object) const;
   };
-  explicit KernelBtf(btf* object) : btf_(object) {}
+  explicit KernelBtf(btf* object);
   std::unique_ptr<btf, Free> btf_;
+  std::unordered_map<std::string_view, unsigned> functions_;  // id by name: 100 000 types are looked through once
 };
 
 // The kfuncs that a BPF object file (its bytes) calls.
