@@ -32,15 +32,17 @@ struct System {
   std::optional<unsigned> class_abi;
   std::uint64_t host_overrun_ns = 0;   // pinned kernel threads, beyond the host's share
   std::uint64_t host_valve_tasks = 0;  // host tasks that had to be let run before their turn
+  std::uint64_t host_floor_ns = 0;     // run before the servers, when real-time threads leave too little
   std::optional<int> daemon;
 };
 
 System read_system(const spare::Roots& roots) {
-  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, spare::running_daemon()};
+  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, 0, spare::running_daemon()};
   if (const auto pinned = spare::PinnedClass::open(roots)) {
     system.class_abi = pinned->globals().abi();
     system.host_overrun_ns = pinned->globals().counter("host_overrun_ns");
     system.host_valve_tasks = pinned->globals().counter("host_valve_tasks");
+    system.host_floor_ns = pinned->globals().counter("host_floor_ns");
   }
   return system;
 }
@@ -165,7 +167,8 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
         {"kernel", kernel_release()},
         {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
                    {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
-                   {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks}}},
+                   {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
+                   {"host_floor_ns", system.host_floor_ns}}},
         {"module", {{"loaded", system.module.loaded}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
         {"daemon", system.daemon ? json(*system.daemon) : json()},
         {"pools", std::move(pools)},

@@ -40,6 +40,7 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	if (!by)
 		return 0;
 	by->st.used_ns += delta;
+	host_floor_owe(&c->host, delta);
 	c->run_ns += delta;
 	server_pay_debt(by);
 	exhausted = spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta);

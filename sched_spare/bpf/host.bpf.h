@@ -15,6 +15,7 @@
 #include "host_group.bpf.h"
 #include "host_limit.bpf.h"
 #include "host_balance.bpf.h"
+#include "host_floor.bpf.h"
 
 static __always_inline bool is_percpu_kthread(const struct task_struct *p)
 {
@@ -31,10 +32,18 @@ static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
 	return delta * h->cost >> SPARE_COST_SHIFT;
 }
 
-/* The current host task's virtual time now. */
+/* The current host task's virtual time when the CPU's clock was `now` (rq_clock_task). */
 static __always_inline u64 host_vcur(const struct host_cpu *h, u64 now)
 {
 	return h->v + host_cost(h, now - h->start_ns);
+}
+
+/* Is the one that runs on the CPU so far ahead of virtual time v that a wake-up at v preempts it? The kernel has just read the clock. */
+static __always_inline bool host_is_ahead(const struct host_cpu *h, s32 cpu, u64 v)
+{
+	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+
+	return rq && spare_before(v + SPARE_HOST_GRAIN_NS, host_vcur(h, rq->clock_task));
 }
 
 /* Without SMT an idle CPU is as good as any: then the last one is taken without looking at the others. */
@@ -56,10 +65,34 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 	return cpu;
 }
 
-/* May a task with this virtual time go to the local queue? */
-static __always_inline bool host_short_cut(const struct host_cpu *h, u64 v)
+/* Whoever slept is at most so far behind. */
+static __always_inline u64 host_wakes_at(const struct host_cpu *h, u64 v)
 {
-	return !h->servers && !h->queued && !h->local && !h->detour && spare_before(v, h->vnow + SPARE_HOST_GRAIN_NS);
+	u64 least = h->vnow - SPARE_HOST_CREDIT_NS;
+
+	return spare_before(v, least) ? (least & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED) : v;
+}
+
+/*
+ * To the local queue, where that is fair: neither a queue of ours nor ops.dispatch is on the way. The caller knows that the CPU has no
+ * server and p's cgroup no limit. Returns whether p is queued.
+ */
+static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct *p, u64 enq_flags)
+{
+	struct host_cpu *h = &c->host;
+	u64 v;
+
+	if (h->no_short_cut || is_percpu_kthread(p))
+		return false;
+	v = host_wakes_at(h, p->scx.dsq_vtime);
+	if (!spare_before(v, h->vnow + SPARE_HOST_GRAIN_NS))
+		return false;
+	p->scx.dsq_vtime = v = group_enter(p, task_group_id(p), v);
+	h->local = 1;
+	if (enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v))
+		enq_flags |= SCX_ENQ_PREEMPT;
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+	return true;
 }
 
 /* Nobody is ahead of the queue by more than some slices of its own: those of different CPUs may have drifted apart. */
@@ -96,7 +129,7 @@ static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p,
 
 __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 {
-	s32 cpu = scx_bpf_task_cpu(p);
+	s32 cpu = task_cpu(p);
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct host_cpu *h;
 	u32 limit;
@@ -121,21 +154,13 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 		h->kthreads = 1;
 		return 0;
 	}
-	v = p->scx.dsq_vtime;
-	if (spare_before(v, h->vnow - SPARE_HOST_CREDIT_NS))
-		v = ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED);
-	v = group_enter(p, v);
 	limit = task_limit(p);
+	if (!limit && !h->servers && host_short_cut(c, p, enq_flags))
+		return 0;
+	v = group_enter(p, task_group_id(p), host_wakes_at(h, p->scx.dsq_vtime));
 	if (limit && host_park(h, p, cpu, limit, v, enq_flags))
 		return 0;
-	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT &&
-		  spare_before(v + SPARE_HOST_GRAIN_NS, host_vcur(h, scx_bpf_now()));
-	if (!limit && host_short_cut(h, v)) {
-		h->local = 1;
-		p->scx.dsq_vtime = v;
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, preempt ? enq_flags | SCX_ENQ_PREEMPT : enq_flags);
-		return 0;
-	}
+	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
 	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
 		v = host_behind(h, p, v);
 	scx_bpf_dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
@@ -166,10 +191,10 @@ static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct
 	return true;
 }
 
-/* What a run costs p. */
-static __always_inline u64 host_price(struct task_struct *p, u64 now)
+/* What a run costs p, of this group. */
+static __always_inline u64 host_price(struct task_struct *p, u32 id)
 {
-	struct host_group *g = task_group_of(p, now);
+	struct host_group *g = task_group_of(p, id);
 	u64 cost = g ? g->cost : SPARE_COST_ONE;
 	u32 w = p->scx.weight;
 
@@ -179,10 +204,10 @@ static __always_inline u64 host_price(struct task_struct *p, u64 now)
 	return cost > SPARE_COST_MAX ? SPARE_COST_MAX : cost;
 }
 
-/* Charge the current host task up to now. */
+/* Charge the current host task up to now: the kernel has just brought its account up to date. */
 static __always_inline void host_charge(struct host_cpu *h, struct task_struct *p)
 {
-	u64 now = scx_bpf_now();
+	u64 now = p->se.exec_start;
 
 	h->v = p->scx.dsq_vtime + (host_cost(h, now - h->start_ns) & ~SPARE_VTIME_COUNTED);
 	h->start_ns = now;
@@ -229,12 +254,12 @@ static __always_inline void host_stopping(struct host_cpu *h, struct task_struct
 /* The current task goes on for a slice, unless its cgroup has used its cpu.max. */
 __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *prev __arg_trusted)
 {
-	u64 used = scx_bpf_now() - h->start_ns;
+	u64 used = prev->se.exec_start - h->start_ns;
 
 	host_charge(h, prev);
 	if (spare_before(h->vnow, h->v))
 		h->vnow = h->v;
-	h->cost = host_price(prev, h->start_ns);
+	h->cost = host_price(prev, task_group_id(prev));
 	if (h->limit) {
 		u32 limit = h->limit;
 		u64 now;
@@ -281,7 +306,7 @@ static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
 		limit_pass(h, cpu, mono);
 }
 
-/* What the servers leave. prev: the host task that runs, NULL when it cannot go on. */
+/* What the servers leave. prev: the host task that runs, NULL when it cannot go on. Returns whether there is somebody. */
 __noinline int host_dispatch(struct host_cpu *h __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
 {
 	struct task_struct *head;
@@ -296,48 +321,49 @@ __noinline int host_dispatch(struct host_cpu *h __arg_nonnull, s32 cpu, struct t
 	/* Its slice is over, or it has yielded: it goes on only if it is clearly behind. */
 	if (h->queued && prev) {
 		head = scx_bpf_dsq_peek(host_dsq(cpu));
-		if (head && spare_before(host_vcur(h, now) + SPARE_HOST_GRAIN_NS, head->scx.dsq_vtime) && host_keep(h, prev))
-			return 0;
+		if (head && spare_before(host_vcur(h, prev->se.exec_start) + SPARE_HOST_GRAIN_NS, head->scx.dsq_vtime) && host_keep(h, prev))
+			return true;
 	}
 	if (nr_cpus > 1 && host_balance(h, cpu, now))
-		return 0;
+		return true;
 	if (h->queued && host_take(h, cpu))
-		return 0;
-	if (!prev || !host_keep(h, prev))
-		host_steal(cpu);
-	return 0;
+		return true;
+	return (prev && host_keep(h, prev)) || host_steal(cpu);
 }
 
 /* A host task begins to run. Returns whether the caller has to arm the CPU's timer. */
-__noinline int host_running(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
+static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 {
 	struct host_cpu *h = &c->host;
+	u32 id = task_group_id(p), limit;
 	u64 v = p->scx.dsq_vtime;
-	u32 limit;
 
 	c->cur = SPARE_NO_SLOT;
 	h->local = 0;
 	h->stray = 0;
 	if (h->idle)
 		host_idle(h, false);
-	if (spare_before(v, h->vnow - SPARE_HOST_CREDIT_NS)) {
-		v = ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED);
-		p->scx.dsq_vtime = v;
-	} else if (spare_before(h->vnow, v)) {
+	if (spare_before(h->vnow, v))
 		h->vnow = v;
-	}
+	else
+		p->scx.dsq_vtime = v = host_wakes_at(h, v);
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
-	if (!(v & SPARE_VTIME_COUNTED) && task_group_id(p))
-		p->scx.dsq_vtime = v = group_enter(p, v);
+	if (id && !(v & SPARE_VTIME_COUNTED))
+		p->scx.dsq_vtime = v = group_enter(p, id, v);
 	h->v = v;
-	h->start_ns = scx_bpf_now();
-	h->cost = host_price(p, h->start_ns);
-	limit = task_limit(p);
+	h->start_ns = p->se.exec_start;
+	h->cost = host_price(p, id);
+	limit = task_limit_in(p, id);
 	if (limit)
 		limit_running(h, p, limit);
 	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS)
 		h->grant_end_ns = bpf_ktime_get_ns() + p->scx.slice;
 	return h->grant_end_ns != 0;
+}
+
+__noinline int host_running(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
+{
+	return host_runs(c, p);
 }
 
 /* A task comes into the class, by birth or from another one. */

@@ -27,15 +27,21 @@ enum host_const : __u64 {
 struct host_cpu {
 	u64 vnow;	/* virtual time of the queue */
 	u64 v;		/* the current host task's when it began to run, */
-	u64 start_ns;	/* when that was (scx_bpf_now), */
+	u64 start_ns;	/* when that was (rq_clock_task, from se.exec_start: the kernel keeps it, nobody has to read a clock), */
 	u64 cost;	/* and what it pays */
 	u32 servers;	/* configured servers on this CPU; none: host tasks take short cuts */
-	u8 queued;	/* something may be in the host's queue, */
-	u8 kthreads;	/* in that of pinned kernel threads, */
-	u8 local;	/* and in the kernel's local queue, put there by host_enqueue() */
-	u8 detour;	/* no short cut: dispatch shall see what there is */
+	union {
+		struct {
+			u8 queued;	/* something may be in the host's queue, */
+			u8 local;	/* and in the kernel's local queue, put there by the short cut */
+			u8 detour;	/* no short cut: dispatch shall see what there is */
+			u8 unused;
+		};
+		u32 no_short_cut;	/* any of them */
+	};
+	u8 kthreads;	/* something may be in the queue of pinned kernel threads */
 	u8 stray;	/* the current task is of a VM that has no server here */
-	u8 idle;	/* counted in idle_cpus */
+	u8 idle;	/* counted in idle_cpus: it went idle, and no thread of the class has run since */
 	u8 offline;	/* ops.cpu_offline was here: nobody takes from its queue */
 	u8 armed;	/* the hard timer may be armed for the host's sake */
 	u32 limit;	/* the current host task is under this limit (host_limit.bpf.h), 0: none; */
@@ -50,6 +56,10 @@ struct host_cpu {
 	u32 valve_next;
 	u64 valve_ns;	/* last scan for those who wait too long */
 	u64 valve_stamp[10];
+	u64 wait_ns;	/* host_floor.bpf.h: when somebody of the host last ran, or began to wait; 0: nobody waits; */
+	u64 owed_ns;	/* what the servers owe the host since, */
+	u64 floor_end_ns;/* and when its turn before them ends; 0: it has none */
+	u8 floor;	/* the current host task runs in such a turn */
 	u64 kthread_ns;	/* used by pinned kernel threads */
 	u64 kthread_at_ns;/* since then */
 };

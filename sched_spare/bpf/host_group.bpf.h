@@ -13,19 +13,19 @@
  * product is of prices, not of shares of the whole, is ours: it needs no generation that every wake-up in the system ends.)
  *
  * A cgroup's index is the id of its cpu css: small, dense, and read from the task without a look-up. Weights, cpu.idle and
- * cpu.max are read from the kernel's task group whenever the price is computed, at most once in a millisecond.
+ * cpu.max are read from the kernel's task group whenever the price is computed, at most once in a jiffy.
  */
 #ifndef SPARE_HOST_GROUP_BPF_H
 #define SPARE_HOST_GROUP_BPF_H
 
 enum group_const : __u64 {
 	SPARE_GROUPS		= 8192,		/* cgroups beyond that count as the root */
-	SPARE_GROUP_FIRST	= 2,		/* css ids: 0 an autogroup, 1 the root */
+	SPARE_GROUP_ROOT	= 1,		/* css ids: 0 an autogroup, 1 the root */
+	SPARE_GROUP_FIRST	= 2,
 	SPARE_GROUP_LEVELS	= 16,		/* deeper ones weigh nothing further */
 	SPARE_WEIGHT_SHIFT	= 4,		/* weights are kept in 1/16, so that cpu.idle has one */
 	SPARE_WEIGHT_IDLE	= 5,		/* 3/1024 of a nice-0 task, as the kernel has it */
 	SPARE_SUM_MAX		= 1ULL << 27,
-	SPARE_GROUP_AGE_NS	= 1000000ULL,
 	SPARE_QUOTA_NONE	= ~0ULL,
 };
 
@@ -35,7 +35,7 @@ struct host_group {
 	u64 given;	/* [a] its part in the parent's sum: its weight while it is active, else 0 */
 	u64 weight;
 	u64 cost;	/* virtual ns per ns for a task of weight 100 in it */
-	u64 cost_ns;	/* when that was computed (scx_bpf_now) */
+	u64 cost_at;	/* when that was computed (jiffies: read in three instructions) */
 	u32 parent;
 	u32 limit;	/* the nearest cgroup with cpu.max, itself included; 0: none (host_limit.bpf.h) */
 	u32 limit_up;	/* of one with cpu.max: the next above it */
@@ -60,10 +60,18 @@ static __always_inline struct host_group *group(u32 id)
 	return id < SPARE_GROUP_FIRST ? NULL : bpf_map_lookup_elem(&groups, &id);
 }
 
+u64 root_group;		/* the root's task group, once seen: most tasks of a host are told by it without a look at it */
+
 static __always_inline u32 task_group_id(const struct task_struct *p)
 {
-	u32 id = p->sched_task_group->css.id;
+	struct task_group *tg = p->sched_task_group;
+	u32 id;
 
+	if ((u64)tg == root_group)
+		return 0;
+	id = tg->css.id;
+	if (id == SPARE_GROUP_ROOT)
+		root_group = (u64)tg;
 	return id < SPARE_GROUP_FIRST || id >= SPARE_GROUPS ? 0 : id;
 }
 
@@ -135,7 +143,7 @@ static __always_inline bool is_limited(const struct host_group *g)
 }
 
 /* Compute the price in p's cgroup, its limit, and bind those on the way that are new. */
-static __noinline int group_refresh(struct task_struct *p, u64 now)
+static __noinline int group_refresh(struct task_struct *p)
 {
 	struct task_group *tg = p->sched_task_group;
 	struct host_group *g, *own = NULL, *below = NULL;
@@ -170,18 +178,18 @@ static __noinline int group_refresh(struct task_struct *p, u64 now)
 	if (own) {
 		own->cost = cost ?: 1;
 		own->limit = limit;
-		own->cost_ns = now;
+		own->cost_at = bpf_jiffies64();
 	}
 	return 0;
 }
 
-/* The group of p, up to date; NULL: p is the root's. */
-static __always_inline struct host_group *task_group_of(struct task_struct *p, u64 now)
+/* The group of p, whose id that is, up to date; NULL: p is the root's. */
+static __always_inline struct host_group *task_group_of(struct task_struct *p, u32 id)
 {
-	struct host_group *g = group(task_group_id(p));
+	struct host_group *g = group(id);
 
-	if (g && (g->serial != p->sched_task_group->css.serial_nr || now - g->cost_ns > SPARE_GROUP_AGE_NS))
-		group_refresh(p, now);
+	if (g && (g->cost_at != bpf_jiffies64() || g->serial != p->sched_task_group->css.serial_nr))
+		group_refresh(p);
 	return g;
 }
 
@@ -210,7 +218,7 @@ static __noinline u64 group_count(struct task_struct *p, struct task_ctx *t, u32
 	if (!g)
 		return v & ~SPARE_VTIME_COUNTED;
 	if (g->serial != p->sched_task_group->css.serial_nr)
-		group_refresh(p, scx_bpf_now());
+		group_refresh(p);
 	t->group = id;
 	t->group_weight = w;
 	if (!__sync_fetch_and_add(&g->sum, w))
@@ -218,10 +226,9 @@ static __noinline u64 group_count(struct task_struct *p, struct task_ctx *t, u32
 	return v | SPARE_VTIME_COUNTED;
 }
 
-/* p is runnable as a host task, with the vtime v. */
-static __always_inline u64 group_enter(struct task_struct *p, u64 v)
+/* p, of this group, is runnable as a host task, with the vtime v. */
+static __always_inline u64 group_enter(struct task_struct *p, u32 id, u64 v)
 {
-	u32 id = task_group_id(p);
 	struct task_ctx *t;
 
 	if (!id && !(v & SPARE_VTIME_COUNTED))

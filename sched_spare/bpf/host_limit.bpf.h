@@ -119,16 +119,21 @@ __noinline u64 limit_due(u32 id, u64 now)
 	return due;
 }
 
-/* The limit that p is under; 0: none. */
-static __always_inline u32 task_limit(struct task_struct *p)
+/* The limit that p, of this group, is under; 0: none. */
+static __always_inline u32 task_limit_in(struct task_struct *p, u32 id)
 {
 	struct host_group *g;
 
 	/* A VM's own limit is the mirror of its reservation, which governs it alone. */
-	if (!host_limits || task_vm(p))
+	if (!id || !host_limits || task_vm(p))
 		return 0;
-	g = task_group_of(p, scx_bpf_now());
+	g = task_group_of(p, id);
 	return g ? g->limit : 0;
+}
+
+static __always_inline u32 task_limit(struct task_struct *p)
+{
+	return host_limits ? task_limit_in(p, task_group_id(p)) : 0;
 }
 
 /* When this CPU's timer has to fire for the host's sake; `when` is what others want; 0: never. */

@@ -73,7 +73,8 @@ static __always_inline bool preempts(struct cpu_ctx *c, const struct spare_serve
 	return !by || spare_before(d, spare_deadline(&by->far, &by->cbs));
 }
 
-void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
+/* A thread of a VM becomes runnable, or a host task for which there is no short cut. */
+__noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 {
 	struct spare_vm *vm = task_vm(p);
 	struct spare_server *s;
@@ -85,12 +86,10 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 now;
 
 	t = vm ? task_ctx(p) : NULL;
-	if (!t) {
-		host_enqueue(p, enq_flags);
-		return;
-	}
+	if (!t)
+		return host_enqueue(p, enq_flags);
 	now = bpf_ktime_get_ns();
-	here = cpu = scx_bpf_task_cpu(p);
+	here = cpu = task_cpu(p);
 	slot = task_may_run(p, here) ? spare_task_slot(p, here) : SPARE_NO_SLOT;
 	if (slot == SPARE_NO_SLOT) {
 		cpu = vm_cpu(p, here);
@@ -104,8 +103,7 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 		/* Its affinity excludes every server, or that has no queue yet: the host's, charged as debt (task_charge_stray). */
 		if (s && !s->dsq)
 			spare_attend(cpu, slot);
-		host_enqueue(p, enq_flags);
-		return;
+		return host_enqueue(p, enq_flags);
 	}
 	if (t->group)
 		group_uncount(t);	/* the host's until now */
@@ -119,7 +117,7 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 	if (cpu != here) {
 		s->st.migrated++;
 		forward(c, here, cpu, slot, p->pid);
-		return;
+		return 0;
 	}
 	put = c->put_pid == (u32)p->pid;
 	c->put_pid = 0;
@@ -141,6 +139,15 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 		spare_kick(cpu);	/* its replenishment needs the timer of that CPU */
 	else if (s->state == SPARE_THROTTLED && preempts(c, s, front))
 		spare_timer_arm(now);	/* lent a provider after dispatch has chosen; idle would not look */
+	return 0;
+}
+
+void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
+
+	if (!c || servers_total || host_limits || !host_short_cut(c, p, enq_flags))
+		queue_task(p, enq_flags);
 }
 
 /* ---- a CPU looks for work ----------------------------------------------------------------------------------------- */
@@ -182,6 +189,11 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	c->pick = SPARE_NO_SLOT;
 	if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
 		spare_timer_arm(next_replenishment(c));
+		return;
+	}
+	if (host_floor_due(&c->host, prev_host, now) && host_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
+		host_floor_limit(&c->host);
+		spare_timer_arm(next_event(c));
 		return;
 	}
 	bpf_for(i, 0, SPARE_SLOTS) {
@@ -237,20 +249,18 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 		vm_service_elsewhere(vm, s, now);
 }
 
-void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
+/* A thread begins to run while there are servers. */
+__noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
 {
-	s32 cpu = scx_bpf_task_cpu(p);
-	struct cpu_ctx *c = cpu_ctx(cpu);
+	s32 cpu = task_cpu(p);
 	struct spare_vm *vm = task_vm(p);
 	struct task_ctx *t;
 	struct spare_server *s = NULL, *by;
 	u32 slot = SPARE_NO_SLOT, payer = SPARE_NO_SLOT;
 	u64 key, turn;
-	bool picked, arm, early;
+	bool picked, arm, early, floor;
 	u64 now;
 
-	if (!c)
-		return;
 	/* The kernel does not call dispatch while its local queue has something. */
 	early = forward_too_early(c);
 	if (!early)
@@ -262,12 +272,14 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 				spare_timer_arm(bpf_ktime_get_ns());
 			else if (arm)
 				spare_timer_arm(next_event(c));
-			return;
+			return 0;
 		}
+	} else if (c->host.idle) {
+		host_idle(&c->host, false);
 	}
 	t = task_ctx(p);
 	if (!t)
-		return;
+		return 0;
 	now = bpf_ktime_get_ns();
 	task_unqueued(t);
 	if (vm)
@@ -284,12 +296,13 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 	if (!s) {
 		c->cur = SPARE_NO_SLOT;
 		c->pick = SPARE_NO_SLOT;
+		floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
 		/*
 		 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
 		 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
 		 * at every switch leaves no time to run).
 		 */
-		if (early || (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD)) ||
+		if (early || (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
 		    (vm && task_server_elsewhere(p, cpu)))
 			spare_timer_arm(now);
 		else
@@ -297,7 +310,7 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 		now = bpf_ktime_get_ns();
 		charge_switch(c, cpu, now);
 		c->stamp_ns = now;
-		return;
+		return 0;
 	}
 	/* It moved into the VM while it ran: that wakes the server. */
 	if (s->state == SPARE_INACTIVE)
@@ -339,26 +352,47 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 	now = bpf_ktime_get_ns();
 	charge_switch(c, cpu, now);
 	c->stamp_ns = now;
+	return 0;
+}
+
+void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
+{
+	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
+
+	if (!c)
+		return;
+	if (servers_total)
+		run_task(c, p);
+	else if (host_runs(c, p))
+		spare_timer_arm(next_event(c));
 }
 
 /* Nothing to run: the switch to idle is the leaving thread's, too. */
-void BPF_STRUCT_OPS(spare_update_idle, s32 cpu, bool idle)
+__noinline int idle_begins(s32 cpu)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 
 	if (!c)
-		return;
-	host_idle(&c->host, idle);
-	if (idle && c->fwd_slot != SPARE_NO_SLOT)
+		return 0;
+	host_idle(&c->host, true);
+	if (c->fwd_slot != SPARE_NO_SLOT)
 		spare_timer_arm(bpf_ktime_get_ns());
-	if (idle && c->host.servers && c->left != SPARE_NO_SLOT)
+	if (c->host.servers && c->left != SPARE_NO_SLOT)
 		charge_switch(c, cpu, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* That idleness ends, whoever runs next says (host_idle): less is on the way of a wake-up. */
+void BPF_STRUCT_OPS(spare_update_idle, s32 cpu, bool idle)
+{
+	if (idle)
+		idle_begins(cpu);
 }
 
 /* The timer is the rule; this is for a timer that fired into a slice which the kernel then wrote back, and for short turns. */
 void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 {
-	s32 cpu = scx_bpf_task_cpu(p);
+	s32 cpu = task_cpu(p);
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct spare_server *s, *by;
 	u64 now, end;
@@ -384,29 +418,37 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 	}
 }
 
-void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
+/* What the host runs before the servers, the first of them that is ready has lost. */
+static __always_inline void host_stops(struct cpu_ctx *c, s32 cpu, u64 used, u64 now)
 {
-	s32 cpu = scx_bpf_task_cpu(p);
-	struct cpu_ctx *c = cpu_ctx(cpu);
+	struct spare_server *s;
+	u64 key;
+
+	if (c->host.floor) {
+		s = server(cpu, spare_edf_top(&c->ready, &key));
+		if (s)
+			s->st.stolen_ns += used;
+	}
+	host_floor_stops(&c->host, used, now);
+}
+
+/* A VM's thread stops, or a host task on a CPU with servers, which host_stopping() has charged. */
+__noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted, bool runnable)
+{
+	s32 cpu = task_cpu(p);
+	struct task_ctx *t = task_ctx(p);
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
-	struct task_ctx *t;
 	u64 now;
 
-	if (!c)
-		return;
-	if (c->cur == SPARE_NO_SLOT) {
-		host_stopping(&c->host, p, runnable);
-		if (!c->host.servers && !c->host.stray)
-			return;
-	}
-	t = task_ctx(p);
 	if (!t)
-		return;
+		return 0;
 	now = bpf_ktime_get_ns();
 	if (c->cur == SPARE_NO_SLOT) {
 		if (t->stray)
 			task_charge_stray(p, now - t->start_ns);
+		if (!is_percpu_kthread(p))
+			host_stops(c, cpu, now - t->start_ns, now);
 	} else {
 		s = server(cpu, c->cur);
 		by = server(cpu, c->by);
@@ -433,6 +475,21 @@ void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
 	c->stamp_ns = now;
 	c->cur = SPARE_NO_SLOT;
 	c->put_pid = runnable ? p->pid : 0;
+	return 0;
+}
+
+void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
+{
+	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
+
+	if (!c)
+		return;
+	if (c->cur == SPARE_NO_SLOT) {
+		host_stopping(&c->host, p, runnable);
+		if (!c->host.servers && !c->host.stray)
+			return;
+	}
+	stop_task(c, p, runnable);
 }
 
 SEC(".struct_ops.link")

@@ -25,6 +25,11 @@ struct {
 	__type(value, struct task_ctx);
 } tasks SEC(".maps");
 
+static __always_inline s32 task_cpu(const struct task_struct *p)
+{
+	return p->thread_info.cpu;
+}
+
 static __always_inline struct task_ctx *task_ctx(struct task_struct *p)
 {
 	return bpf_task_storage_get(&tasks, p, NULL, 0);

@@ -30,7 +30,7 @@ class ClassGlobals {
   // The ABI number the class was compiled with; nothing when it does not say.
   [[nodiscard]] std::optional<unsigned> abi() const;
   [[nodiscard]] ExitInfo exit_info() const;
-  // A counter that the class keeps for its users: host_overrun_ns, host_valve_tasks. 0 when it has none of that name.
+  // A counter that the class keeps for its users: host_overrun_ns, host_valve_tasks, host_floor_ns. 0 when it has none of that name.
   [[nodiscard]] std::uint64_t counter(const std::string& name) const;
 
  private:
