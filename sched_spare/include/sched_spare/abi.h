@@ -102,7 +102,7 @@ struct spare_stats {		/* [c] */
 	__u64 hastened;		/* chunks run under a nearer deadline (SPARE-7) */
 	__u64 migrated;		/* threads queued from another CPU */
 	__u64 stray_ns;		/* run on a CPU without a server (affinity), charged as debt */
-	__u64 stolen_ns;	/* ready, while a real-time or deadline thread had the CPU */
+	__u64 stolen_ns;	/* ready, while a real-time or deadline thread had the CPU, or the host its floor beside one */
 	__u64 valve_ns;		/* beyond the budget, for a crowd of threads (CBS-7) */
 	__u64 vcpu_ns;		/* CPU of its vCPU threads, wherever it was paid */
 	__u64 vhost_ns;		/* CPU of its vhost workers, likewise */
