@@ -14,7 +14,7 @@ spdx() {
 		*.md | *.json | *.svg | *.png | *.clang-format | *.editorconfig | *.gitignore | *.csv | *.txt.gz) continue ;;
 		esac
 		[[ -s $file ]] || continue
-		head -n 4 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' || { echo "$file"; bad=1; }
+		head -n 4 "$file" | grep 'SPDX-License-Identifier: GPL-2.0' >/dev/null || { echo "$file"; bad=1; }
 	done
 	return "$bad"
 }

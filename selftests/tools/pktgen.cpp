@@ -2,7 +2,7 @@
 /*
  * spare-pktgen - sends numbered packets to a spare-standin's tap and says how long each waited for its first service.
  *
- * It runs as SCHED_FIFO with its memory locked, so that nothing that is measured can delay it, and sends through an AF_PACKET
+ * While it sends it runs as SCHED_FIFO with its memory locked, so that nothing that is measured can delay it, and sends through an AF_PACKET
  * socket, i.e. dev_queue_xmit(): the way of a bridge, past the module's egress hook. What it waits for are absolute times of
  * CLOCK_MONOTONIC; what is random comes from a fixed seed.
  *
@@ -125,6 +125,10 @@ public:
 		for (unsigned i = 0; i < o_.attach; i += 2)
 			aim_attach(i);
 		sleep_for(o_.settle_ms * kMs);
+		/* What follows disturbs nobody. */
+		const sched_param normal{0};
+		if (o_.fifo && sched_setscheduler(0, SCHED_OTHER, &normal))
+			die("SCHED_OTHER");
 		return report();
 	}
 
