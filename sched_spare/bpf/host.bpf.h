@@ -306,16 +306,11 @@ static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
 		limit_pass(h, cpu, mono);
 }
 
-/* What the servers leave. prev: the host task that runs, NULL when it cannot go on. Returns whether there is somebody. */
-__noinline int host_dispatch(struct host_cpu *h __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+__noinline int host_choose(struct host_cpu *h __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
 {
+	u64 now = scx_bpf_now();
 	struct task_struct *head;
-	u64 now;
 
-	h->detour = 0;
-	if (!h->queued && !h->park_ns && !prev)
-		return nr_cpus > 1 && host_steal(cpu);
-	now = scx_bpf_now();
 	if (h->queued || h->park_ns)
 		host_review(h, cpu, now);
 	/* Its slice is over, or it has yielded: it goes on only if it is clearly behind. */
@@ -329,6 +324,15 @@ __noinline int host_dispatch(struct host_cpu *h __arg_nonnull, s32 cpu, struct t
 	if (h->queued && host_take(h, cpu))
 		return true;
 	return (prev && host_keep(h, prev)) || host_steal(cpu);
+}
+
+/* What the servers leave. prev: the host task that runs, NULL when it cannot go on. Returns whether there is somebody. */
+static __always_inline bool host_dispatch(struct host_cpu *h, s32 cpu, struct task_struct *prev)
+{
+	h->detour = 0;
+	if (!h->queued && !h->park_ns && !prev)
+		return nr_cpus > 1 && host_steal(cpu);
+	return host_choose(h, cpu, prev);
 }
 
 /* A host task begins to run. Returns whether the caller has to arm the CPU's timer. */
