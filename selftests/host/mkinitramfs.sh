@@ -77,7 +77,7 @@ if ((${#staged[@]})); then
 	done
 fi
 rm -rf "$root/usr/local/libexec/sched_spare/guest"
-mv "$root/usr/local/libexec/sched_spare/libspare-steady-clock.so" /cache/
+mv "$root/usr/local/libexec/sched_spare"/libspare-*.so /cache/
 mkdir -p "$root/usr/lib/locale"
 cp -r /usr/lib/locale/C.utf8 "$root/usr/lib/locale/"
 cp /etc/{passwd,group,protocols} "$root/etc/" 2>/dev/null || true

@@ -29,7 +29,8 @@ qemu_args() {
 		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
 		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
 	if [[ $1 == realtime ]]; then
-		QEMU+=(-machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
+		# tools/svm_fixes.cpp says why
+		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so "${QEMU[@]}" -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
 			-serial chardev:console -device virtio-serial -device virtconsole,chardev=job
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on

@@ -138,7 +138,7 @@ identical() {
 	record pass "deterministic/identical two runs write the same logs ($(cat "${logs[0]}"/{console,port}.log | wc -c) bytes)"
 }
 
-# --- all of these, two at a time
+# --- all of these, two at a time, with what CPU time the real-time host leaves: no result of theirs depends on a clock outside
 
 # quiet_test NAME: its results in one piece when it ends
 quiet_test() {
@@ -169,7 +169,7 @@ run_quiet() {
 realtime_port() { boot realtime "$1" | tee "$RUN/port.log" | collect; return "${PIPESTATUS[0]}"; }
 
 run_realtime() {
-	local rest=("$@") limit name boots=0 status began repeated=''
+	local rest=("$@") limit name boots=0 status began
 	while ((${#rest[@]})); do
 		boots=$((boots + 1))
 		if ((boots > 4)); then
@@ -192,16 +192,6 @@ run_realtime() {
 		say "the host went off: $(why_off "$status"), see $RUN"
 		# Those that began, ended or died; go on behind them.
 		began=$(grep -ac '^@@ begin ' "$RUN/port.log" || true)
-		# QEMU's emulation of a nested host now and then ends it without a word of its kernel: the script in which that happened
-		# is made again, once in a run. What the kernel complains of, or what takes too long, is not.
-		if ((began)) && [[ -z $repeated ]] && ! kernel_trouble >/dev/null && ((status != 124 && status != 137)); then
-			name=${rest[began - 1]}
-			repeated=$name
-			say "$name is made again: its kernel had not complained"
-			sed -i "\\|^fail\t$name|d" "$RESULTS"
-			rest=("${rest[@]:began - 1}")
-			continue
-		fi
 		if ((began == 0)); then
 			record fail "${rest[0]}" "the host did not come up, see $RUN"
 			began=1
@@ -224,9 +214,10 @@ cmd_test() {
 	mapfile -t realtime < <(tests_of realtime)
 	if ((${#quiet[@]})); then
 		say "unit tests, static checks, deterministic host: ${#quiet[@]} jobs, two at a time"
-		follow run_quiet "${quiet[@]}"
+		beside run_quiet "${quiet[@]}"
 	fi
 	((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
+	wait_beside
 	say "done"
 	close_results
 }

@@ -4,6 +4,7 @@
 
 START_S=$SECONDS
 STEP_PGID=
+BESIDE_PGID=
 TMP_PATHS=()
 [[ -t 2 ]] && UI_TTY=1 || UI_TTY=
 
@@ -26,13 +27,16 @@ unexpected() {
 # tmp_path PATH: remove it when this run ends, however it ends.
 tmp_path() { TMP_PATHS+=("$1"); }
 
-# Kill what runs in the current step. `contained` processes die with their unshare(1) (--kill-child), mounts with their namespace.
+# Kill what runs in the current step, and beside it. `contained` processes die with their unshare(1) (--kill-child), mounts with
+# their namespace.
 stop_step() {
-	[[ -n $STEP_PGID ]] || return 0
-	kill -TERM -- "-$STEP_PGID" 2>/dev/null || true
-	kill -KILL -- "-$STEP_PGID" 2>/dev/null || true
-	wait "$STEP_PGID" 2>/dev/null || true
-	STEP_PGID=
+	local pgid
+	for pgid in $STEP_PGID $BESIDE_PGID; do
+		kill -TERM -- "-$pgid" 2>/dev/null || true
+		kill -KILL -- "-$pgid" 2>/dev/null || true
+		wait "$pgid" 2>/dev/null || true
+	done
+	STEP_PGID= BESIDE_PGID=
 }
 
 cleanup() {
@@ -55,6 +59,25 @@ background() {
 	) </dev/null &
 	STEP_PGID=$!
 	set +m
+}
+
+# beside COMMAND...: the same with what CPU time nobody else wants, while steps go on. wait_beside waits for it.
+beside() {
+	local step=$STEP_PGID
+	background idly "$@"
+	BESIDE_PGID=$STEP_PGID STEP_PGID=$step
+}
+
+idly() {
+	chrt --idle --pid 0 "$BASHPID" || true
+	"$@"
+}
+
+wait_beside() {
+	local status=0
+	[[ -z $BESIDE_PGID ]] || wait "$BESIDE_PGID" || status=$?
+	BESIDE_PGID=
+	return "$status"
 }
 
 logged() {
