@@ -84,7 +84,8 @@ run_static() { in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}
 run_units() {
 	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}" -- \
 		ctest --test-dir /build --output-on-failure --timeout 120 2>&1 | awk '
-			BEGIN { print "@@ begin unit/ctest 600" }
+			function seconds(now) { "date +%s" | getline now; close("date +%s"); return now }
+			BEGIN { print "@@ begin unit/ctest 600"; began = seconds() }
 			/^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
 				name = $0; sub(/^[^:]*: */, "", name); sub(/ [.*].*/, "", name)
 				printf "%s %d - %s\n", /Passed/ ? "ok" : "not ok", ++n, name
@@ -93,7 +94,7 @@ run_units() {
 			}
 			/^(test|Test project|Internal ctest| *Start|100%|Total Test| *[0-9]+% tests)/ || /^$/ { next }
 			{ print "# " $0 }
-			END { print "1.." n + 0; print "@@ end unit/ctest " (bad > 0) " 0" }' | collect
+			END { print "1.." n + 0; print "@@ end unit/ctest " (bad > 0) " " seconds() - began }' | collect
 }
 
 # --- the deterministic host: one boot per script (a run does not depend on the machine's load)

@@ -36,7 +36,7 @@ stop_step() {
 		kill -KILL -- "-$pgid" 2>/dev/null || true
 		wait "$pgid" 2>/dev/null || true
 	done
-	STEP_PGID= BESIDE_PGID=
+	STEP_PGID='' BESIDE_PGID=''
 }
 
 cleanup() {
