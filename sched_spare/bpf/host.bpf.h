@@ -17,9 +17,12 @@
 #include "host_balance.bpf.h"
 #include "host_floor.bpf.h"
 
+/* Bound to its CPU by the kernel. (With one CPU alone every kernel thread has but that one: kdamond would starve the host.) */
 static __always_inline bool is_percpu_kthread(const struct task_struct *p)
 {
-	return p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1;
+	const u32 bound = PF_KTHREAD | PF_NO_SETAFFINITY;
+
+	return (p->flags & bound) == bound && p->nr_cpus_allowed == 1;
 }
 
 /* Virtual time of a run of delta ns. */
