@@ -28,7 +28,8 @@ gone() { ! running; }
 
 # start: spared in the background, until READY or its end
 start() {
-	spared </dev/null >"$SPARED_LOG" 2>&1 &
+	: >"$SPARED_LOG" # what the last one said must not count
+	spared </dev/null >>"$SPARED_LOG" 2>&1 &
 	SPARED_PID=$!
 	wait_for 60 settled
 }
