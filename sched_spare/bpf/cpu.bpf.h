@@ -36,7 +36,7 @@ struct cpu_ctx {
 	u64 run_ns;			/* how long the current run has lasted */
 	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */
 	u64 dl_bw;			/* bandwidth of the root domain's deadline threads, as last seen (deadline.bpf.h) */
-	u64 dl_servers_bw, dl_cpus;
+	u64 dl_servers_bw, dl_cpus;	/* sums of deadline_part_ppm() */
 };
 
 struct {

@@ -5,10 +5,6 @@
  */
 #ifndef SPARE_DISPATCH_BPF_H
 #define SPARE_DISPATCH_BPF_H
-/*
- * What spare_dispatch() does on the way to its choice: attend to what others left for this CPU's servers, replenish what is due,
- * let a server run a thread.
- */
 
 /* What others left for this CPU's servers since it last looked. */
 static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now)

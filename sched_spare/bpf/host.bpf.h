@@ -309,6 +309,10 @@ static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
 		limit_pass(h, cpu, mono);
 }
 
+/*
+ * prev or the first of the CPU's queue, whichever is behind; with nothing of its own the CPU looks at others'. Returns whether there
+ * is somebody.
+ */
 __noinline int host_choose(struct host_cpu *h __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
 {
 	u64 now = scx_bpf_now();

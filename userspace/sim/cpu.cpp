@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A simulated CPU: threads, packets and the decision who runs. As sched_spare/bpf/sched_spare.bpf.c and dispatch.bpf.h.
+// A simulated CPU: threads, packets and the decision who runs. As sched_spare/bpf/{sched_spare.bpf.c,enqueue,dispatch,run.bpf.h}.
 #include "cpu.hpp"
 
 #include "island.hpp"

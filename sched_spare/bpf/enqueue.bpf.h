@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* enqueue.bpf.h - a thread of a VM becomes runnable: which of its servers it waits in, and whether that takes the CPU (CBS-1, CBS-8). */
+#ifndef SPARE_ENQUEUE_BPF_H
+#define SPARE_ENQUEUE_BPF_H
+
+/* Should the thread just queued in s take the CPU from whoever has it? */
+static __always_inline bool preempts(struct cpu_ctx *c, const struct spare_server *s, bool front)
+{
+	const struct spare_server *by;
+	u64 d = spare_deadline(&s->far, &s->cbs);
+
+	if (s->state == SPARE_THROTTLED) {
+		by = s->lender == SPARE_NO_SLOT ? NULL : server(s->cpu, s->lender);
+		if (!by || !is_ready(c, by->slot))
+			return false;
+		d = by->cbs.d_ns;
+	}
+	if (c->cur == SPARE_NO_SLOT)
+		return true;
+	if (c->cur == s->slot)
+		return front;
+	by = server(s->cpu, c->by);
+	return !by || spare_before(d, spare_deadline(&by->far, &by->cbs));
+}
+
+/* A thread of a VM becomes runnable, or a host task for which there is no short cut. */
+__noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
+{
+	struct spare_vm *vm = task_vm(p);
+	struct spare_server *s;
+	struct task_ctx *t;
+	struct cpu_ctx *c;
+	bool put, front, net;
+	s32 here, cpu;
+	u32 slot;
+	u64 now;
+
+	t = vm ? task_ctx(p) : NULL;
+	if (!t)
+		return host_enqueue(p, enq_flags);
+	now = bpf_ktime_get_ns();
+	here = cpu = task_cpu(p);
+	slot = task_may_run(p, here) ? spare_task_slot(p, here) : SPARE_NO_SLOT;
+	if (slot == SPARE_NO_SLOT) {
+		cpu = vm_cpu(p, here);
+		slot = cpu < 0 ? SPARE_NO_SLOT : spare_task_slot(p, cpu);
+	}
+	s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+	c = cpu_ctx(here);
+	if (s && c && cpu == here && server_is_news(s))
+		server_configure(c, s, now);
+	if (!s || !c || !s->dsq) {
+		/* Its affinity excludes every server, or that has no queue yet: the host's, charged as debt (task_charge_stray). */
+		if (s && !s->dsq)
+			spare_attend(cpu, slot);
+		return host_enqueue(p, enq_flags);
+	}
+	if (t->group)
+		group_uncount(t);	/* the host's until now */
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		t->ran_ns = t->turn_left = 0;
+	front = t->ran_ns < SPARE_TURN_NS;
+	net = is_net(p, vm, enq_flags & SCX_ENQ_WAKEUP);
+	task_queued(t, s, net);
+	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
+	scx_bpf_dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);
+	if (cpu != here) {
+		s->st.migrated++;
+		forward(c, here, cpu, slot, p->pid);
+		return 0;
+	}
+	put = c->put_pid == (u32)p->pid;
+	c->put_pid = 0;
+	if (s->state == SPARE_INACTIVE)
+		server_wake(c, s, now);
+	if (s->state == SPARE_THROTTLED) {
+		boost_check(c, s, now);
+		/* No server of the VM idles while this one is throttled: once the thread is queued, siblings are told. */
+		if (server_has_sibling(s)) {
+			__sync_fetch_and_or(&s->pending, SPARE_PEND_OFFER);
+			spare_attend(cpu, slot);
+		}
+	} else if (net && server_waits(s, vm))
+		server_hasten(c, s, now);
+	/* A thread that is being put gives way to a choice that dispatch has just made. */
+	if (!put && preempts(c, s, front))
+		spare_kick(cpu);
+	else if (s->state == SPARE_THROTTLED && !put)
+		spare_kick(cpu);	/* its replenishment needs the timer of that CPU */
+	else if (s->state == SPARE_THROTTLED && preempts(c, s, front))
+		spare_timer_arm(now);	/* lent a provider after dispatch has chosen; idle would not look */
+	return 0;
+}
+
+#endif

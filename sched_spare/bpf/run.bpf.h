@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* run.bpf.h - a thread gets the CPU and leaves it: who pays, from when until when (CBS-4), and first service (SPARE-4). */
+#ifndef SPARE_RUN_BPF_H
+#define SPARE_RUN_BPF_H
+
+/* The network thread starts to run: first service of every packet seen so far (SPARE-4). */
+static __always_inline void first_service(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
+{
+	u64 lat = now - s->mark.since_ns;
+
+	if (s->mark.phase == SPARE_MARK_ARRIVED || s->mark.phase == SPARE_MARK_WOKEN) {
+		s->st.lat[spare_lat_bucket(lat) & (SPARE_LAT_BUCKETS - 1)]++;
+		s->st.lat_sum_ns += lat;
+		if (lat > s->st.lat_max_ns)
+			s->st.lat_max_ns = lat;
+		spare_mark_serve(&s->mark);
+	}
+	if (vm->rx_seq == s->rx_served)
+		return;
+	s->rx_served = vm->rx_seq;
+	s->svc_pending = 1;
+	boost_settle(c, s, now);
+	/* The vCPU that it kicks may wait in a THROTTLED server of another CPU (SPARE-2). */
+	if (vm->nr_throttled > (s->state == SPARE_THROTTLED) || vm->flags & SPARE_VM_HASTEN)
+		vm_service_elsewhere(vm, s, now);
+}
+
+/* A thread begins to run while there are servers. */
+__noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
+{
+	s32 cpu = task_cpu(p);
+	struct spare_vm *vm = task_vm(p);
+	struct task_ctx *t;
+	struct spare_server *s = NULL, *by;
+	u32 slot = SPARE_NO_SLOT, payer = SPARE_NO_SLOT;
+	u64 key, turn;
+	bool picked, arm, early, floor;
+	u64 now;
+
+	/* The kernel does not call dispatch while its local queue has something. */
+	early = forward_too_early(c);
+	if (!early)
+		forward_flush(c);
+	if (!vm) {
+		arm = host_running(c, p);
+		if (!c->host.servers) {
+			if (early)
+				spare_timer_arm(bpf_ktime_get_ns());
+			else if (arm)
+				spare_timer_arm(next_event(c));
+			return 0;
+		}
+	} else if (c->host.idle) {
+		host_idle(&c->host, false);
+	}
+	t = task_ctx(p);
+	if (!t)
+		return 0;
+	now = bpf_ktime_get_ns();
+	task_unqueued(t);
+	if (vm)
+		slot = spare_task_slot(p, cpu);
+	if (slot != SPARE_NO_SLOT)
+		s = server(cpu, slot);
+	t->stray = vm && !s;
+	if (t->stray) {
+		host_running(c, p);
+		c->host.stray = 1;
+	}
+	t->start_ns = now;
+	c->put_pid = 0;
+	if (!s) {
+		c->cur = SPARE_NO_SLOT;
+		c->pick = SPARE_NO_SLOT;
+		floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
+		/*
+		 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
+		 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
+		 * at every switch leaves no time to run).
+		 */
+		if (early || (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
+		    (vm && task_server_elsewhere(p, cpu)))
+			spare_timer_arm(now);
+		else
+			arm_timer(c, cpu, now);
+		now = bpf_ktime_get_ns();
+		charge_switch(c, cpu, now);
+		c->stamp_ns = now;
+		return 0;
+	}
+	/* It moved into the VM while it ran: that wakes the server. */
+	if (s->state == SPARE_INACTIVE)
+		server_wake(c, s, now);
+	picked = c->pick == slot && is_ready(c, c->pick_by);
+	if (picked)
+		payer = c->pick_by;
+	else if (is_ready(c, slot))
+		payer = slot;
+	else if (is_ready(c, s->lender))
+		payer = s->lender;
+	c->pick = SPARE_NO_SLOT;
+	c->cur = slot;
+	c->by = payer == SPARE_NO_SLOT ? slot : payer;
+	if (c->left != SPARE_NO_SLOT && now - c->turn_end_ns < SPARE_TURN_MIN_NS)
+		c->switch_ns = now - c->turn_end_ns;
+	turn = server_turn(s);
+	c->turn_end_ns = t->turn_left && t->turn_left < turn ? spare_turn_resume(now, t->turn_left) : spare_turn_end(now, turn, c->switch_ns);
+	t->turn_left = 0;
+	if (c->by != slot)
+		s->mark.chances++;
+	by = server(cpu, c->by);
+	if (by && payer != SPARE_NO_SLOT)
+		by->state = SPARE_RUNNING;
+	c->kind = task_kind(p);
+	c->net = is_net(p, vm, t->woke);
+	c->run_ns = 0;
+	if (c->net)
+		first_service(c, s, vm, now);
+	t->woke = false;
+	/*
+	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
+	 * deadline: whoever is to run now, dispatch must say.
+	 */
+	if (early || !picked || spare_edf_top(&c->ready, &key) != c->by)
+		spare_timer_arm(now);
+	else
+		arm_timer(c, cpu, now);
+	now = bpf_ktime_get_ns();
+	charge_switch(c, cpu, now);
+	c->stamp_ns = now;
+	return 0;
+}
+
+/* What the host runs before the servers, the first of them that is ready has lost. */
+static __always_inline void host_stops(struct cpu_ctx *c, s32 cpu, u64 used, u64 now)
+{
+	struct spare_server *s;
+	u64 key;
+
+	if (c->host.floor) {
+		s = server(cpu, spare_edf_top(&c->ready, &key));
+		if (s)
+			s->st.stolen_ns += used;
+	}
+	host_floor_stops(&c->host, used, now);
+}
+
+/* A VM's thread stops, or a host task on a CPU with servers, which host_stopping() has charged. */
+__noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted, bool runnable)
+{
+	s32 cpu = task_cpu(p);
+	struct task_ctx *t = task_ctx(p);
+	struct spare_server *s, *by;
+	struct spare_vm *vm;
+	u64 now;
+
+	if (!t)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (c->cur == SPARE_NO_SLOT) {
+		if (t->stray)
+			task_charge_stray(p, now - t->start_ns);
+		if (!is_percpu_kthread(p))
+			host_stops(c, cpu, now - t->start_ns, now);
+	} else {
+		s = server(cpu, c->cur);
+		by = server(cpu, c->by);
+		vm = task_vm(p);
+		charge(c, cpu, now);
+		if (by && by->state == SPARE_RUNNING)
+			by->state = SPARE_READY;
+		/* A vCPU that sleeps has seen what there was. */
+		if (!runnable && s && !c->net)
+			s->svc_pending = 0;
+		/* Going to sleep, it has drained what came; a packet of this very instant will wake it again. */
+		if (!runnable && s && vm && is_net(p, vm, false) && now - vm->rx_ns > SPARE_DRAINED_NS)
+			s->rx_served = vm->rx_seq;
+		if (!runnable && s)
+			server_asleep(c, s, now);
+	}
+	t->ran_ns += now - t->start_ns;
+	t->turn_left = 0;
+	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
+		t->turn_left = c->turn_end_ns - now;
+	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;
+	c->left_of = c->cur;
+	c->left_pid = p->pid;
+	c->stamp_ns = now;
+	c->cur = SPARE_NO_SLOT;
+	c->put_pid = runnable ? p->pid : 0;
+	return 0;
+}
+
+/* Nothing to run: the switch to idle is the leaving thread's, too. */
+__noinline int idle_begins(s32 cpu)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+
+	if (!c)
+		return 0;
+	host_idle(&c->host, true);
+	if (c->fwd_slot != SPARE_NO_SLOT)
+		spare_timer_arm(bpf_ktime_get_ns());
+	if (c->host.servers && c->left != SPARE_NO_SLOT)
+		charge_switch(c, cpu, bpf_ktime_get_ns());
+	return 0;
+}
+
+#endif
