@@ -41,12 +41,16 @@ static __always_inline u64 host_vcur(const struct host_cpu *h, u64 now)
 	return h->v + host_cost(h, now - h->start_ns);
 }
 
-/* Is the one that runs on the CPU so far ahead of virtual time v that a wake-up at v preempts it? The kernel has just read the clock. */
+/*
+ * Is the one that runs on the CPU so far ahead of virtual time v that a wake-up at v preempts it? A whole credit: then who sleeps most
+ * of the time does, and those that wake each other all the time (pipes, sockets) run in turns, as under EEVDF. The kernel has just read
+ * the clock.
+ */
 static __always_inline bool host_is_ahead(const struct host_cpu *h, s32 cpu, u64 v)
 {
 	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
 
-	return rq && spare_before(v + SPARE_HOST_GRAIN_NS, host_vcur(h, rq->clock_task));
+	return rq && spare_before(v + SPARE_HOST_CREDIT_NS, host_vcur(h, rq->clock_task));
 }
 
 /* Without SMT an idle CPU is as good as any: then the last one is taken without looking at the others. */

@@ -14,8 +14,8 @@
 enum host_const : __u64 {
 	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at the tick: at most 4 ms at HZ=250; a longer one might be 8 */
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
-	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes */
-	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* a wake-up preempts who is so much ahead of it */
+	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes; it preempts who is so much ahead of it */
+	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* what does not count between two that are to run */
 	SPARE_OVERRUN_WINDOW_NS	= 1000000000ULL,
 	SPARE_COST_SHIFT	= 20,			/* fixed point of a cost: virtual ns per ns */
 	SPARE_COST_ONE		= 1ULL << 20,

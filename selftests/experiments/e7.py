@@ -21,7 +21,6 @@ KEYS = {
     "hackbench_pipe_s": ("hackbench, pipes, processes: time", -1, 1 / 0.95),
     "pipe_per_s": ("switches/s by pipe", 1, 0.95),
     "futex_per_s": ("switches/s by futex", 1, 0.95),
-    "yield_per_s": ("switches/s by yield", 1, None),
     "idle_p50_us": ("wake-up on an idle host, median", -1, None),
     "idle_p99_us": ("wake-up on an idle host, p99", -1, 1.1),
     "busy_p50_us": ("wake-up beside hogs, median", -1, None),

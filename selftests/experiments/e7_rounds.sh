@@ -13,7 +13,7 @@ here=$(dirname "$0")
 . "$here/../lib/peers.inc.sh"
 
 pairs=${E7_PAIRS:-10}
-figures=9	# of a round
+figures=8	# of a round
 
 # histogram_percentile PERCENT: of cyclictest's -h output on stdin, over all threads, in µs.
 histogram_percentile() {
@@ -33,7 +33,7 @@ figures_of_round() {
 	local hogs
 	hackbench -T -g 2 -f 10 -l 100 | awk '/^Time:/ { print "hackbench_s " $2 }'
 	hackbench -P -p -g 2 -f 10 -l 100 | awk '/^Time:/ { print "hackbench_pipe_s " $2 }'
-	"$TOOLS/spare-cost" --rounds 10000 pipe futex yield | awk '/\.ns/ { sub(/\.ns/, "", $1); printf "%s_per_s %.0f\n", $1, 1e9 / $2 }'
+	"$TOOLS/spare-cost" --rounds 10000 pipe futex | awk '/\.ns/ { sub(/\.ns/, "", $1); printf "%s_per_s %.0f\n", $1, 1e9 / $2 }'
 	wake idle
 	"$TOOLS/spare-burn" --seconds 600 --warm 0 "hogs=$CGROUP,$(nproc)" </dev/null >/dev/null 2>&1 &
 	hogs=$!
