@@ -207,6 +207,7 @@ static void forget(struct server *srv)
 	s->borrower = SPARE_NO_SLOT;
 	s->net_queued = 0;
 	s->svc_pending = 0;
+	s->owed_ns = 0;
 	s->debt_ns = 0;
 	s->pending = 0;
 	s->rx_served = READ_ONCE(srv->vm->abi.rx_seq);

@@ -11,9 +11,12 @@
  * The second half of first service: a vCPU has run long enough to see what the network thread left for it. Less, when the
  * budget ends just then, is none.
  */
-static __always_inline void vcpu_service(struct cpu_ctx *c, struct spare_server *s)
+static __always_inline void vcpu_service(struct cpu_ctx *c, struct spare_server *s, u64 delta)
 {
-	if (!c->net && c->run_ns >= SPARE_SERVICE_NS)
+	if (c->net)
+		return;
+	s->owed_ns = spare_owed_left(s->owed_ns, delta);
+	if (c->run_ns >= SPARE_SERVICE_NS)
 		s->svc_pending = 0;
 }
 
@@ -50,7 +53,7 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		heap_put(&c->ready, by->slot, by->cbs.d_ns);
 	if (c->by == c->cur) {
 		count_kind(c, by, delta);
-		vcpu_service(c, by);
+		vcpu_service(c, by, delta);
 		if (exhausted)
 			boost_check(c, by, now);
 		else
@@ -61,7 +64,7 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	if (!s)
 		return exhausted;
 	count_kind(c, s, delta);
-	vcpu_service(c, s);
+	vcpu_service(c, s, delta);
 	vm = server_vm(s);
 	if (!vm)
 		return exhausted;

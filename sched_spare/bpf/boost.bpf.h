@@ -29,8 +29,14 @@ static __always_inline void lend(struct cpu_ctx *c, struct spare_server *v, stru
 	server_wake(c, v, now);
 }
 
-/* The unclaimed provider that can serve first, in the order of spare.use; else, when the policy is to wait, in the order of arrival (SPARE-5). */
-__noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u32 wait, u64 now)
+enum claim_else {
+	CLAIM_OR_WAIT,	/* in the order of arrival (SPARE-5) */
+	CLAIM_OR_LOSE,	/* loss mode */
+	CLAIM_OR_NOT,	/* it was nobody's first service: not counted */
+};
+
+/* The unclaimed provider that can serve first, in the order of spare.use; else as it says. */
+__noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u32 or_else, u64 now)
 {
 	struct spare_server *v, *first = NULL, *free = NULL;
 	u64 delay, least = 0;
@@ -66,11 +72,11 @@ __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		lend(c, free, s, now);
 		return 1;
 	}
-	if (!spare_edf_has(&c->waiting, s->slot)) {
+	if (or_else != CLAIM_OR_NOT && !spare_edf_has(&c->waiting, s->slot)) {
 		s->st.blocked++;
 		if (first)
 			first->st.blocked++;
-		if (wait)
+		if (or_else == CLAIM_OR_WAIT)
 			heap_put(&c->waiting, s->slot, s->mark.since_ns);
 	}
 	return 0;
@@ -122,7 +128,7 @@ __noinline int boost_release(struct cpu_ctx *c __arg_nonnull, struct spare_serve
 static __always_inline void boost_deny(const struct spare_vm *vm, struct spare_server *s)
 {
 	s->rx_denied = vm->rx_seq;
-	s->svc_pending = 0;
+	s->svc_pending = s->owed_ns = 0;
 	s->st.denied++;
 	vm_event(s, SPARE_EV_DENIED);
 	spare_mark_clear(&s->mark);
@@ -149,7 +155,7 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 {
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *v;
-	bool waits;
+	bool waits, rest = false;
 
 	if (!vm || s->state != SPARE_THROTTLED || s->use[0] == SPARE_NO_SLOT)
 		return 0;
@@ -158,17 +164,23 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		spare_mark_arrive(&s->mark, vm->rx_ns);
 	if (waits && s->net_queued) {
 		spare_mark_wake(&s->mark, vm->rx_ns);
-	} else if (s->svc_pending && !spare_mark_eligible(&s->mark)) {
-		/* The packet was picked up just before the budget ended; its vCPU has yet to run. */
-		spare_mark_wake(&s->mark, now);
-		spare_mark_serve(&s->mark);
+	} else if ((s->svc_pending || (s->owed_ns && !waits)) && !spare_mark_eligible(&s->mark)) {
+		/* The packet was picked up shortly before the budget ended; its vCPU has yet to run, or has not run for long. */
+		rest = !s->svc_pending;
+		spare_mark_resume(&s->mark, now, vm->grant_ns, rest ? s->owed_ns : vm->grant_ns);
 	}
 	if (!spare_mark_eligible(&s->mark) || !spare_may_borrow(vm, s, 0, now))
 		return 0;
 	if (s->lender == SPARE_NO_SLOT) {
+		if (rest) {
+			s->owed_ns = 0;
+			if (!boost_claim(c, s, CLAIM_OR_NOT, now))
+				spare_mark_clear(&s->mark);
+			return 0;
+		}
 		if (!(vm->flags & SPARE_VM_NOWAIT))
-			return boost_claim(c, s, 1, now);
-		if (!boost_claim(c, s, 0, now))
+			return boost_claim(c, s, CLAIM_OR_WAIT, now);
+		if (!boost_claim(c, s, CLAIM_OR_LOSE, now))
 			boost_deny(vm, s);
 		return 0;
 	}
@@ -187,7 +199,7 @@ __noinline int server_rest(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	heap_del(&c->waiting, s->slot);
 	spare_mark_clear(&s->mark);
 	s->lender = s->borrower = SPARE_NO_SLOT;
-	s->svc_pending = s->net_queued = 0;
+	s->svc_pending = s->owed_ns = s->net_queued = 0;
 	return 0;
 }
 
@@ -207,7 +219,7 @@ __noinline int boost_end(struct cpu_ctx *c __arg_nonnull, struct spare_server *s
 		vm_event(s, SPARE_EV_DENIED);
 	}
 	spare_mark_clear(&s->mark);
-	s->svc_pending = 0;
+	s->svc_pending = s->owed_ns = 0;
 	boost_release(c, s, now);
 	return boost_check(c, s, now);
 }
@@ -228,6 +240,7 @@ __noinline int boost_replenished(struct cpu_ctx *c __arg_nonnull, struct spare_s
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *v;
 
+	s->owed_ns = 0;
 	if (s->mark.phase == SPARE_UNMARKED)
 		return 0;
 	if (spare_pool_denied(&s->mark, s->lender != SPARE_NO_SLOT)) {

@@ -36,6 +36,7 @@ struct cpu_ctx {
 	u64 run_ns;			/* how long the current run has lasted */
 	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */
 	u64 dl_bw;			/* bandwidth of the root domain's deadline threads, as last seen (deadline.bpf.h) */
+	u64 dl_seen;			/* and the jiffy of that look */
 	u64 dl_servers_bw, dl_cpus;	/* sums of deadline_part_ppm() */
 };
 
@@ -90,6 +91,13 @@ static __always_inline struct spare_vm *server_vm(const struct spare_server *s)
 	return (struct spare_vm *)spare_server_vm(s->cpu, s->slot, sizeof(struct spare_vm));
 }
 
+/* What a packet may borrow (SPARE-4). */
+static __always_inline u64 server_grant(const struct spare_server *s)
+{
+	struct spare_vm *vm = server_vm(s);
+
+	return vm ? vm->grant_ns : 0;
+}
 
 /* Threads waiting in the server's queue. */
 static __always_inline s32 server_queued(const struct spare_server *s)

@@ -40,12 +40,16 @@ static __noinline u32 deadline_part_ppm(struct cpu_ctx *c, const struct rq *own)
 	return (c->dl_bw - c->dl_servers_bw) / c->dl_cpus * SPARE_PPM >> DL_BW_SHIFT;
 }
 
-/* Tell the module when it has changed. */
+/* Tell the module when it has changed. Once in a jiffy is enough: this is on the way of each switch to idle. */
 static __always_inline void deadline_look(struct cpu_ctx *c, s32 cpu)
 {
-	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
-	u64 bw;
+	u64 jiffy = bpf_jiffies64(), bw;
+	const struct rq *rq;
 
+	if (jiffy == c->dl_seen)
+		return;
+	c->dl_seen = jiffy;
+	rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return;
 	bw = rq->rd->dl_bw.total_bw;

@@ -34,6 +34,7 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 			server_wake(c, s, now);
 		if (want & SPARE_PEND_SERVICE && c->cur != slot) {
 			s->svc_pending = 1;
+			s->owed_ns = server_grant(s);
 			/* The network thread that this one had marked for has run in a sibling. */
 			if (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued)
 				spare_mark_serve(&s->mark);

@@ -81,22 +81,35 @@ static __always_inline u64 host_wakes_at(const struct host_cpu *h, u64 v)
 }
 
 /*
- * To the local queue, where that is fair: neither a queue of ours nor ops.dispatch is on the way. The caller knows that the CPU has no
- * server and p's cgroup no limit. Returns whether p is queued.
+ * To the local queue, where that is fair: neither a queue of ours nor ops.dispatch is on the way. Who would have to wait there although
+ * another CPU may get idle and take it does not go (nobody can take from a local queue). The caller knows that the CPU has no server and
+ * p's cgroup no limit. Returns whether p is queued.
  */
 static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct *p, u64 enq_flags)
 {
 	struct host_cpu *h = &c->host;
+	bool preempt;
 	u64 v;
 
-	if (h->no_short_cut || is_percpu_kthread(p))
+	if (h->no_short_cut)
+		return false;
+	/* Its virtual time and its group are seen to when it runs, at once (host_runs). */
+	if (h->idle) {
+		h->local = 1;
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+		return true;
+	}
+	if (is_percpu_kthread(p))
 		return false;
 	v = host_wakes_at(h, p->scx.dsq_vtime);
 	if (!spare_before(v, h->vnow + SPARE_HOST_GRAIN_NS))
 		return false;
-	p->scx.dsq_vtime = v = group_enter(p, task_group_id(p), v);
+	preempt = enq_flags & SCX_ENQ_WAKEUP && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v);
+	if (!preempt && nr_cpus > 1 && p->nr_cpus_allowed > 1)
+		return false;
+	p->scx.dsq_vtime = group_enter(p, task_group_id(p), v);
 	h->local = 1;
-	if (enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v))
+	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
 	return true;
@@ -267,6 +280,7 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 	if (spare_before(h->vnow, h->v))
 		h->vnow = h->v;
 	h->cost = host_price(prev, task_group_id(prev));
+	h->grant_end_ns = 0;
 	if (h->limit) {
 		u32 limit = h->limit;
 		u64 now;
@@ -353,9 +367,7 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	u32 id = task_group_id(p), limit;
 	u64 v = p->scx.dsq_vtime;
 
-	c->cur = SPARE_NO_SLOT;
 	h->local = 0;
-	h->stray = 0;
 	if (h->idle)
 		host_idle(h, false);
 	if (spare_before(h->vnow, v))

@@ -19,6 +19,7 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 		return;
 	s->rx_served = vm->rx_seq;
 	s->svc_pending = 1;
+	s->owed_ns = vm->grant_ns;
 	boost_settle(c, s, now);
 	/* The vCPU that it kicks may wait in a THROTTLED server of another CPU (SPARE-2). */
 	if (vm->nr_throttled > (s->state == SPARE_THROTTLED) || vm->flags & SPARE_VM_HASTEN)
@@ -171,7 +172,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 			by->state = SPARE_READY;
 		/* A vCPU that sleeps has seen what there was. */
 		if (!runnable && s && !c->net)
-			s->svc_pending = 0;
+			s->svc_pending = s->owed_ns = 0;
 		/* Going to sleep, it has drained what came; a packet of this very instant will wake it again. */
 		if (!runnable && s && vm && is_net(p, vm, false) && now - vm->rx_ns > SPARE_DRAINED_NS)
 			s->rx_served = vm->rx_seq;

@@ -201,6 +201,7 @@ void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
 			return;
 	}
 	stop_task(c, p, runnable);
+	c->host.stray = 0;
 }
 
 SEC(".struct_ops.link")

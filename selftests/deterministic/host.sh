@@ -10,7 +10,7 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 . "$here/../lib/host.inc.sh"
 
-ktap_plan 29
+ktap_plan 30
 host_tree
 ktap_cleanup host_tree_remove
 
@@ -82,6 +82,14 @@ check "cpu.max below another one" 150000 51000 maxnest m1.share_ppm
 measure wake spare-cost --rounds 10000 hogged
 ktap_note "a sleeper beside a hog: p50 $(result "$MEASURES/wake" hogged.p50_ns) p99 $(result "$MEASURES/wake" hogged.p99_ns) ns late"
 ktap_check "CBS-9: a sleeper beside a hog runs within 50 us, 99 of 100 times" at_most 50000 "$(result "$MEASURES/wake" hogged.p99_ns)"
+
+# A change of its attributes leaves a running task what was left of its slice; then it goes on, and needs no timer but the tick.
+interrupts() { awk '$1 == "LOC:" { print $2 }' /proc/interrupts; }
+from=${EPOCHREALTIME/./} before=$(interrupts)
+for _ in {1..48}; do chrt --other 0 bash -c 'for ((i = 0; i < 10000; i++)); do :; done'; done
+interrupts=$(($(interrupts) - before)) ticks=$(((${EPOCHREALTIME/./} - from) / 4000))
+ktap_note "$interrupts timer interrupts in $ticks ticks"
+ktap_check "CBS-9: a task that goes on with what was left of a slice costs no interrupts but the tick's, 2 per tick" at_most $((2 * ticks)) "$interrupts"
 
 # Beside a VM that may use 0.90 of the only CPU.
 dir=$(vm_cgroup full 90000 100000 0)

@@ -238,7 +238,7 @@ int main(int argc, char **argv)
 		{"chain", [&](const char *t) { ring(t, 5, rounds / 2); }},
 		{"futex", [&](const char *t) { futexes(t, rounds); }},
 		{"yield", [&](const char *t) { yields(t, rounds); }},
-		{"timer", [&](const char *t) { sleeps(t, rounds / 10, false); }},
+		{"timer", [&](const char *t) { sleeps(t, rounds, false); }},
 		{"hogged", [&](const char *t) { sleeps(t, rounds / 10, true); }},
 		{"syscall", [&](const char *t) { syscalls(t, rounds); }},
 	};

@@ -105,6 +105,26 @@ TEST_CASE("SPARE-4: a grant ends after first service, the chances end it in any 
 	}
 }
 
+TEST_CASE("SPARE-4: what a packet has had of its grant before the budget ended is not lent again")
+{
+	Random r(24);
+
+	for (unsigned i = 0; i < 20000; i++) {
+		const uint64_t grant = r.in(1, 5000), ran = r.in(0, 6000), more = r.in(0, 6000);
+		const uint64_t owed = spare_owed_left(spare_owed_left(grant, ran), more);
+		spare_mark m{};
+
+		REQUIRE(owed == (ran + more < grant ? grant - ran - more : 0));
+		if (r.one_in(2))
+			spare_mark_arrive(&m, 5);
+		spare_mark_resume(&m, 7, grant, owed);
+		REQUIRE(m.phase == SPARE_MARK_SERVED);
+		REQUIRE(m.chances == 0);
+		REQUIRE(spare_mark_left(&m, grant) == owed);
+		REQUIRE(bool(spare_mark_charge(&m, grant, 0)) == (owed == 0));
+	}
+}
+
 TEST_CASE("SPARE-6: borrowed time per window is summed and bounded, what exceeds it is the next windows'")
 {
 	Random r(23);

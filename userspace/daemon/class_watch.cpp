@@ -13,6 +13,9 @@
 namespace spare {
 namespace {
 
+// A look takes some system calls, and an idle host should stay idle.
+constexpr std::chrono::milliseconds interval{5000}, interval_changing{100};
+
 // Adopts the class that a former daemon pinned, if it runs and speaks our ABI.
 Result<bool> adopt(const Roots& roots) {
   const auto pinned = PinnedClass::open(roots);
@@ -98,10 +101,16 @@ std::optional<int> ClassWatch::look() {
     return std::nullopt;
   }
   const ClassState state = read_class_state(roots_);
-  if (state.ours() || state.changing()) {
+  looked_ = Clock::now();
+  changing_ = state.changing();
+  if (state.ours() || changing_) {
     return std::nullopt;
   }
   return ended();
+}
+
+ClassWatch::Clock::time_point ClassWatch::next() const {
+  return due_ ? *due_ : looked_ + (changing_ ? interval_changing : interval);
 }
 
 // The class has ended under us: says why.

@@ -24,6 +24,9 @@ class ClassWatch {
   // Looks at it; loads it again when that is due. An exit status: the daemon ends.
   std::optional<int> look();
 
+  // When to look again, if no uevent of the kernel gives a reason before: the end of a scheduler is one.
+  [[nodiscard]] Clock::time_point next() const;
+
  private:
   std::optional<int> ended();
   void retry();
@@ -33,6 +36,8 @@ class ClassWatch {
   Backoff backoff_;
   Clock::time_point since_;                // when it came up
   std::optional<Clock::time_point> due_;   // away: when to load it again
+  Clock::time_point looked_;               // when it was last seen,
+  bool changing_ = false;                  // on its way in or out
   std::string complaint_;                  // the last one, so that each is made once
 };
 

@@ -24,7 +24,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds class_interval{500};  // the class is looked at
 // Who makes a cgroup writes several of its files: a pass waits until nothing has changed for a while, but not for ever.
 constexpr milliseconds quiet{100}, patience{1000};
 // A pass without a reason: for vCPU threads that have come, and for what no watch has seen. At most 2 % of a CPU.
@@ -69,7 +68,7 @@ class PassClock {
 void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
   std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}}};
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
-  ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, class_interval).count()));
+  ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, pass_interval).count()));
 }
 
 // Reads the configuration again. A broken one changes nothing.
@@ -112,7 +111,7 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
       manager.pass();
       clock.done(Clock::now() - began);
     }
-    wait(signals, manager.watcher(), clock.due());
+    wait(signals, manager.watcher(), std::min(clock.due(), watched.next()));
   }
 }
 

@@ -34,11 +34,13 @@ void Cpu::count_denied(Server& s, Time now) {
 void Cpu::boost_deny(Server& s, Time now) {
   s.s.rx_denied = s.vm->abi.rx_seq;
   s.s.svc_pending = 0;
+  s.s.owed_ns = 0;
   spare_mark_clear(&s.s.mark);
   count_denied(s, now);
 }
 
-bool Cpu::boost_claim(Server& s, Time now) {
+// rest: only what first service has left of a grant; where no provider is free, that is no loss and not counted.
+bool Cpu::boost_claim(Server& s, bool rest, Time now) {
   Server* free = nullptr;
   Time least = 0;
   for (int i = 0; i < SPARE_USE_MAX && s.s.use[i] != SPARE_NO_SLOT; i++) {
@@ -54,12 +56,16 @@ bool Cpu::boost_claim(Server& s, Time now) {
   }
   const bool waits = spare_edf_has(&waiting_, s.s.slot) != 0;
   const auto answer = spare_pool_ask(free != nullptr, (s.vm->abi.flags & SPARE_VM_NOWAIT) != 0);
-  if (!waits) {
+  if (!waits && (!rest || answer == SPARE_POOL_LENT)) {
     s.use.asked++;
   }
   if (answer == SPARE_POOL_LENT) {
     lend(*free, s, now);
     return true;
+  }
+  if (rest) {
+    spare_mark_clear(&s.s.mark);
+    return false;
   }
   if (!waits) {
     s.use.blocked++;
@@ -124,21 +130,25 @@ void Cpu::boost_check(Server& s, Time now) {
     return;
   }
   spare_vm& vm = s.vm->abi;
+  bool rest = false;
   const bool waits = spare_pool_due(vm.rx_seq, s.s.rx_served, s.s.rx_denied);
   if (waits) {
     spare_mark_arrive(&s.s.mark, vm.rx_ns);
   }
   if (waits && s.thread[net_thread].state == Thread::State::queued) {
     spare_mark_wake(&s.s.mark, vm.rx_ns);
-  } else if (s.s.svc_pending != 0 && !spare_mark_eligible(&s.s.mark)) {
-    spare_mark_wake(&s.s.mark, now);
-    spare_mark_serve(&s.s.mark);
+  } else if ((s.s.svc_pending != 0 || (s.s.owed_ns != 0 && !waits)) && !spare_mark_eligible(&s.s.mark)) {
+    rest = s.s.svc_pending == 0;
+    spare_mark_resume(&s.s.mark, now, vm.grant_ns, rest ? s.s.owed_ns : vm.grant_ns);
   }
   if (!spare_mark_eligible(&s.s.mark) || !spare_may_borrow(&vm, &s.s, 0, now)) {
     return;
   }
   if (s.s.lender == SPARE_NO_SLOT) {
-    boost_claim(s, now);
+    if (rest) {
+      s.s.owed_ns = 0;
+    }
+    boost_claim(s, rest, now);
     return;
   }
   Server& v = *servers_[s.s.lender];
@@ -156,6 +166,7 @@ void Cpu::boost_end(Server& s, Time now) {
   }
   spare_mark_clear(&s.s.mark);
   s.s.svc_pending = 0;
+  s.s.owed_ns = 0;
   boost_release(s, now);
   boost_check(s, now);
 }
@@ -188,6 +199,7 @@ void Cpu::server_asleep(Server& s, Time now) {
 
 void Cpu::boost_replenished(Server& s, Time now) {
   const bool lent = s.s.lender != SPARE_NO_SLOT;
+  s.s.owed_ns = 0;
   if (s.s.mark.phase == SPARE_UNMARKED) {
     return;
   }
@@ -216,6 +228,7 @@ void Cpu::first_service(Server& s, Time now) {
   }
   s.s.rx_served = vm.rx_seq;
   s.s.svc_pending = 1;
+  s.s.owed_ns = vm.grant_ns;
   boost_settle(s, now);
   if (vm.nr_throttled > (throttled(s) ? 1U : 0U) || (vm.flags & SPARE_VM_HASTEN) != 0) {
     service_elsewhere(s, now);

@@ -163,6 +163,7 @@ void Cpu::attend(Time now) {
     }
     if ((want & SPARE_PEND_SERVICE) != 0 && cur_ != &s) {
       s.s.svc_pending = 1;
+      s.s.owed_ns = s.vm->abi.grant_ns;
       if (s.s.mark.phase == SPARE_MARK_WOKEN && s.thread[net_thread].state != Thread::State::queued) {
         spare_mark_serve(&s.s.mark);
       }
@@ -398,6 +399,7 @@ void Cpu::stopping(bool runnable, Time now) {
   }
   if (!runnable && cur_thread_ == vcpu_thread) {
     s.s.svc_pending = 0;
+    s.s.owed_ns = 0;
   }
   /* Going to sleep, it has drained what came; a packet of this very instant will wake it again. */
   if (!runnable && cur_thread_ == net_thread && now - s.vm->abi.rx_ns > SPARE_DRAINED_NS) {

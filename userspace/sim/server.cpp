@@ -118,8 +118,11 @@ bool Cpu::charge(Time now) {
     spare_edf_put(&ready_, by.s.slot, by.s.cbs.d_ns);
     resched_ = true;
   }
-  if (cur_thread_ == vcpu_thread && run_ns_ >= SPARE_SERVICE_NS) {
-    s.s.svc_pending = 0;
+  if (cur_thread_ == vcpu_thread) {
+    s.s.owed_ns = spare_owed_left(s.s.owed_ns, delta);
+    if (run_ns_ >= SPARE_SERVICE_NS) {
+      s.s.svc_pending = 0;
+    }
   }
   if (&by == &s) {
     if (exhausted) {

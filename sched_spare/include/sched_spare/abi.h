@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 3
+#define SPARE_ABI 4
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -148,6 +148,7 @@ struct spare_server {
 	__u64 debt_ns;		/* [a] CPU to be charged at the next opportunity */
 	__u32 pending;		/* [a] enum spare_pending: what another CPU wants of this server */
 	__u32 svc_pending;	/* [c] a packet was picked up by the network thread, the vCPU has not run since */
+	__u64 owed_ns;		/* [c] what the vCPU has not had yet of that packet's grant */
 	struct spare_stats st;	/* [c] */
 };
 

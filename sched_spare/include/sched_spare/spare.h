@@ -65,6 +65,25 @@ static inline void spare_mark_serve(struct spare_mark *m)
 }
 
 /*
+ * The budget ends, and the packet that the network thread picked up last has not had its grant, be it of the VM's own budget: the rest
+ * is lent (SPARE-4). Without that a packet shortly before the end of the budget would have its first service, and its answer a period
+ * later.
+ */
+static inline void spare_mark_resume(struct spare_mark *m, __u64 since_ns, __u64 grant_ns, __u64 owed_ns)
+{
+	spare_mark_wake(m, since_ns);
+	spare_mark_serve(m);
+	if (owed_ns < grant_ns)
+		m->used_ns = grant_ns - owed_ns;
+}
+
+/* The vCPU has run for delta_ns. Returns what it is owed then. */
+static inline __u64 spare_owed_left(__u64 owed_ns, __u64 delta_ns)
+{
+	return owed_ns > delta_ns ? owed_ns - delta_ns : 0;
+}
+
+/*
  * The server has budget of its own. Does its mark go on? Only with a provider, until both halves of first service are given: then
  * both servers may give it, whichever has the earlier deadline (SPARE-4). svc_pending: the vCPU has yet to run.
  */

@@ -174,6 +174,25 @@ class Seen : public Observer {
   unsigned packets = 0;
 };
 
+// How much of `enough` the vCPU of VM 0 has run since its network thread picked the packet up, and when it had it all.
+class Answer : public Observer {
+ public:
+  explicit Answer(Time enough) : left_(enough) {}
+  void served(const Server& home, Time now) override { since_ = home.owner == 0 ? now : since_; }
+  void ran(unsigned, const Server&, const Server& user, int thread, Time from, Time to) override {
+    if (since_ == 0 || user.owner != 0 || thread != spare::sim::vcpu_thread || after != 0) {
+      return;
+    }
+    const Time part = to - std::max(from, since_);
+    after = part >= left_ ? to - (part - left_) - since_ : 0;
+    left_ -= std::min(part, left_);
+  }
+  Time after = 0;
+
+ private:
+  Time since_ = 0, left_;
+};
+
 // How often a VM's packets were denied.
 class Denials : public Observer {
  public:
@@ -251,6 +270,33 @@ TEST_CASE("SPARE-4: a mark outlasts the replenishment until the vCPU has run too
     packets += observer.packets;
   }
   CHECK(packets >= 90);
+}
+
+TEST_CASE("SPARE-4: a packet that came shortly before the budget's end has its whole grant without waiting for the next period") {
+  using spare::sim::ms;
+  using spare::sim::us;
+  /* 40/100 ms that burns: THROTTLED from 40 to 100 ms. */
+  for (const Time grant : {500 * us, 2 * ms, 3 * ms}) {
+    for (Time at = 36 * ms; at < 44 * ms; at += 50 * us) {
+      System system;
+      system.length_ns = 300 * ms;
+      system.host.switch_ns = 0;
+      system.pools.push_back({{4000, 10000}, 1});
+      system.vms.push_back(make_vm(40000, 100000, {at}));
+      system.vms[0].pool = 0;
+      system.vms[0].net_ns = 50 * us;
+      system.vms[0].policy.grant_ns = grant;
+      Answer with(grant - 50 * us), without(grant - 50 * us);
+      spare::sim::simulate(system, {1, &with});
+      system.vms[0].pool = -1;
+      spare::sim::simulate(system, {1, &without});
+      CAPTURE(at, grant);
+      CHECK(with.after > 0);
+      CHECK(with.after <= grant + 100 * us);
+      /* without spare the rest comes with the next period, or all of it */
+      CHECK((without.after >= 50 * ms) == (at < 40 * ms && at + grant > 40 * ms));
+    }
+  }
 }
 
 TEST_CASE("SPARE-5, SPARE-6: a packet is denied once, in whichever half of first service the gain's bound left it") {

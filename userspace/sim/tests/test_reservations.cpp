@@ -17,7 +17,7 @@ using spare::sim::Time;
 
 namespace {
 
-constexpr unsigned cases = 150;
+constexpr unsigned systems = 150;
 
 // No deadline missed.
 std::string no_miss(const System& system) {
@@ -132,28 +132,28 @@ std::string within_budget(const System& system, Time over) {
 }  // namespace
 
 TEST_CASE("CBS-5, CBS-6: no deadline is missed in an admitted system, spare bandwidth in use or not") {
-  CHECK(generate::check(cases, {.policies = true}, no_miss) == "");
-  CHECK(generate::check(cases, {.cpus = 3, .policies = true}, no_miss) == "");
+  CHECK(generate::check(systems, {.policies = true}, no_miss) == "");
+  CHECK(generate::check(systems, {.cpus = 3, .policies = true}, no_miss) == "");
 }
 
 TEST_CASE("SPARE-7: no deadline is missed when far deadlines are brought forward") {
-  CHECK(generate::check(cases, {.policies = true, .hasten = true}, no_miss) == "");
+  CHECK(generate::check(systems, {.policies = true, .hasten = true}, no_miss) == "");
 }
 
 TEST_CASE("CBS-4, SPARE-1: no reservation and no provider demands more than its bandwidth in any interval") {
-  CHECK(generate::check(cases, {.policies = true, .hasten = true}, [](const System& s) { return bandwidth(s, 0); }) == "");
+  CHECK(generate::check(systems, {.policies = true, .hasten = true}, [](const System& s) { return bandwidth(s, 0); }) == "");
   /* A switch overruns, at most once per job; it is carried. */
-  CHECK(generate::check(cases, {.overhead = true, .policies = true},
+  CHECK(generate::check(systems, {.overhead = true, .policies = true},
                         [](const System& s) { return bandwidth(s, 2 * s.host.switch_ns); }) == "");
 }
 
 TEST_CASE("CBS-4: use in a period is at most Q, and what was overrun is carried; SPARE-1: so for providers") {
-  CHECK(generate::check(cases, {.policies = true}, [](const System& s) { return within_budget(s, 0); }) == "");
-  CHECK(generate::check(cases, {.overhead = true, .policies = true},
+  CHECK(generate::check(systems, {.policies = true}, [](const System& s) { return within_budget(s, 0); }) == "");
+  CHECK(generate::check(systems, {.overhead = true, .policies = true},
                         [](const System& s) { return within_budget(s, 2 * s.host.switch_ns); }) == "");
 }
 
 TEST_CASE("CBS-2, CBS-4: a VM that always has work gets its supply bound function in every window") {
-  CHECK(generate::check(cases, {.burning = true}, supply) == "");
-  CHECK(generate::check(cases, {.hasten = true, .burning = true}, supply) == "");
+  CHECK(generate::check(systems, {.burning = true}, supply) == "");
+  CHECK(generate::check(systems, {.hasten = true, .burning = true}, supply) == "");
 }
