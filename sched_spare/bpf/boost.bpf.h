@@ -148,6 +148,20 @@ static __always_inline bool boost_charge(struct spare_server *s, struct spare_se
 }
 
 /*
+ * The packet was picked up shortly before the budget ended, and its vCPU has not run for the whole grant: a free provider lends the rest.
+ * First service was given, so nobody waits for that and nothing is counted.
+ */
+static __always_inline int boost_rest(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
+{
+	spare_mark_resume(&s->mark, now, vm->grant_ns, s->owed_ns);
+	s->owed_ns = 0;
+	if (spare_may_borrow(vm, s, 0, now) && boost_claim(c, s, CLAIM_OR_NOT, now))
+		return 1;
+	spare_mark_clear(&s->mark);
+	return 0;
+}
+
+/*
  * Ask of a THROTTLED server whether a packet waits for it, and borrow when it does. Called when it becomes THROTTLED,
  * when a thread is queued in it and when its CPU was kicked for it. Whatever comes last sees all that came before.
  */
@@ -155,7 +169,7 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 {
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *v;
-	bool waits, rest = false;
+	bool waits;
 
 	if (!vm || s->state != SPARE_THROTTLED || s->use[0] == SPARE_NO_SLOT)
 		return 0;
@@ -164,20 +178,16 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		spare_mark_arrive(&s->mark, vm->rx_ns);
 	if (waits && s->net_queued) {
 		spare_mark_wake(&s->mark, vm->rx_ns);
-	} else if ((s->svc_pending || (s->owed_ns && !waits)) && !spare_mark_eligible(&s->mark)) {
-		/* The packet was picked up shortly before the budget ended; its vCPU has yet to run, or has not run for long. */
-		rest = !s->svc_pending;
-		spare_mark_resume(&s->mark, now, vm->grant_ns, rest ? s->owed_ns : vm->grant_ns);
+	} else if (s->svc_pending && !spare_mark_eligible(&s->mark)) {
+		/* The packet was picked up just before the budget ended; its vCPU has yet to run. */
+		spare_mark_wake(&s->mark, now);
+		spare_mark_serve(&s->mark);
+	} else if (s->owed_ns && !waits && !spare_mark_eligible(&s->mark)) {
+		return boost_rest(c, s, vm, now);
 	}
 	if (!spare_mark_eligible(&s->mark) || !spare_may_borrow(vm, s, 0, now))
 		return 0;
 	if (s->lender == SPARE_NO_SLOT) {
-		if (rest) {
-			s->owed_ns = 0;
-			if (!boost_claim(c, s, CLAIM_OR_NOT, now))
-				spare_mark_clear(&s->mark);
-			return 0;
-		}
 		if (!(vm->flags & SPARE_VM_NOWAIT))
 			return boost_claim(c, s, CLAIM_OR_WAIT, now);
 		if (!boost_claim(c, s, CLAIM_OR_LOSE, now))

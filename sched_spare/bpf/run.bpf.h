@@ -26,6 +26,18 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 		vm_service_elsewhere(vm, s, now);
 }
 
+/* Who runs now is known: the timer, at once when dispatch must look again, and the switch, which whoever left pays. */
+static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, u64 now, bool again)
+{
+	if (again)
+		spare_timer_arm(now);
+	else
+		arm_timer(c, cpu, now);
+	now = bpf_ktime_get_ns();
+	charge_switch(c, cpu, now);
+	c->stamp_ns = now;
+}
+
 /* A thread begins to run while there are servers. */
 __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
 {
@@ -79,14 +91,9 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
 		 * at every switch leaves no time to run).
 		 */
-		if (early || (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
-		    (vm && task_server_elsewhere(p, cpu)))
-			spare_timer_arm(now);
-		else
-			arm_timer(c, cpu, now);
-		now = bpf_ktime_get_ns();
-		charge_switch(c, cpu, now);
-		c->stamp_ns = now;
+		run_begins(c, cpu, now, early ||
+			   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
+			   (vm && task_server_elsewhere(p, cpu)));
 		return 0;
 	}
 	/* It moved into the VM while it ran: that wakes the server. */
@@ -122,13 +129,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
 	 * deadline: whoever is to run now, dispatch must say.
 	 */
-	if (early || !picked || spare_edf_top(&c->ready, &key) != c->by)
-		spare_timer_arm(now);
-	else
-		arm_timer(c, cpu, now);
-	now = bpf_ktime_get_ns();
-	charge_switch(c, cpu, now);
-	c->stamp_ns = now;
+	run_begins(c, cpu, now, early || !picked || spare_edf_top(&c->ready, &key) != c->by);
 	return 0;
 }
 

@@ -64,7 +64,6 @@ bool Cpu::boost_claim(Server& s, bool rest, Time now) {
     return true;
   }
   if (rest) {
-    spare_mark_clear(&s.s.mark);
     return false;
   }
   if (!waits) {
@@ -125,30 +124,39 @@ bool Cpu::boost_charge(Server& s, Server& by, Time delta, Time now) {
   return more;
 }
 
+// The packet was picked up shortly before the budget ended: a free provider lends the rest of its grant.
+void Cpu::boost_rest(Server& s, Time now) {
+  spare_vm& vm = s.vm->abi;
+  spare_mark_resume(&s.s.mark, now, vm.grant_ns, s.s.owed_ns);
+  s.s.owed_ns = 0;
+  if (!spare_may_borrow(&vm, &s.s, 0, now) || !boost_claim(s, true, now)) {
+    spare_mark_clear(&s.s.mark);
+  }
+}
+
 void Cpu::boost_check(Server& s, Time now) {
   if (!throttled(s) || s.s.use[0] == SPARE_NO_SLOT) {
     return;
   }
   spare_vm& vm = s.vm->abi;
-  bool rest = false;
   const bool waits = spare_pool_due(vm.rx_seq, s.s.rx_served, s.s.rx_denied);
   if (waits) {
     spare_mark_arrive(&s.s.mark, vm.rx_ns);
   }
   if (waits && s.thread[net_thread].state == Thread::State::queued) {
     spare_mark_wake(&s.s.mark, vm.rx_ns);
-  } else if ((s.s.svc_pending != 0 || (s.s.owed_ns != 0 && !waits)) && !spare_mark_eligible(&s.s.mark)) {
-    rest = s.s.svc_pending == 0;
-    spare_mark_resume(&s.s.mark, now, vm.grant_ns, rest ? s.s.owed_ns : vm.grant_ns);
+  } else if (s.s.svc_pending != 0 && !spare_mark_eligible(&s.s.mark)) {
+    spare_mark_wake(&s.s.mark, now);
+    spare_mark_serve(&s.s.mark);
+  } else if (s.s.owed_ns != 0 && !waits && !spare_mark_eligible(&s.s.mark)) {
+    boost_rest(s, now);
+    return;
   }
   if (!spare_mark_eligible(&s.s.mark) || !spare_may_borrow(&vm, &s.s, 0, now)) {
     return;
   }
   if (s.s.lender == SPARE_NO_SLOT) {
-    if (rest) {
-      s.s.owed_ns = 0;
-    }
-    boost_claim(s, rest, now);
+    boost_claim(s, false, now);
     return;
   }
   Server& v = *servers_[s.s.lender];

@@ -68,6 +68,7 @@ class Cpu {
   // boost.cpp: SPARE-3 .. SPARE-5
   void lend(Server& v, Server& s, Time now);
   bool boost_claim(Server& s, bool rest, Time now);
+  void boost_rest(Server& s, Time now);
   void boost_deny(Server& s, Time now);
   void boost_release(Server& s, Time now);
   void boost_check(Server& s, Time now);
