@@ -200,6 +200,19 @@ class Denials : public Observer {
   std::vector<Time> times;
 };
 
+// One CPU whose switches cost nothing, one provider for every VM.
+System make_system(Time length, std::uint64_t pool_runtime_us, std::vector<spare::sim::Vm> vms) {
+  System system;
+  system.length_ns = length;
+  system.host.switch_ns = 0;
+  system.pools.push_back({{pool_runtime_us, 10000}, 1});
+  for (auto& vm : vms) {
+    vm.pool = 0;
+  }
+  system.vms = std::move(vms);
+  return system;
+}
+
 spare::sim::Vm make_vm(std::uint64_t runtime_us, std::uint64_t period_us, std::vector<Time> packets) {
   spare::sim::Vm vm;
   vm.reservation = {runtime_us, period_us};
@@ -207,6 +220,21 @@ spare::sim::Vm make_vm(std::uint64_t runtime_us, std::uint64_t period_us, std::v
   vm.traffic.recorded = std::make_shared<const std::vector<Time>>(std::move(packets));
   return vm;
 }
+
+// Whose packets had first service, in order, since a time.
+class Order : public Observer {
+ public:
+  explicit Order(Time since) : since_(since) {}
+  void served(const Server& home, Time now) override {
+    if (now >= since_) {
+      owners.push_back(home.owner);
+    }
+  }
+  std::vector<unsigned> owners;
+
+ private:
+  Time since_;
+};
 
 // A deadline missed by a server whose threads have slept since before it.
 class Missed : public Observer {
@@ -253,13 +281,7 @@ TEST_CASE("SPARE-4: a mark outlasts the replenishment until the vCPU has run too
   unsigned packets = 0;
   /* 10/200 ms beside 80/100: its own deadline is the farther one. Packets around its replenishment at 400 ms. */
   for (Time at = 399 * ms; at < 400 * ms; at += 10 * us) {
-    System system;
-    system.length_ns = 600 * ms;
-    system.host.switch_ns = 0;
-    system.pools.push_back({{1000, 10000}, 1});
-    system.vms.push_back(make_vm(10000, 200000, {at}));
-    system.vms.push_back(make_vm(80000, 100000, {}));
-    system.vms[0].pool = 0;
+    System system = make_system(600 * ms, 1000, {make_vm(10000, 200000, {at}), make_vm(80000, 100000, {})});
     system.vms[0].net_ns = 100 * us;
     system.vms[1].start_ns = 95 * ms;
     REQUIRE(spare::sim::check(system, SPARE_PPM));
@@ -278,12 +300,7 @@ TEST_CASE("SPARE-4: a packet that came shortly before the budget's end has its w
   /* 40/100 ms that burns: THROTTLED from 40 to 100 ms. */
   for (const Time grant : {500 * us, 2 * ms, 3 * ms}) {
     for (Time at = 36 * ms; at < 44 * ms; at += 50 * us) {
-      System system;
-      system.length_ns = 300 * ms;
-      system.host.switch_ns = 0;
-      system.pools.push_back({{4000, 10000}, 1});
-      system.vms.push_back(make_vm(40000, 100000, {at}));
-      system.vms[0].pool = 0;
+      System system = make_system(300 * ms, 4000, {make_vm(40000, 100000, {at})});
       system.vms[0].net_ns = 50 * us;
       system.vms[0].policy.grant_ns = grant;
       Answer with(grant - 50 * us), without(grant - 50 * us);
@@ -308,12 +325,7 @@ TEST_CASE("SPARE-5, SPARE-6: a packet is denied once, in whichever half of first
     packets.push_back(i * 103700 * us + 2 * ms);
   }
   for (Time window = 3 * ms; window < 12 * ms; window += ms) {
-    System system;
-    system.length_ns = 11 * spare::sim::second;
-    system.host.switch_ns = 0;
-    system.pools.push_back({{1000, 10000}, 1});
-    system.vms.push_back(make_vm(150, 10000, packets));
-    system.vms[0].pool = 0;
+    System system = make_system(11 * spare::sim::second, 1000, {make_vm(150, 10000, packets)});
     system.vms[0].net_ns = 60 * us;
     system.vms[0].policy.window_ns = window;
     system.vms[0].policy.gain_ns = 1;
@@ -326,6 +338,36 @@ TEST_CASE("SPARE-5, SPARE-6: a packet is denied once, in whichever half of first
       /* two packets within 2 ms, then none for 100 ms: no three denials within 50 ms */
       CHECK(observer.times[i + 2] - observer.times[i] > 50 * ms);
     }
+  }
+}
+
+TEST_CASE("SPARE-5, SPARE-6: what the gain's bound leaves of a packet's grant is forgotten: the next one waits in its own turn") {
+  using spare::sim::ms;
+  using spare::sim::us;
+  /* Three VMs of 10/100 ms that burn: THROTTLED from 30 to 100 ms of each period at the latest. */
+  const auto make = [](bool late) {
+    System system = make_system(200 * ms, 4000, {make_vm(10000, 100000, {50 * ms, 149500 * us}),
+                                                 make_vm(10000, 100000, {149 * ms}), make_vm(10000, 100000, {148 * ms})});
+    if (late) {
+      /* picked up half a millisecond before VM 0's second budget ends; its first packet has used the gain up */
+      system.vms[0].traffic.recorded = std::make_shared<const std::vector<Time>>(std::vector<Time>{50 * ms, 109500 * us, 149500 * us});
+    }
+    for (auto& vm : system.vms) {
+      vm.net_ns = 50 * us;
+      vm.policy.grant_ns = 2 * ms;
+    }
+    system.vms[0].policy.window_ns = 120 * ms;
+    system.vms[0].policy.gain_ns = 2 * ms;
+    return system;
+  };
+  for (const bool late : {false, true}) {
+    /* VM 2 has the provider when those of VM 1 and VM 0 come. */
+    Order observer(145 * ms);
+    const Result result = spare::sim::simulate(make(late), {1, &observer});
+    CAPTURE(late);
+    CHECK(observer.owners == std::vector<unsigned>{2, 1, 0});
+    CHECK(result.vms[0].use.granted == 2);
+    CHECK(result.vms[0].use.denied == 0);
   }
 }
 
