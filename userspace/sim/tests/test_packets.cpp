@@ -221,16 +221,18 @@ spare::sim::Vm make_vm(std::uint64_t runtime_us, std::uint64_t period_us, std::v
   return vm;
 }
 
-// Whose packets had first service, in order, since a time.
+// Whose packets had first service, in order, since a time; the mark that the last packet of VM 0 found.
 class Order : public Observer {
  public:
   explicit Order(Time since) : since_(since) {}
+  void came(const Server& home, Found, Time) override { found = home.owner == 0 ? home.s.mark.phase : found; }
   void served(const Server& home, Time now) override {
     if (now >= since_) {
       owners.push_back(home.owner);
     }
   }
   std::vector<unsigned> owners;
+  unsigned found = SPARE_UNMARKED;
 
  private:
   Time since_;
@@ -365,6 +367,7 @@ TEST_CASE("SPARE-5, SPARE-6: what the gain's bound leaves of a packet's grant is
     Order observer(145 * ms);
     const Result result = spare::sim::simulate(make(late), {1, &observer});
     CAPTURE(late);
+    CHECK(observer.found == SPARE_UNMARKED);
     CHECK(observer.owners == std::vector<unsigned>{2, 1, 0});
     CHECK(result.vms[0].use.granted == 2);
     CHECK(result.vms[0].use.denied == 0);
