@@ -23,6 +23,7 @@ using spare::Result;
 using spare::Setting;
 
 constexpr const char* none = "none";
+constexpr const char* by_default = "default";
 
 std::string joined(const std::vector<std::string>& names) {
   return names.empty() ? none : fmt::format("{}", fmt::join(names, " "));
@@ -60,11 +61,12 @@ Result<std::vector<Setting>> settings_of(const CgroupTree& tree, const SetOption
     settings.push_back({spare::file::provide, *options.provide ? "1" : "0"});
   }
   if (options.use) {
-    const auto paths = provider_paths(tree, *options.use);
+    const bool handed_back = *options.use == std::vector<std::string>{by_default};
+    const auto paths = handed_back ? std::vector<std::string>() : provider_paths(tree, *options.use);
     if (!paths) {
       return paths.error();
     }
-    settings.push_back({spare::file::use, joined(*paths)});
+    settings.push_back({spare::file::use, handed_back ? by_default : joined(*paths)});
   }
   if (options.netdev) {
     settings.push_back({spare::file::netdev, joined(*options.netdev)});

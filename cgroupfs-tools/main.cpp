@@ -22,7 +22,7 @@ void add_changes(CLI::App* command, sparectl::SetOptions& set) {
   command->add_option("-r,--reservation", set.reservation, reservation_help)->type_name("Q/P");
   command->add_option("-c,--cpus", set.cpus, "CPUs on which it has its reservation: 1-2,4; none: not placed")->type_name("LIST");
   command->add_flag("-p,--provide,!--no-provide", set.provide, "its reservation provides spare bandwidth");
-  command->add_option("-u,--use", set.use, "providers it may borrow from, in order; none: no more")
+  command->add_option("-u,--use", set.use, "providers it may borrow from, in order; none: no more; default: what spared.toml says")
       ->type_name("CGROUP,...")
       ->delimiter(',')
       ->allow_extra_args(false);

@@ -98,6 +98,7 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	seq_printf(m, "class %d\n", spare_server_attached());
 	seq_printf(m, "placed %d\n", vm && spare_vm_placed(vm));
 	seq_printf(m, "cpus_auto %d\n", vm && vm->cfg.cpus_auto);
+	seq_printf(m, "use_auto %d\n", !vm || !vm->use_manual);
 	seq_printf(m, "nr_servers %u\n", vm ? vm->nr_servers : 0);
 	seq_printf(m, "nr_throttled %u\n", vm ? READ_ONCE(vm->abi.nr_throttled) : 0);
 	for (i = 0; i < ARRAY_SIZE(stats); i++)

@@ -314,11 +314,15 @@ static int parse(char *text, struct list_head *uses)
 	return list_empty(uses) ? -EINVAL : 0;
 }
 
-/* Replace @vm's list. @text is one line without its newline. -EEXIST: a program asks, and the list is an operator's. */
+/*
+ * Replace @vm's list. @text is one line without its newline; "default": none, and a program may write it again. -EEXIST: a program asks,
+ * and the list is an operator's.
+ */
 int spare_use_set(struct vm *vm, char *text, bool by_program)
 {
 	LIST_HEAD(uses);
 	LIST_HEAD(old);
+	bool handed_back;
 	struct use *u;
 	int err = 0;
 
@@ -329,7 +333,8 @@ int spare_use_set(struct vm *vm, char *text, bool by_program)
 	if (by_program && vm->use_manual)
 		return -EEXIST;
 	text = strim(text);
-	if (strcmp(text, "none"))
+	handed_back = !by_program && !strcmp(text, "default");
+	if (!handed_back && strcmp(text, "none"))
 		err = parse(text, &uses);
 	if (!err && spare_use_would_loop(vm, &uses, vm->cfg.provide))
 		err = -ELOOP;
@@ -342,7 +347,7 @@ int spare_use_set(struct vm *vm, char *text, bool by_program)
 	if (!err) {
 		list_splice_init(&vm->uses, &old);
 		list_splice_init(&uses, &vm->uses);
-		vm->use_manual = !by_program;
+		vm->use_manual = !by_program && !handed_back;
 		spare_use_resolve(vm);
 	}
 	free_uses(&uses);

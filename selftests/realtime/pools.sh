@@ -64,6 +64,14 @@ test_members() {
 	ktap_check 'SPARE-5: sparectl reload' sparectl reload
 	is "SPARE-5: an operator's list stays" /pool/mine "$(value /vm/b/spare.use)"
 	is "SPARE-5: an operator's unlink stays" none "$(value /vm/c/spare.use)"
+	ktap_refused 'SPARE-5: spared.toml has the say again, unless all of a change is refused' nosuch sparectl set /vm/c --use default --netdev nosuch
+	ktap_check 'SPARE-5: sparectl reload again' sparectl reload
+	is 'SPARE-5: then nothing has changed' none "$(value /vm/c/spare.use)"
+	sparectl set /vm/c --use default
+	is 'SPARE-5: and it is a member again' /pool/net "$(until_is 10 /pool/net value /vm/c/spare.use)"
+	ktap_refused 'SPARE-5: what spared wrote is its own after a change that was refused' nosuch sparectl set /vm/c --cpus 1 --use /pool/mine --netdev nosuch
+	is 'SPARE-5: the list' '/pool/net 1' "$(value /vm/c/spare.use) $(stat_of $CG/vm/c use_auto)"
+	sparectl unlink /vm/c
 }
 
 test_reload() {
@@ -157,7 +165,7 @@ test_race() {
 	rmdir "$race" "$CG/late"
 }
 
-ktap_plan 39
+ktap_plan 45
 pool_file 2 2ms/10ms 1
 spare_up -c "$conf"
 test_build

@@ -11,11 +11,6 @@
 namespace spare {
 namespace {
 
-std::string pool_id(const Pass& pass, const PoolConfig& pool) {
-  const auto cgroup = pass.tree.at(pool.path());
-  return cgroup ? std::to_string(cgroup->id()) : std::string();
-}
-
 // What the configuration wants for a cgroup; nothing: no pool.
 std::optional<Membership> wanted_for(const Pass& pass, const Claim& claim) {
   if (claim.provider || is_pool_path(claim.path)) {
@@ -25,7 +20,7 @@ std::optional<Membership> wanted_for(const Pass& pass, const Claim& claim) {
   if (pool == nullptr) {
     return std::nullopt;
   }
-  return Membership{pool->path(), pool_id(pass, *pool), pool->policy};
+  return Membership{pool->path(), pool->policy};
 }
 
 // Whether spare.use is what the step wants; else it is the operator's by now.

@@ -92,11 +92,6 @@ Result<void> Cgroup::write(const char* file, std::string_view value) const {
 
 bool Cgroup::has(const char* file) const { return ::faccessat(dir_.get(), file, F_OK, 0) == 0; }
 
-std::uint64_t Cgroup::id() const {
-  struct stat info {};
-  return ::fstat(dir_.get(), &info) == 0 ? info.st_ino : 0;
-}
-
 Error Cgroup::explain(const char* file, std::string_view value, int code) const {
   const std::string what = value.empty() ? fmt::format("{} of {}", file, path_) : fmt::format("{} of {}: '{}'", file, path_, value);
   if (!has(file)) {

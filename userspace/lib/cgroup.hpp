@@ -50,8 +50,6 @@ class Cgroup {
   // Writes a file; a refusal is explained, with what the module said in the kernel log where it said something.
   [[nodiscard]] Result<void> write(const char* file, std::string_view value) const;
   [[nodiscard]] bool has(const char* file) const;
-  // Tells this cgroup from one made later under the same name.
-  [[nodiscard]] std::uint64_t id() const;
 
   // What spared remembers of it, for as long as it lives (marks.cpp). Nothing: not set, or not for this user to see.
   [[nodiscard]] std::optional<std::string> mark(const char* name) const;

@@ -5,11 +5,10 @@ namespace spare {
 
 std::optional<Membership> Membership::parse(const std::optional<std::string>& text) {
   const size_t first = text ? text->find('\n') : std::string::npos;
-  const size_t second = first == std::string::npos ? first : text->find('\n', first + 1);
-  if (second == std::string::npos) {
+  if (first == std::string::npos) {
     return std::nullopt;
   }
-  return Membership{text->substr(0, first), text->substr(first + 1, second - first - 1), text->substr(second + 1)};
+  return Membership{text->substr(0, first), text->substr(first + 1)};
 }
 
 MembershipStep membership_step(const std::string& use, const std::optional<Membership>& record,
@@ -23,9 +22,8 @@ MembershipStep membership_step(const std::string& use, const std::optional<Membe
     }
     return step;
   }
-  const bool pool_was_replaced = record && (record->id != wanted->id || record->pool != wanted->pool);
-  const bool may_bind = bound || use == wanted->pool || (use == "none" && (!record || pool_was_replaced));
-  if (!may_bind || record == wanted) {
+  const bool may_bind = bound || use == wanted->pool || use == "none";
+  if (!may_bind || (record == wanted && bound)) {
     return step;
   }
   step.record = wanted;

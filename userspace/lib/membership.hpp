@@ -8,14 +8,12 @@
 
 namespace spare {
 
-// What spared has written, or wants to write. id: that of the pool's cgroup; when the pool is removed the kernel takes its name out
-// of spare.use, which must not be taken for an operator's hand.
+// What spared has written, or wants to write.
 struct Membership {
   std::string pool;
-  std::string id;
   std::string policy;
 
-  [[nodiscard]] std::string text() const { return pool + "\n" + id + "\n" + policy; }
+  [[nodiscard]] std::string text() const { return pool + "\n" + policy; }
   static std::optional<Membership> parse(const std::optional<std::string>& text);
   bool operator==(const Membership&) const = default;
 };
@@ -28,8 +26,8 @@ struct MembershipStep {
   bool forget = false;
 };
 
-// use: spare.use as it reads. A list that spared has not written is the operator's and stays, "none" after a binding included, but
-// for the very pool that is wanted; the policy is written when the cgroup is bound and when the
+// use: spare.use as it reads. A list that spared has not written is the operator's and stays, but for the very pool that is wanted.
+// Whose a "none" is the module knows: it refuses to fill an operator's. The policy is written when the cgroup is bound and when the
 // configuration's changes, and is the operator's in between.
 MembershipStep membership_step(const std::string& use, const std::optional<Membership>& record,
                                const std::optional<Membership>& wanted);

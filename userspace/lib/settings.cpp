@@ -14,18 +14,36 @@ std::vector<std::string> names_in(const std::string& text) {
   return text == "none" ? std::vector<std::string>() : split(text, " \n");
 }
 
+// The writes that bring a file back to what it reads now. What a program has written is a program's again: "auto" replaces only that,
+// so the file is handed back first.
+Result<std::vector<Setting>> undo_of(const Cgroup& cgroup, const char* file) {
+  auto now = cgroup.read(file);
+  if (!now) {
+    return now.error();
+  }
+  const auto stat = cgroup.read(file::stat);
+  const auto is_auto = [&](const char* key) { return stat && FlatKeyed::parse(*stat).number(key) == 1U; };
+  if (std::strcmp(file, file::cpus) == 0 && is_auto("cpus_auto")) {
+    return std::vector<Setting>{{file, ""}, {file, "auto " + *now}};
+  }
+  if (std::strcmp(file, file::use) == 0 && is_auto("use_auto")) {
+    return std::vector<Setting>{{file, "default"}, {file, "auto " + *now}};
+  }
+  return std::vector<Setting>{{file, std::move(*now)}};
+}
+
 Result<void> apply_in_order(const Cgroup& cgroup, const std::vector<Setting>& settings) {
-  std::vector<Setting> former;
+  std::vector<Setting> undos;
   for (const Setting& setting : settings) {
-    auto old = cgroup.read(setting.file);
-    auto written = old ? cgroup.write(setting.file, setting.value) : Result<void>(old.error());
+    auto undo = undo_of(cgroup, setting.file);
+    auto written = undo ? cgroup.write(setting.file, setting.value) : Result<void>(undo.error());
     if (written) {
-      former.push_back({setting.file, std::move(*old)});
+      undos.insert(undos.begin(), undo->begin(), undo->end());
       continue;
     }
     Error error = written.error();
-    for (auto undo = former.rbegin(); undo != former.rend(); ++undo) {
-      if (auto restored = cgroup.write(undo->file, undo->value); !restored) {
+    for (const Setting& former : undos) {
+      if (auto restored = cgroup.write(former.file, former.value); !restored) {
         error.text += "; and the former value could not be restored: " + restored.error().text;
       }
     }

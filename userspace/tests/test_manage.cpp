@@ -107,7 +107,7 @@ TEST_CASE("LIFE-2: the operator's cpu.max comes back, whenever the daemon is kil
 }
 
 TEST_CASE("SPARE-5: a member is bound, moved and let go; an operator's list is left alone") {
-  const Membership a{"/pool/a", "1", "grant_us=1"}, b{"/pool/b", "2", ""};
+  const Membership a{"/pool/a", "grant_us=1"}, b{"/pool/b", ""};
   const auto fresh = membership_step("none", std::nullopt, a);
   CHECK(fresh.use == "/pool/a");
   CHECK(fresh.policy == "grant_us=1");
@@ -115,9 +115,9 @@ TEST_CASE("SPARE-5: a member is bound, moved and let go; an operator's list is l
   CHECK_FALSE(membership_step("/pool/a", a, a).record);
   CHECK_FALSE(membership_step("/pool/mine", std::nullopt, a).use);
   CHECK_FALSE(membership_step("/pool/mine", a, a).use);
-  CHECK_FALSE(membership_step("none", a, a).use);  // unlinked by hand
-  const Membership again{"/pool/a", "9", "grant_us=1"};
-  CHECK(membership_step("none", a, again).use == "/pool/a");  // the pool was removed and made anew
+  const auto again = membership_step("none", a, a);  // the pool was removed and made anew, or an operator has handed it back
+  CHECK(again.use == "/pool/a");
+  CHECK(again.policy.empty());
   CHECK(membership_step("/pool/a", a, b).use == "/pool/b");
   const auto gone = membership_step("/pool/a", a, std::nullopt);
   CHECK(gone.use == "none");
@@ -125,7 +125,7 @@ TEST_CASE("SPARE-5: a member is bound, moved and let go; an operator's list is l
   const auto taken = membership_step("/pool/mine", a, std::nullopt);
   CHECK_FALSE(taken.use);
   CHECK(taken.forget);
-  const Membership louder{"/pool/a", "1", "grant_us=2"};
+  const Membership louder{"/pool/a", "grant_us=2"};
   const auto changed = membership_step("/pool/a", a, louder);
   CHECK_FALSE(changed.use);
   CHECK(changed.policy == "grant_us=2");
