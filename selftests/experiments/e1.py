@@ -316,7 +316,7 @@ def parse_arguments():
                         help="spare CPU per packet; an emulated host needs more than the default of spare.policy, a ping costs it 2 to 4 ms")
     parser.add_argument("--vm-cpu", type=int, default=1)
     parser.add_argument("--own-cpu", type=int, default=0)
-    parser.add_argument("--guest", metavar="DIR", help="vmlinuz and initrd made by guest/build.sh")
+    parser.add_argument("--guest", metavar="DIR", help="image and initrd made by guest/build.sh")
     parser.add_argument("--probe", default=str(LIBEXEC / "e1_probe"))
     parser.add_argument("--strict", action="store_true", help="exit 1 when the verdict is fail")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# build.sh KVER ROOTFS OUTDIR - make the nested guest: OUTDIR/vmlinuz and OUTDIR/initrd.
+# build.sh KVER ROOTFS OUTDIR - make the nested guest: OUTDIR/image and OUTDIR/initrd.
 #
 # The guest runs the same stock kernel KVER as its host; its initramfs holds busybox, the virtio-net modules and guest_burn,
 # compiled with the compiler of the userland at ROOTFS ("/" works, so the guest can be made on the host itself). ROOTFS needs
@@ -68,6 +68,6 @@ mkdir -p "$outdir"
 # Uncompressed: unpacking it in a nested, emulated machine costs more than reading 3 MB.
 inside sh -c "cd '$in_stage/root' && find . -print0 | sort -z | cpio --null -o -H newc -R 0:0 --quiet" >"$outdir/initrd.tmp" ||
 	die "cannot make the initramfs"
-cp "$vmlinuz" "$outdir/vmlinuz.tmp"
-mv "$outdir/vmlinuz.tmp" "$outdir/vmlinuz"
+"$here/../host/vmlinux.sh" "$vmlinuz" "$outdir/image.tmp"
+mv "$outdir/image.tmp" "$outdir/image"
 mv "$outdir/initrd.tmp" "$outdir/initrd"

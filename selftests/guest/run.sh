@@ -7,7 +7,7 @@
 #   --net N           host 198.18.N.1/24, guest 198.18.N.2 (default 71); 198.18.0.0/15 is reserved for measurements (RFC 2544)
 #   --vcpus N         default 1                     --cgroup DIR   cgroup directory to enter first
 #   --serial FILE     default /tmp/TAP.serial       --idle         do not burn CPU
-#   --guest DIR       vmlinuz and initrd of guest/build.sh (default: $SPARE_GUEST, else /usr/local/libexec/sched_spare/guest)
+#   --guest DIR       image and initrd of guest/build.sh (default: $SPARE_GUEST, else /usr/local/libexec/sched_spare/guest)
 #   --qemu COMMAND    what to run instead of qemu-system-x86_64, words split (spare-qemu …)
 #   --tap-only        make the tap and stop
 #
@@ -42,7 +42,7 @@ printf -v guest_mac '02:00:c6:12:%02x:02' "$net"
 for need in /dev/kvm /dev/net/tun /dev/vhost-net; do
 	[ -c "$need" ] || { echo "guest/run.sh: no $need; try: modprobe kvm-amd (or kvm-intel) tun vhost_net" >&2; exit 1; }
 done
-for need in "$guest/vmlinuz" "$guest/initrd"; do
+for need in "$guest/image" "$guest/initrd"; do
 	[ -s "$need" ] || { echo "guest/run.sh: no $need; make it with guest/build.sh" >&2; exit 1; }
 done
 
@@ -61,7 +61,7 @@ fi
 : >"$serial"
 # shellcheck disable=SC2086 # --qemu is a command with its words
 exec $qemu -name "$tap,debug-threads=on" -machine q35,usb=off,vmport=off,hpet=off -accel kvm -cpu qemu64,+tsc-deadline -smp "$vcpus" -m 256 \
-	-nodefaults -no-user-config -display none -kernel "$guest/vmlinuz" -initrd "$guest/initrd" \
+	-nodefaults -no-user-config -display none -kernel "$guest/image" -initrd "$guest/initrd" \
 	-append "console=ttyS0 quiet nokaslr mitigations=off ipv6.disable=1 panic=-1 spare_ip=$guest_ip/24 spare_gw=$host_ip spare_gwmac=$host_mac spare_port=7171 $idle" \
 	-serial "file:$serial" -no-reboot \
 	-netdev "tap,id=net0,ifname=$tap,script=no,downscript=no,vhost=on" \

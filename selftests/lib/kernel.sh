@@ -120,9 +120,9 @@ make_kernel() {
 	# Kernel packages put the image either beside the modules or in /boot.
 	local image=$dir/root/usr/lib/modules/$kver/vmlinuz
 	[[ -e $image ]] || cp "$image.unsigned" "$image" 2>/dev/null || cp "$dir/root/boot/vmlinuz-$kver" "$image"
-	ln "$image" "$dir/vmlinuz"
-	in_userland "$dir:/kernel:rw" -- /bin/sh -c "
+	in_userland "$dir:/kernel:rw" "$TOP:/src:ro" -- /bin/sh -c "
 		set -e
+		/src/selftests/host/vmlinux.sh '/kernel/root/usr/lib/modules/$kver/vmlinuz' /kernel/image
 		ln -s usr/lib /kernel/root/lib
 		depmod -b /kernel/root '$kver'
 		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 160M"
@@ -145,7 +145,7 @@ use_kernel() {
 	else
 		while read -r line; do say "kernel: $line"; done <"$PRODUCT/why"
 	fi
-	product kernel "$KVER" "download and unpack kernel $KVER" 300 \
+	product kernel "$KVER-$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack kernel $KVER" 300 \
 		"check the network; if the archive has dropped this version, choose anew: selftests/run clean" make_kernel "$mirror" "$KVER"
 	KERNEL=$PRODUCT
 }

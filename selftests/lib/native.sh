@@ -40,7 +40,7 @@ native_check() {
 			missing "what spared --check names:" "$(spared --check 2>&1 | grep -A1 '^missing' | tr '\n' ' ')"
 		fi
 	fi
-	[[ -e /usr/local/libexec/sched_spare/guest/vmlinuz ]] ||
+	[[ -e /usr/local/libexec/sched_spare/guest/image ]] ||
 		missing "the nested guest" "$SELFTESTS/guest/build.sh $(uname -r) / /usr/local/libexec/sched_spare/guest"
 	((NATIVE_MISSING == 0)) || die "this machine cannot run the tests natively: $NATIVE_MISSING things are missing" \
 		"see the list above; or leave --native out and use the virtual host"

@@ -243,9 +243,9 @@ test_use() {
 	want 'files: none' OK $a/spare.use none
 	is "SPARE-5: an operator's" 0 "$(key $a/spare.stat use_auto)"
 	want 'SPARE-5: no program fills what an operator has emptied' EEXIST $a/spare.use "auto /$p0"
-	want 'SPARE-5: nor hands it back' EINVAL $a/spare.use 'auto default'
 	want 'SPARE-5: an operator does' OK $a/spare.use default
 	is 'SPARE-5: it is empty, and for programs' 'none 1' "$(get $a/spare.use) $(key $a/spare.stat use_auto)"
+	want 'SPARE-5: that hand nothing back' EINVAL $a/spare.use 'auto default'
 	want 'SPARE-5: that fill it' OK $a/spare.use "auto /$p0"
 	want 'SPARE-5: use of a pool' OK $a/spare.use /st/pool
 	is 'SPARE-5: a pool reads back as its name' /st/pool "$(get $a/spare.use)"

@@ -51,18 +51,18 @@ class PassClock {
  public:
   void reason() {
     last_ = Clock::now();
-    first_ = first_.value_or(last_);
+    first_ = std::min(first_, last_);
   }
   void now() { due_ = Clock::now(); }
-  [[nodiscard]] Clock::time_point due() const { return first_ ? std::min({due_, last_ + quiet, *first_ + patience}) : due_; }
+  [[nodiscard]] Clock::time_point due() const { return first_ == none ? due_ : std::min({due_, last_ + quiet, first_ + patience}); }
   void done(Clock::duration took) {
-    first_.reset();
+    first_ = none;
     due_ = Clock::now() + std::max<Clock::duration>(pass_interval, pass_share * took);
   }
 
  private:
-  std::optional<Clock::time_point> first_;
-  Clock::time_point last_, due_ = Clock::now();
+  static constexpr Clock::time_point none = Clock::time_point::max();
+  Clock::time_point first_ = none, last_, due_ = Clock::now();
 };
 
 void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
