@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# vmlinux.sh BZIMAGE OUT: the kernel that is packed in a bzImage, which QEMU starts by its PVH note. Unpacking itself it runs 430 million
-# emulated instructions, at each boot. Where it is not known or not packed by zstd, OUT is the bzImage, which QEMU starts as well.
-# The header: Documentation/arch/x86/boot.rst.
+# vmlinux.sh BZIMAGE OUT: the kernel that is packed in a bzImage, which QEMU starts by its PVH note. Unpacking itself it runs 860 million
+# emulated instructions, at each boot. (Started so, it does not wake from S3.) Where it is not known or not packed by zstd, OUT is the
+# bzImage, which QEMU starts as well. The header: Documentation/arch/x86/boot.rst.
 set -euo pipefail
 
 image=$1 out=$2

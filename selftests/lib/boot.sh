@@ -26,13 +26,13 @@ new_run() {
 # qemu_args MODE batch|shell: sets QEMU, a command to run in the userland with RUN at /run/host.
 qemu_args() {
 	local port=stdio,id=job,signal=off
-	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -kernel /kernel/image -initrd /run/host/initrd
+	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -initrd /run/host/initrd
 		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
 		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
 	if [[ $1 == realtime ]]; then
 		# tools/svm_fixes.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so "${QEMU[@]}" -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
-			-serial chardev:console -device virtio-serial -device virtconsole,chardev=job
+			-kernel /kernel/vmlinuz -serial chardev:console -device virtio-serial -device virtconsole,chardev=job
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
 			-drive if=virtio,format=raw,file=/run/host/out.img
@@ -42,7 +42,7 @@ qemu_args() {
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35
 			-accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
 			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m 1G -net none
-			-serial chardev:console -serial chardev:job
+			-kernel /kernel/image -serial chardev:console -serial chardev:job
 			-append "$CMDLINE loglevel=7 norandmaps random.trust_cpu=off transparent_hugepage=never damon_stat.enabled=N init_on_alloc=0 cryptomgr.notests spare.mode=deterministic")
 	fi
 }

@@ -120,9 +120,10 @@ make_kernel() {
 	# Kernel packages put the image either beside the modules or in /boot.
 	local image=$dir/root/usr/lib/modules/$kver/vmlinuz
 	[[ -e $image ]] || cp "$image.unsigned" "$image" 2>/dev/null || cp "$dir/root/boot/vmlinuz-$kver" "$image"
+	ln "$image" "$dir/vmlinuz"
 	in_userland "$dir:/kernel:rw" "$TOP:/src:ro" -- /bin/sh -c "
 		set -e
-		/src/selftests/host/vmlinux.sh '/kernel/root/usr/lib/modules/$kver/vmlinuz' /kernel/image
+		/src/selftests/host/vmlinux.sh /kernel/vmlinuz /kernel/image
 		ln -s usr/lib /kernel/root/lib
 		depmod -b /kernel/root '$kver'
 		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 160M"
