@@ -363,8 +363,8 @@ private:
 					futex(*go_, FUTEX_WAIT, 0);
 				while (!burn)
 					pause();
-				for (uint64_t n = 0;; n++)
-					asm volatile("" : "+r"(n));
+				for (;;)
+					spend();
 			}));
 		go_->store(1);
 		futex(*go_, FUTEX_WAKE, INT_MAX);

@@ -331,6 +331,7 @@ private:
 	/* Looks at the clock; the time since the last look if the thread ran all along, else 0. */
 	uint64_t beat(pulse &p)
 	{
+		spend();
 		const uint64_t t = now_ns(), d = t - std::exchange(p.prev, t);
 
 		p.loops++;
@@ -402,6 +403,7 @@ private:
 
 			/* CPU time of its own: a jump of the clock is none */
 			while (ran < o_.wake_run_us * 1000) {
+				spend();
 				const uint64_t t = now_ns(), d = t - std::exchange(prev, t);
 
 				ran += d <= o_.gap_us * 1000 ? d : 0;
