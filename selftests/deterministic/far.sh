@@ -65,7 +65,7 @@ for kind in burns sleeps; do
 	args=() trace=(--server "vm=${VM[vm]},60000,600000")
 	[[ $kind == burns ]] || { args=(--idle --work-us 300) trace=(); }
 	standin vm --cgroup "${VM[vm]}" --tap spare0 "${args[@]}"
-	wait_for 20 tap_exists spare0
+	wait_for 20 tap_is_up spare0
 	echo spare0 >"${VM[vm]}/spare.netdev"
 	echo /pool/p0 >"${VM[vm]}/spare.use"
 	sleep 1

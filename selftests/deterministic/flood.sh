@@ -80,7 +80,7 @@ for s in "flooded 20000 100000" "${others[@]}"; do
 	standin "$name" --cgroup "$dir" "${tap[@]}"
 done
 standin host --gap-us 1000
-wait_for 20 tap_exists fl0
+wait_for 20 tap_is_up fl0
 echo fl0 >"$vm/spare.netdev"
 echo /pool/p0 >"$vm/spare.use"
 sleep 2

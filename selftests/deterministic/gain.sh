@@ -37,7 +37,7 @@ provoke() {
 		standin "$vm" --cgroup "${VM[$vm]}" --tap "tap$vm" "${args[@]}"
 	done
 	for vm in a b; do
-		wait_for 20 tap_exists "tap$vm"
+		wait_for 20 tap_is_up "tap$vm"
 		echo "tap$vm" >"${VM[$vm]}/spare.netdev"
 	done
 	case $how in

@@ -18,7 +18,7 @@ host_quiet || ktap_note "the host is still busy"
 vm=$(vm_cgroup hook 50000 100000 0)
 ktap_cleanup "cgroup_remove $vm"
 standin hook --cgroup "$vm" --tap spare0 --idle
-wait_for 20 tap_exists spare0
+wait_for 20 tap_is_up spare0
 
 flood=(spare-pktgen --tap spare0 --shm /dev/shm/hook --flood 400 --rounds 5)
 measure warm "${flood[@]}"

@@ -48,7 +48,11 @@ second_idle() {
 
 host_quiet() { wait_for 60 second_idle; }
 
-tap_exists() { [[ -d /sys/class/net/$1 ]]; }
+# A stand-in makes its tap and then sets it up; a packet socket of before that hears "Network is down".
+tap_is_up() {
+	local flags
+	{ read -r flags <"/sys/class/net/$1/flags"; } 2>/dev/null && ((flags & 1))
+}
 
 result() { awk -v key="$2" '$1 == key { print $2; found = 1 } END { exit !found }' "$1"; }
 

@@ -87,7 +87,7 @@ for vm in a b c d; do
 	standin "$vm" --cgroup "${VM[$vm]}" --tap "tap$vm"
 done
 for vm in a b c d; do
-	wait_for 20 tap_exists "tap$vm"
+	wait_for 20 tap_is_up "tap$vm"
 	echo "tap$vm" >"${VM[$vm]}/spare.netdev"
 done
 

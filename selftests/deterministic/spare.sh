@@ -33,7 +33,7 @@ for s in "vm 40000 100000" "other1 2000 40000" "other2 5000 100000"; do
 done
 standin host --gap-us 1000
 vm=$CGROUP/vm/vm
-wait_for 20 tap_exists spare0
+wait_for 20 tap_is_up spare0
 ktap_check "SPARE-2: the tap is the VM's" bash -c "echo spare0 >$vm/spare.netdev"
 ktap_check "SPARE-3: the VM may borrow" bash -c "echo /pool/p0 >$vm/spare.use"
 sleep 1
@@ -57,7 +57,7 @@ ktap_check "SPARE-8: a packet that found budget left, be it the last, is served 
 echo none >"$vm/spare.use"
 standin_stop vm
 standin vm --cgroup "$vm" --tap spare0
-wait_for 20 tap_exists spare0
+wait_for 20 tap_is_up spare0
 sleep 1
 measure without "${send[@]}" --min-us 25000 --max-us 60000 --random 300 --limit-s 120 || exit 1
 r=$MEASURES/without

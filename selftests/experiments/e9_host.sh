@@ -103,7 +103,7 @@ ktap_cleanup "cgroup_remove $pool"
 vm=$(vm_cgroup vm 40000 100000 0)
 ktap_cleanup "cgroup_remove $vm"
 standin vm --cgroup "$vm" --tap e9
-wait_for 20 tap_exists e9
+wait_for 20 tap_is_up e9
 sleep 1
 switches
 for s in "other1 2000 40000" "other2 5000 100000"; do
@@ -132,7 +132,7 @@ for ((i = 0; i < vms; i++)); do
 	standin "vm$i" --cgroup "$dir" --tap "e9t$i" --gap-us 500000
 done
 for ((i = 0; i < vms; i++)); do
-	wait_for 30 tap_exists "e9t$i"
+	wait_for 30 tap_is_up "e9t$i"
 	echo "e9t$i" >"$CGROUP/vm/vm$i/spare.netdev"
 done
 sleep 2

@@ -32,7 +32,7 @@ set_up() {
 	standin a --cgroup "$CGROUP/vm/a"
 	standin b --cgroup "$CGROUP/vm/b" --tap hp0
 	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
-	wait_for 20 tap_exists hp0
+	wait_for 20 tap_is_up hp0
 	echo hp0 >"$CGROUP/vm/b/spare.netdev"
 	echo /pool/p0 >"$CGROUP/vm/b/spare.use"
 }

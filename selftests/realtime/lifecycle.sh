@@ -59,7 +59,7 @@ kill_boosted() {
 		wait_for 10 bash -c '! [[ -e /sys/class/net/lc1 ]]' || return
 		vm_cgroup life 10000 100000 1 >/dev/null
 		standin dying --cgroup "$vm" --tap lc1
-		wait_for 20 tap_exists lc1
+		wait_for 20 tap_is_up lc1
 		echo lc1 >"$vm/spare.netdev"
 		echo /pool/p0 >"$vm/spare.use"
 		packets lc1 /dev/shm/dying
@@ -270,7 +270,7 @@ mkdir "$host"
 ktap_cleanup "cgroup_remove $vm/x $vm/y $vm $CGROUP/vm/other $pool $host"
 provider p0 4000 10000 1 >/dev/null
 standin life --tap lc0
-wait_for 20 tap_exists lc0
+wait_for 20 tap_is_up lc0
 test_removal
 test_freeze
 test_migration
