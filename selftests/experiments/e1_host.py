@@ -13,15 +13,20 @@ HERE = Path(__file__).resolve().parent
 VM = Path("/sys/fs/cgroup/spare_e1/vm")
 TAP, NET = "spare_e1", 71
 HOST_IP, GUEST_IP, PORT = f"198.18.{NET}.1", f"198.18.{NET}.2", 7171
-START = time.monotonic()
+TOO_BUSY = 75   # EX_TEMPFAIL: the exit status of spare-speed and of an experiment that could not be measured
 
 
 class Trouble(Exception):
-    """The experiment cannot go on; the text says why and what to do."""
+    """The experiment cannot go on; the text says why and what to do. `status`: the exit status of the program that failed."""
+
+    def __init__(self, text, status=1):
+        super().__init__(text)
+        self.status = status
 
 
 def say(text):
-    print(f"[{time.monotonic() - START:6.1f} s] {text}", flush=True)
+    """A line of progress; who shows it puts the time before it (lib/ui.sh, stamped)."""
+    print(f"== {text}", flush=True)
 
 
 def write(path, text):
@@ -43,7 +48,7 @@ def wait_for(what, limit_s, condition, every_s=0.1):
 def run(*command, limit_s=30):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode != 0:
-        raise Trouble(f"{' '.join(str(c) for c in command)}: {done.stderr.strip() or done.stdout.strip()}")
+        raise Trouble(f"{' '.join(str(c) for c in command)}: {done.stderr.strip() or done.stdout.strip()}", done.returncode)
     return done.stdout
 
 
@@ -55,6 +60,29 @@ def end(process, limit_s):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
+
+
+class Speed:
+    """How fast the VM's CPU is to be while a column is measured, in spare-speed's units per second."""
+
+    PROGRAM = "/usr/local/libexec/sched_spare/spare-speed"
+
+    def __init__(self, cpu):
+        self.command = [self.PROGRAM, "--cpus", cpu]
+        self.pace = os.environ.get("SPARE_PACE")
+        self.found = {}
+
+    def find(self):
+        """Measure it (and set the dilation, where there is a pace); what there is to say of it."""
+        paced = ["--wanted", self.pace, "--pace"] if self.pace else []
+        self.found = {k: float(v) for k, v in (line.split() for line in run(*self.command, "--ms", 500, *paced).splitlines())}
+        self.command += paced or ["--wanted", self.found["speed_before"]]
+        return f"this CPU does {self.found['speed_before'] / 1e3:.0f} thousand units of work per second, its clocks run at 1/{self.found['dilation']:.2f}"
+
+    @property
+    def around(self):
+        """The command before which a measurement's command stands."""
+        return [*self.command, "--"]
 
 
 class Reports:

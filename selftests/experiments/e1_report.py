@@ -26,7 +26,7 @@ STYLE = """
 main{max-width:1020px;margin:0 auto;padding:48px 24px 80px}h1{font-size:34px;line-height:1.2;margin:0 0 10px;letter-spacing:-.02em}
 h2{font-size:20px;margin:52px 0 6px;letter-spacing:-.01em}p{margin:6px 0 14px;max-width:74ch}.soft,figcaption{color:var(--soft);font-size:14px}
 .lead{font-size:18px;color:var(--soft);max-width:70ch}.chip{display:inline-block;border-radius:99px;padding:2px 12px;font-size:13px;font-weight:600;
-border:1.5px solid;margin-bottom:16px}.pass{color:var(--good)}.fail{color:var(--bad)}
+border:1.5px solid;margin-bottom:16px}.pass{color:var(--good)}.fail{color:var(--bad)}.not{color:var(--soft)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:14px;margin:26px 0}.tile{background:var(--card);
 border:1px solid var(--line);border-radius:12px;padding:16px 20px}.tile b{display:block;font-size:34px;letter-spacing:-.02em;line-height:1.25;
 font-variant-numeric:tabular-nums}.tile i{font-style:normal;font-size:17px;font-weight:500}.tile span{display:block;font-size:14px;color:var(--soft)}
@@ -64,7 +64,7 @@ def svg(width, height, body, title):
 def latencies(column, rows):
     """Milliseconds, sorted, of the packets that count for this column."""
     counted = [r for r in rows if r["spent"] == "1" or column.name == "unthrottled"]
-    return sorted(float(r["rtt_us"]) / 1e3 if r["rtt_us"] else LOST_MS for r in counted)
+    return sorted(max(0.01, float(r["rtt_us"]) / 1e3) if r["rtt_us"] else LOST_MS for r in counted)
 
 
 def log_ticks(low, high):
@@ -212,6 +212,15 @@ def tiles(m):
     return f'<div class=tiles>{"".join(found)}</div>'
 
 
+def speed_text(m):
+    speed = f"The CPU did {m.get('speed_before', 0) / 1e3:,.0f} thousand units of work per second before the first column and "
+    speed += f"{m.get('speed_after', 0) / 1e3:,.0f} after the last (tools/speed.cpp)"
+    if m["dilation"] > 1:
+        return (f"The host is emulated, its clocks run at 1/{m['dilation']:.2f}: {speed}; wanted were {m['speed_wanted'] / 1e3:,.0f}, "
+                "so that every machine emulates the same, nominal one. Milliseconds still carry noise: compare columns of one boot, not boots. ")
+    return f"The host’s clocks are the real ones. {speed}. "
+
+
 def page(out, m, data):
     columns = [c for c, _ in data]
     by_name = {c.name for c in columns}
@@ -221,7 +230,7 @@ def page(out, m, data):
         ratio = m["cpu_max_40_100_latency_p50_ms"] / m[f"{HERO}_latency_p50_ms"]
         lead += f" With the spare reservation it is answered {ratio:.0f} times sooner than under <code>cpu.max</code>, by the medians."
     parts = [
-        f'<span class="chip {m["verdict"]}">{"goals reached" if m["verdict"] == "pass" else "goals missed"}: {m["goals"] - m["goals_missed"]} of {m["goals"]}</span>',
+        f'<span class="chip {m["verdict"].split()[0]}">{m["verdict"]}: {m["goals"] - m["goals_missed"]} of {m["goals"]} goals reached</span>',
         "<h1>A packet wakes an exhausted VM</h1>", f"<p class=lead>{lead}</p>", tiles(m),
         "<h2>One packet, as each scheduler treats it</h2>",
         "<p>What ran on the VM’s CPU around one packet sent right after the budget was spent (the one nearest to the median of its kind; "
@@ -246,8 +255,8 @@ def page(out, m, data):
         f"<p class=soft>Kernel {esc(m['kernel'])}, {esc(m['date'])}. One boot, one nested KVM guest (one vCPU, vhost-net) on one CPU, the probe with "
         f"real-time priority on another. Every column gets the same schedule of packets (seed {m['probe_seed']}): half at random times, half aimed at the "
         "instant of exhaustion. “Spent” is read from the kernel’s context-switch records alike for every scheduler: the VM’s CPU went idle while the vCPU "
-        f"was runnable. A packet may use {m['grant_us'] / 1e3:g} ms of spare CPU (<code>spare.policy</code>). Throughput is the slope of the guest’s own loop counter. On an emulated host milliseconds carry noise: compare columns of one boot, "
-        "not boots. Data: E1.json, E1.csv, switches-*.csv, throughput.csv. After Cucinotta, Checconi, Giani, <i>Improving Responsiveness for Virtualized "
+        f"was runnable. A packet may use {m['grant_us'] / 1e3:g} ms of spare CPU (<code>spare.policy</code>). Throughput is the slope of the guest’s own loop counter. "
+        f"{speed_text(m)} Data: E1.json, E1.csv, switches-*.csv, throughput.csv. After Cucinotta, Checconi, Giani, <i>Improving Responsiveness for Virtualized "
         "Networking Under Intensive Computing Workloads</i>, 2011.</p>"]
     return (f'<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">'
             f"<title>sched_spare E1</title><style>{STYLE}</style><main>{''.join(parts)}</main></html>\n")

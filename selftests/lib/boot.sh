@@ -6,6 +6,11 @@
 #                  fixed seed and clock: two runs write the same logs; no khugepaged, which takes 20 ms every 10 s, nor DAMON; no
 #                  tests of ciphers, which take 3 s of the first 10, no clearing of memory
 
+# Nominal speed: the real-time host's clocks run at 1/k (tools/dilation.cpp), and the host chooses k itself when it is up so that its
+# CPUs do PACE units of work in a second of its own (tools/speed.cpp), 1 <= k <= 10. Its limits count its own seconds.
+PACE_NOMINAL=200000 # demo and experiments: every machine emulates this one
+PACE_TESTS=30000    # tests: k is 1 where the machine is as fast as this
+
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
 DETERMINISTIC_CPUS=1
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
@@ -23,20 +28,25 @@ new_run() {
 		while read -r path; do rm -rf --one-file-system "$path"; done
 }
 
-# qemu_args MODE batch|shell: sets QEMU, a command to run in the userland with RUN at /run/host.
+# milli NUMBER: its thousandths.
+milli() { awk -v n="$1" 'BEGIN { printf "%d", n * 1000 + 0.5 }'; }
+
+# qemu_args MODE LIMIT_S: sets QEMU, a command to run in the userland with RUN at /run/host.
 qemu_args() {
 	local port=stdio,id=job,signal=off
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -initrd /run/host/initrd
 		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
 		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
 	if [[ $1 == realtime ]]; then
-		# tools/svm_fixes.cpp says why
-		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so "${QEMU[@]}" -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
+		# tools/svm_fixes.cpp and tools/dilation.cpp say why
+		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so:/stage/libspare-dilation.so SPARE_DILATION_PAGE=/run/host/dilation
+			SPARE_DILATION="$(milli "${DILATION:-1}")" SPARE_LIMIT_S="$2" "${QEMU[@]}"
+			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
 			-kernel /kernel/vmlinuz -serial chardev:console -device virtio-serial -device virtconsole,chardev=job
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
 			-drive if=virtio,format=raw,file=/run/host/out.img
-			-append "$CMDLINE loglevel=5 spare.mode=realtime")
+			-append "$CMDLINE loglevel=5 tsc=reliable spare.mode=realtime")
 	else
 		# tools/steady_clock.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35
@@ -47,10 +57,16 @@ qemu_args() {
 	fi
 }
 
-# boot MODE LIMIT_S [batch|shell]: boots RUN's job; its output goes to stdout. Status 0 when QEMU ended by itself in time.
+# boot MODE LIMIT_S [batch|shell] [PACE]: boots RUN's job; its output goes to stdout. Status 0 when QEMU ended by itself in time.
+# LIMIT_S are of the real-time host's own clock, for the deterministic host the outer machine's. --dilation goes before PACE.
 boot() {
-	local mode=$1 limit=$2 kind=${3:-batch}
+	local mode=$1 limit=$2 kind=${3:-batch} pace=${4-} outer_limit=$2
 	echo "$kind" >"$RUN/job/mode"
+	if [[ $mode == realtime ]]; then
+		[[ -z $pace || -n $DILATION ]] || echo "$pace" >"$RUN/job/pace"
+		# QEMU ends itself at the limit; this is for one that hangs.
+		outer_limit=$((limit * 10 + 120))
+	fi
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
 		set -euo pipefail
@@ -59,9 +75,9 @@ boot() {
 		{ cat "/stage/$1.cpio"; find job | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible; } >initrd
 	' pack "$mode" || return
 	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
-	qemu_args "$mode"
+	qemu_args "$mode" "$limit"
 	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- \
-		/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$limit" "${QEMU[@]}"
+		/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
 }
 
 # After a boot: unpack what the job left, drop what can be made again.

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Reads what runner.sh prints; writes one line per result as it comes, and to the file `results` "pass|fail|skip<TAB>name".
+# Reads what runner.sh prints; writes one line per result as it comes, and to the file `results` "pass|fail|skip<TAB>name<TAB>why"
+# and "time<TAB>script<TAB>seconds".
 # A script fails also when it says nothing, breaks its plan, ends with a bad status, runs over its limit, leaves something behind,
 # upsets the kernel, or never ends because the host died.
 function result(what, name, why) {
 	printf "%-4s %s%s\n", what, name, why == "" ? "" : " (" why ")"
-	printf "%s\t%s\n", what, name >>results
+	printf "%s\t%s\t%s\n", what, name, why >>results
 	fflush()
 }
 function fail_script(why) {
@@ -43,6 +44,7 @@ function fail_script(why) {
 	else if (status != 0 && !failed)
 		fail_script("status " status)
 	printf "     %s: %d s\n", current, seconds
+	printf "time\t%s\t%d\n", current, seconds >>results
 	fflush()
 	current = ""
 	next

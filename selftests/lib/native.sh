@@ -61,6 +61,8 @@ class_is_known() {
 
 native_runner() { bash "$SELFTESTS/lib/runner.sh" "$SELFTESTS" "$@" 2>&1 | collect; }
 
+native_stamped() { bash "$@" | stamped; return "${PIPESTATUS[0]}"; }
+
 native_test() {
 	local realtime
 	cache_init
@@ -77,7 +79,7 @@ native_demo() {
 	cache_init
 	native_check
 	local status=0
-	follow bash "$SELFTESTS/experiments/demo.sh" "${OUT:-$TOP/out/demo}" || status=$?
+	follow native_stamped "$SELFTESTS/experiments/demo.sh" "${OUT:-$TOP/out/demo}" || status=$?
 	exit "$status"
 }
 
@@ -88,7 +90,7 @@ native_experiment() {
 	native_check
 	for name in "${ARGS[@]}"; do
 		[[ -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
-		follow bash "$SELFTESTS/experiments/$name.sh" --out "${OUT:-$TOP/out/$name}" || status=$?
+		follow native_stamped "$SELFTESTS/experiments/$name.sh" --out "${OUT:-$TOP/out/$name}" || status=$?
 	done
 	exit "$status"
 }

@@ -10,6 +10,18 @@ TMP_PATHS=()
 
 say() { printf '[%4d s] %s\n' $((SECONDS - START_S)) "$*" >&2; }
 
+# stamped: what a job says, as we say it: a line of progress, "== TEXT", gets the time; "@@ ..." is for us alone.
+stamped() {
+	local line
+	while IFS= read -r line; do
+		case $line in
+		'== '*) say "${line#== }" ;;
+		'@@ '*) ;;
+		*) printf '%s\n' "$line" ;;
+		esac
+	done
+}
+
 # die MESSAGE [REMEDY]: the one way to give up.
 die() {
 	printf '\nselftests/run: %s\n' "$1" >&2

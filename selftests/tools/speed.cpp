@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * spare-speed - how much work a CPU of this host does in a second of the host's own clock. In the virtual host it can choose the
+ * dilation (dilation.cpp) so that this is a wanted amount, and it can watch that a measurement had it.
+ *
+ *   spare-speed [--cpus LIST] [--ms MS] [--dilation K | --wanted UNITS [--pace]] [-- COMMAND ARG...]
+ *
+ * A unit of work is what the emulator does for a packet, in small: 256 rounds of shifts, loads and stores in 64 KiB and indirect
+ * calls, and a system call. It runs on all CPUs of LIST (default: all online) at once, with real-time priority, so that what else runs
+ * on them does not count, for MS ms each (200). A speed is that of the slowest of these CPUs, in units per second.
+ *
+ * --dilation sets it to K. --pace sets it so that the speed is UNITS, within 1 and 10 (dilation_page.h): up to six rounds, until it is within 5 %.
+ *
+ * COMMAND is run between two measurements. When one of them is below 80 % of UNITS (default: of the first), what COMMAND has measured
+ * is worth nothing: it is run again, at most twice. It writes its results so that the last run's count.
+ *
+ * Prints "KEY VALUE" lines: speed_before, speed_after (with COMMAND), dilation (1 where the clock is the real one), tries (with COMMAND).
+ * Exit status: 0; COMMAND's when that is not 0; 75 (EX_TEMPFAIL) when the machine was too slow three times; 2 when it cannot measure.
+ */
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include <algorithm>
+#include <array>
+#include <barrier>
+#include <cmath>
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "dilation_page.h"
+#include "tool_util.h"
+
+namespace {
+
+constexpr double near = 0.05, too_slow = 0.80;
+constexpr int most_rounds = 6, most_tries = 3;
+
+/* --- the work */
+
+struct Work {
+	std::array<uint32_t, 16384> memory{};
+	uint32_t x = 2463534242;
+};
+
+template <int N> void step(Work &w)
+{
+	w.x ^= w.x << 13;
+	w.x ^= w.x >> 17;
+	w.x ^= w.x << 5;
+	w.memory[(w.x >> N) % w.memory.size()] += w.x + N;
+	w.x += w.memory[w.x % w.memory.size()];
+}
+
+using Step = void (*)(Work &);
+constexpr std::array<Step, 8> steps = {step<1>, step<2>, step<3>, step<4>, step<5>, step<6>, step<7>, step<8>};
+
+void unit(Work &w)
+{
+	for (int i = 0; i < 256; i++) {
+		const volatile Step next = steps[w.x % steps.size()];
+
+		next(w);
+	}
+	syscall(SYS_getppid);
+}
+
+/* Units per second of this thread, over at least `ns`. */
+double work(Work &w, uint64_t ns)
+{
+	const uint64_t begin = tool::now_ns();
+	uint64_t now = begin, units = 0;
+
+	for (; now - begin < ns; now = tool::now_ns(), units += 8)
+		for (int i = 0; i < 8; i++)
+			unit(w);
+	return double(units) * 1e9 / double(now - begin);
+}
+
+/* --- where it runs */
+
+std::vector<int> online_cpus()
+{
+	std::vector<int> cpus;
+
+	for (int cpu = 0; cpu < int(sysconf(_SC_NPROCESSORS_CONF)); cpu++) {
+		const auto online = tool::read_file(fmt::format("/sys/devices/system/cpu/cpu{}/online", cpu));
+		if (!online || online->starts_with('1'))
+			cpus.push_back(cpu);
+	}
+	return cpus;
+}
+
+void run_on(int cpu)
+{
+	const sched_param priority{.sched_priority = 1};
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(unsigned(cpu), &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		tool::die("cannot run on CPU {}", cpu);
+	if (sched_setscheduler(0, SCHED_FIFO, &priority))
+		tool::die("cannot have real-time priority (are you root?)");
+}
+
+/* Units per second of the slowest of these CPUs, all at work at once. */
+double measure(const std::vector<int> &cpus, unsigned ms)
+{
+	std::vector<double> rates(cpus.size());
+	std::vector<std::thread> threads;
+	std::barrier together{std::ptrdiff_t(cpus.size())};
+
+	for (size_t i = 0; i < cpus.size(); i++)
+		threads.emplace_back([&, i] {
+			Work w;
+
+			run_on(cpus[i]);
+			work(w, 1000000); /* the emulator meets the code for the first time */
+			together.arrive_and_wait();
+			rates[i] = work(w, uint64_t(ms) * 1000000);
+		});
+	for (auto &thread : threads)
+		thread.join();
+	return *std::min_element(rates.begin(), rates.end());
+}
+
+/* --- the dilation */
+
+/* The page of the QEMU that emulates this host, or nullptr: this host's clock is nobody's. */
+dilation::Page *shared_page()
+{
+	namespace fs = std::filesystem;
+	std::error_code none;
+
+	for (const auto &device : fs::directory_iterator("/sys/bus/pci/devices", none)) {
+		const auto id = [&](const char *name) { return tool::read_file(device.path() / name).value_or(""); };
+
+		if (id("vendor") != "0x1af4\n" || id("device") != "0x1110\n") /* ivshmem */
+			continue;
+		if (!tool::write_file(device.path() / "enable", "1"))
+			tool::die("cannot enable {}", device.path().string());
+		const tool::Fd fd(::open((device.path() / "resource2").c_str(), O_RDWR | O_CLOEXEC));
+		void *at = mmap(nullptr, dilation::page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+		if (at == MAP_FAILED)
+			tool::die("cannot map {}", device.path().string());
+		auto *page = static_cast<dilation::Page *>(at);
+		if (page->magic == dilation::magic)
+			return page;
+		munmap(at, dilation::page_bytes);
+	}
+	return nullptr;
+}
+
+struct Options {
+	std::vector<int> cpus;
+	unsigned ms = 200;
+	double wanted = 0;
+	bool pace = false;
+	double dilation = 0;
+	std::vector<std::string> command;
+};
+
+double measure(const Options &o)
+{
+	return measure(o.cpus, o.ms);
+}
+
+/* The speed, with the dilation chosen for the wanted one. */
+double pace(const Options &o, dilation::Page &page)
+{
+	double speed = measure(o);
+
+	for (int i = 1; i < most_rounds && std::abs(speed / o.wanted - 1) > near; i++) {
+		const double k = double(page.k_milli) * o.wanted / speed;
+		const auto k_milli = uint32_t(std::clamp(k, double(dilation::min_milli), double(dilation::max_milli)));
+
+		if (k_milli == page.k_milli)
+			break; /* at a limit */
+		page.k_milli = k_milli;
+		speed = measure(o);
+	}
+	return speed;
+}
+
+/* --- around a command */
+
+/* Its exit status; 128 and the signal when one ended it. */
+int run(const std::vector<std::string> &command)
+{
+	std::vector<char *> words;
+	int status;
+
+	for (const auto &word : command)
+		words.push_back(const_cast<char *>(word.c_str()));
+	words.push_back(nullptr);
+	const pid_t child = fork();
+	if (child < 0)
+		tool::die("cannot fork");
+	if (!child) {
+		execvp(words[0], words.data());
+		tool::die("cannot run {}", words[0]);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			tool::die("cannot wait for {}", words[0]);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+	Options o;
+
+	CLI::App app{"How much work a CPU does in a second of the host's own clock; and whether a command had it."};
+	app.add_option("--cpus", o.cpus, "CPUs to measure, all at once (all)")->delimiter(',');
+	app.add_option("--ms", o.ms, "for so long")->check(CLI::Range(1, 60000))->capture_default_str();
+	auto *wanted = app.add_option("--wanted", o.wanted, "units per second")->check(CLI::PositiveNumber);
+	app.add_flag("--pace", o.pace, "choose the virtual host's dilation so that they are reached")->needs(wanted);
+	app.add_option("--dilation", o.dilation, "the virtual host's clocks at 1/K from now on")->check(CLI::Range(1.0, 10.0))->excludes(wanted);
+	app.add_option("command", o.command, "to run between two measurements");
+	app.positionals_at_end();
+	CLI11_PARSE(app, argc, argv);
+
+	if (o.cpus.empty())
+		o.cpus = online_cpus();
+	dilation::Page *page = shared_page();
+	if ((o.pace || o.dilation) && !page)
+		tool::die("--pace, --dilation: this host's clock is the real one");
+	if (o.dilation)
+		page->k_milli = uint32_t(std::lround(o.dilation * 1000));
+	double before = 0, after = 0;
+	int tries = 0, status = 0;
+	do {
+		before = o.pace ? pace(o, *page) : measure(o);
+		if (o.command.empty())
+			break;
+		if (!o.wanted)
+			o.wanted = before;
+		status = run(o.command);
+		if (status)
+			break;
+		after = measure(o);
+	} while (++tries < most_tries && std::min(before, after) < too_slow * o.wanted);
+	std::fflush(stdout);
+	fmt::print("speed_before {:.0f}\n", before);
+	if (tries)
+		fmt::print("speed_after {:.0f}\ntries {}\n", after, tries);
+	fmt::print("dilation {:.3f}\n", page ? double(page->k_milli) / 1000 : 1.0);
+	if (status)
+		return status;
+	return tries && std::min(before, after) < too_slow * o.wanted ? EX_TEMPFAIL : 0;
+}
