@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the judges of the experiments share. A judge is a program `eN.py LOG DIR`: it reads the log of the experiment's scripts (lib/runner.sh),
-prints tables and a verdict, and leaves in DIR EN.json (flat: a figure with its unit in its name, and `verdict` pass or fail),
-EN.csv and EN.svg. Its exit status is 0 for pass, 1 for fail or no figures, 2 for bad arguments.
+prints tables and a verdict, and leaves in DIR EN.json (flat: a figure with its unit in its name, `verdict` pass, fail or not measured, the
+kernel, and by what clock: of the real-time host the dilation and the speed before and after, see tools/speed.cpp), EN.csv and EN.svg.
+Its exit status is 0 for pass, 1 for fail or no figures, 2 for bad arguments, 75 where the machine was too busy to measure.
 """
 
 import csv
 import datetime
 import json
+import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,13 @@ BLUE, ORANGE, GREY = "#2a78d6", "#d95f02", "#8a8a8a"
 
 
 class Log:
-    """`notes`: the words of each line "# ..."; `kernel`: of the note "kernel VERSION"; `failed`: results that failed or were planned
-    and not reached, and what a script left behind or made the kernel complain of."""
+    """`notes`: the words of each line "# ..."; `kernel`: of the note "kernel VERSION"; `speeds`: what the notes "... KEY VALUE" of
+    spare-speed say; `too_busy`: a note "not measured: ..."; `failed`: results that failed or were planned and not reached, and what a script
+    left behind or made the kernel complain of."""
 
     def __init__(self, text):
-        self.notes, self.kernel = [], "unknown"
+        self.notes, self.kernel, self.too_busy = [], "unknown", False
+        self.speeds = {"speed_before": [], "speed_after": [], "dilation": []}
         passed = failed = planned = 0
         for words in (line.split() for line in text.splitlines()):
             if words[:2] in (["not", "ok"], ["@@", "left"], ["@@", "kernel"]):
@@ -30,8 +34,12 @@ class Log:
                 planned += int(words[0][3:])
             elif words[:2] == ["#", "kernel"]:
                 self.kernel = words[2]
+            elif words[:3] == ["#", "not", "measured:"]:
+                self.too_busy = True
             elif words[:1] == ["#"]:
                 self.notes.append(words[1:])
+                if len(words) > 2 and words[-2] in self.speeds:
+                    self.speeds[words[-2]].append(float(words[-1]))
         self.failed = failed + max(0, planned - passed - failed)
 
 
@@ -90,9 +98,18 @@ def bars(rows, caption, most, tick, label=str):
     return svg(width, height, body)
 
 
+def clock_of(log):
+    """By what clock it was measured."""
+    before, after, dilation = log.speeds.values()
+    if not dilation:
+        return {"clock": "2 ns per instruction", "dilation": None, "speed_before": None, "speed_after": None}
+    return {"clock": "dilated" if max(dilation) > 1 else "real", "dilation": statistics.median(dilation),
+            "speed_before": before[0] if before else None, "speed_after": after[-1] if after else None}
+
+
 def write(out, name, report, log):
-    verdict = "pass" if report.good and log.failed == 0 else "fail"
-    figures = report.figures | {"checks_failed": log.failed, "verdict": verdict, "kernel": log.kernel,
+    verdict = "not measured" if log.too_busy else "pass" if report.good and log.failed == 0 else "fail"
+    figures = report.figures | clock_of(log) | {"checks_failed": log.failed, "verdict": verdict, "kernel": log.kernel,
                                 "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
     (out / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
     with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as f:
@@ -115,4 +132,4 @@ def main(name, doc, judge):
         sys.exit(1)
     verdict = write(Path(sys.argv[2]), name, report, log)
     print(f"\nverdict: {verdict}" + (f" ({log.failed} checks of the scripts failed)" if log.failed else ""))
-    sys.exit(verdict != "pass")
+    sys.exit({"pass": 0, "not measured": 75}.get(verdict, 1))
