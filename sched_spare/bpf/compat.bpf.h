@@ -64,7 +64,11 @@ static __always_inline bool dsq_move_to_local(u64 dsq_id)
 	return scx_bpf_dsq_move_to_local___plain(dsq_id);
 }
 
-/* Fields that not every kernel has. Those of types in vmlinux.h have a declaration of their own: this also builds where they are missing. */
+/*
+ * Fields that not every kernel has. Each has a declaration of its own, so that this also builds where it is missing, and a function of its
+ * own that is called only where it is there: clang computes a field's place wherever it likes, before the question even, and libbpf makes
+ * that an invalid instruction where there is no such field.
+ */
 #define COMPAT_FIELD __attribute__((preserve_access_index))
 
 /* 7.0 (2026): sched_ext has a deadline server as the fair class has. NULL: not here. */
@@ -72,11 +76,16 @@ struct rq___ext_server {
 	struct sched_dl_entity ext_server;
 } COMPAT_FIELD;
 
+static __noinline const struct sched_dl_entity *read_ext_server(const struct rq___ext_server *rq)
+{
+	return &rq->ext_server;
+}
+
 static __always_inline const struct sched_dl_entity *rq_ext_server(const struct rq *rq)
 {
 	const struct rq___ext_server *r = (const void *)rq;
 
-	return bpf_core_field_exists(r->ext_server) ? &r->ext_server : NULL;
+	return bpf_core_field_exists(r->ext_server) ? read_ext_server(r) : NULL;
 }
 
 /* 2026: a deadline server can be detached; older ones always count. */
@@ -84,11 +93,16 @@ struct sched_dl_entity___attached {
 	unsigned int dl_bw_attached : 1;
 } COMPAT_FIELD;
 
+static __noinline bool read_dl_bw_attached(const struct sched_dl_entity___attached *dl)
+{
+	return BPF_CORE_READ_BITFIELD(dl, dl_bw_attached);
+}
+
 static __always_inline bool dl_bw_attached(const struct sched_dl_entity *dl)
 {
 	const struct sched_dl_entity___attached *d = (const void *)dl;
 
-	return !bpf_core_field_exists(d->dl_bw_attached) || BPF_CORE_READ_BITFIELD(d, dl_bw_attached);
+	return !bpf_core_field_exists(d->dl_bw_attached) || read_dl_bw_attached(d);
 }
 
 /* cpu.idle of the cgroup. sched_ext keeps it since 6.19 (2025), and calls it sched_idle since September 2026. */
@@ -100,14 +114,24 @@ struct scx_task_group___sched_idle {
 	bool sched_idle;
 } COMPAT_FIELD;
 
+static __noinline bool read_idle(const struct scx_task_group___idle *tg)
+{
+	return tg->idle;
+}
+
+static __noinline bool read_sched_idle(const struct scx_task_group___sched_idle *tg)
+{
+	return tg->sched_idle;
+}
+
 static __always_inline bool group_is_idle(const struct task_group *tg)
 {
 	const struct scx_task_group___sched_idle *newer = (const void *)&tg->scx;
 	const struct scx_task_group___idle *older = (const void *)&tg->scx;
 
 	if (bpf_core_field_exists(newer->sched_idle))
-		return newer->sched_idle;
-	return bpf_core_field_exists(older->idle) && older->idle;
+		return read_sched_idle(newer);
+	return bpf_core_field_exists(older->idle) && read_idle(older);
 }
 
 #endif
