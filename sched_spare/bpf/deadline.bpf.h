@@ -10,9 +10,7 @@ extern const struct rq runqueues __ksym;
 /* The kernel's own deadline servers for lower classes count in total_bw, too, while attached; they only run when those starve. */
 static __always_inline u64 dl_server_bw(const struct sched_dl_entity *dl)
 {
-	if (bpf_core_field_exists(dl->dl_bw_attached) && !dl->dl_bw_attached)
-		return 0;
-	return dl->dl_bw;
+	return dl && dl_bw_attached(dl) ? dl->dl_bw : 0;
 }
 
 /*
@@ -32,7 +30,7 @@ static __noinline u32 deadline_part_ppm(struct cpu_ctx *c, const struct rq *own)
 			break;
 		if (rq->rd != own->rd || !rq->online)
 			continue;
-		c->dl_servers_bw += dl_server_bw(&rq->fair_server) + dl_server_bw(&rq->ext_server);
+		c->dl_servers_bw += dl_server_bw(&rq->fair_server) + dl_server_bw(rq_ext_server(rq));
 		c->dl_cpus++;
 	}
 	if (!c->dl_cpus || c->dl_bw <= c->dl_servers_bw)

@@ -105,7 +105,7 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 		    (head && !spare_before(now, head->scx.dsq_vtime) && !task_front(prev)))
 			keep = false;
 	}
-	if (!keep && scx_bpf_dsq_move_to_local(dsq)) {
+	if (!keep && dsq_move_to_local(dsq)) {
 		c->pick = s->slot;
 		c->pick_by = by->slot;
 		return true;

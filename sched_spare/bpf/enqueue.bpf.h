@@ -63,7 +63,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	net = is_net(p, vm, enq_flags & SCX_ENQ_WAKEUP);
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
-	scx_bpf_dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);
+	dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);
 	if (cpu != here) {
 		s->st.migrated++;
 		forward(c, here, cpu, slot, p->pid);

@@ -68,7 +68,7 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 		cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &idle);
 	}
 	if (idle && !task_limit(p))
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, 0);
+		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, 0);
 	return cpu;
 }
 
@@ -96,7 +96,7 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	/* Its virtual time and its group are seen to when it runs, at once (host_runs). */
 	if (h->idle) {
 		h->local = 1;
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
 		return true;
 	}
 	if (is_percpu_kthread(p))
@@ -111,7 +111,7 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	h->local = 1;
 	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
-	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+	dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
 	return true;
 }
 
@@ -139,7 +139,7 @@ static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p,
 	if (!due)
 		return false;
 	p->scx.dsq_vtime = v;
-	scx_bpf_dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 	limit_note(h, due);
 	/* The CPU's dispatch arms its timer. */
 	h->detour = 1;
@@ -157,7 +157,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	u64 v;
 
 	if (!c) {
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
+		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags);
 		return 0;
 	}
 	h = &c->host;
@@ -167,10 +167,10 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	 */
 	if (is_percpu_kthread(p)) {
 		if (enq_flags & SCX_ENQ_WAKEUP) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
+			dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
 			return 0;
 		}
-		scx_bpf_dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+		dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 		h->kthreads = 1;
 		return 0;
 	}
@@ -183,7 +183,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
 	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
 		v = host_behind(h, p, v);
-	scx_bpf_dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
+	dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	h->queued = 1;
 	if (preempt || h->idle)
 		spare_kick(cpu);
@@ -200,7 +200,7 @@ static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct
 {
 	if (h->kthreads) {
 		h->kthreads = 0;
-		if (scx_bpf_dsq_move_to_local(kthread_dsq(cpu))) {
+		if (dsq_move_to_local(kthread_dsq(cpu))) {
 			h->kthreads = 1;	/* perhaps there are more */
 			return true;
 		}
@@ -303,7 +303,7 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
  */
 static __always_inline bool host_take(struct host_cpu *h, s32 cpu)
 {
-	bool taken = scx_bpf_dsq_move_to_local(host_dsq(cpu));
+	bool taken = dsq_move_to_local(host_dsq(cpu));
 
 	h->queued = 0;
 	barrier();

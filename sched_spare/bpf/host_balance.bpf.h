@@ -29,7 +29,7 @@ static __always_inline bool host_steal_from(u32 cpu, u32 other)
 {
 	struct cpu_ctx *c = cpu_ctx(other);
 
-	return other != cpu && c && c->host.queued && scx_bpf_dsq_move_to_local(host_dsq(other));
+	return other != cpu && c && c->host.queued && dsq_move_to_local(host_dsq(other));
 }
 
 /* Nothing to do here: take from another CPU's queue, of those that follow first, which share caches most likely. */

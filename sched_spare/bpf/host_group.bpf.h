@@ -108,7 +108,7 @@ __noinline int group_publish(u32 id)
 /* Take over what the kernel's files say of the group. */
 static __always_inline void group_read(struct host_group *g, u32 id, struct task_group *tg)
 {
-	u64 weight = tg->scx.idle ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT;
+	u64 weight = group_is_idle(tg) ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT;
 	u64 quota = tg->scx.bw_quota_us, serial = tg->css.serial_nr;
 	u32 parent = tg->parent->css.id;
 

@@ -23,6 +23,7 @@ char _license[] SEC("license") = "GPL";
 
 #include "spare.bpf.h"
 #include "kfuncs.bpf.h"
+#include "compat.bpf.h"
 #include <sched_spare/abi.h>
 #include <sched_spare/cbs.h>
 #include <sched_spare/edf.h>

@@ -320,7 +320,7 @@ static __always_inline bool server_pull(struct spare_server *s)
 	if (!vm || !vm->nr_throttled)
 		return false;
 	server_for_each_other(s, i, cpu, o) {
-		if (o->state == SPARE_THROTTLED && o->dsq && scx_bpf_dsq_move_to_local(o->dsq)) {
+		if (o->state == SPARE_THROTTLED && o->dsq && dsq_move_to_local(o->dsq)) {
 			s->st.migrated++;
 			return true;
 		}

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 300
 #
-# spared.sh - the daemon: what it says when it cannot start, how the class outlives it, how it ends.
+# spared.sh - the daemon: what it says when it cannot start, on which kernels it does, how the class outlives it, how it ends.
+# shellcheck disable=SC2046 # names of kfuncs have no blanks
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -26,10 +27,10 @@ said() { grep -qF -- "$1" "$SPARED_LOG"; }
 running() { kill -0 "$SPARED_PID" 2>/dev/null; }
 gone() { ! running; }
 
-# start: spared in the background, until READY or its end
+# start [COMMAND...]: spared in the background, started by COMMAND, until READY or its end
 start() {
 	: >"$SPARED_LOG" # what the last one said must not count
-	spared </dev/null >>"$SPARED_LOG" 2>&1 &
+	"$@" spared </dev/null >>"$SPARED_LOG" 2>&1 &
 	SPARED_PID=$!
 	wait_for 60 settled
 }
@@ -68,18 +69,30 @@ check_says() {
 without_sched_ext() { unshare -m sh -c "mount -t tmpfs none $SCX && exec \"\$@\"" - "$@"; }
 with_btf() { unshare -m sh -c "mount --bind $work/btf/sys/kernel/btf/vmlinux /sys/kernel/btf/vmlinux && exec \"\$@\"" - "$@"; }
 
-# As a kernel built with pahole 1.30 has it: the public name keeps the hidden argument, there is no twin.
-break_btf() {
-	python3 - "$1" <<-'END'
+# change_btf FILE CHANGE...: NAME: nothing is called so any more; LONGER=NAME: what was LONGER (it begins with NAME) is called so
+change_btf() {
+	python3 - "$@" <<-'END'
 		import sys
-		path = sys.argv[1]
+		path, *changes = sys.argv[1:]
 		data = open(path, "rb").read()
-		name = b"scx_bpf_dsq_insert"
-		assert b"\0" + name + b"\0" in data and b"\0" + name + b"_impl\0" in data
-		data = data.replace(b"\0" + name + b"\0", b"\0x" + name[1:] + b"\0")
-		data = data.replace(b"\0" + name + b"_impl\0", b"\0" + name + b"\0impl\0")
+		def rename(old, new):
+		    global data
+		    assert b"\0" + old + b"\0" in data, old
+		    data = data.replace(b"\0" + old + b"\0", b"\0" + new + b"\0")
+		for change in changes:
+		    longer, _, name = change.encode().rpartition(b"=")
+		    rename(name, b"x" + name[1:])
+		    if longer:
+		        rename(longer, name + b"\0" + longer[len(name) + 1:])
 		open(path, "wb").write(data)
 	END
+}
+
+# broken NAME...: changes after which a kfunc is as a kernel built with pahole 1.30 has it: the public name keeps the hidden
+# argument, there is no twin
+broken() {
+	local name
+	for name; do echo "${name}_impl=$name"; done
 }
 
 burn() {
@@ -109,11 +122,17 @@ test_refusals() {
 	ktap_check 'LIFE-5: a kernel without sched_ext' check_says "$work/old" 'the kernel has no sched_ext'
 	ktap_check 'LIFE-5: a kernel without sched_ext: spared does not start' refuses 'the kernel has no sched_ext' without_sched_ext
 	fake_root "$work/btf"
-	break_btf "$work/btf/sys/kernel/btf/vmlinux"
+	change_btf "$work/btf/sys/kernel/btf/vmlinux" $(broken scx_bpf_create_dsq)
 	ktap_check 'LIFE-5: broken BTF: the kfunc and the cause' check_says "$work/btf" \
-		'broken for kfuncs that the class calls: scx_bpf_dsq_insert'
+		'broken for kfuncs that the class calls: scx_bpf_create_dsq'
 	ktap_check 'LIFE-5: broken BTF: the remedy' check_says "$work/btf" 'pahole (dwarves) 1.31'
-	ktap_check 'LIFE-5: broken BTF: spared does not start' refuses 'broken for kfuncs that the class calls: scx_bpf_dsq_insert' with_btf
+	ktap_check 'LIFE-5: broken BTF: spared does not start' refuses 'broken for kfuncs that the class calls: scx_bpf_create_dsq' with_btf
+	fake_root "$work/btf"
+	change_btf "$work/btf/sys/kernel/btf/vmlinux" bw_quota_us scx_bpf_dsq_insert $(broken scx_bpf_dsq_insert___v2) scx_bpf_dsq_peek
+	ktap_check 'LIFE-5: a kfunc and a field that are missing' check_says "$work/btf" \
+		'the kernel lacks what the class needs: scx_bpf_dsq_peek task_group.scx.bw_quota_us'
+	ktap_check 'LIFE-5: no form of a kfunc is whole' check_says "$work/btf" \
+		'broken for kfuncs that the class calls: scx_bpf_dsq_insert___v2|scx_bpf_dsq_insert '
 	fake_root "$work/abi"
 	echo 4711 >"$work/abi/sys/module/sched_spare/parameters/abi"
 	ktap_check 'LIFE-6: another ABI: both numbers' check_says "$work/abi" 'the loaded module speaks ABI 4711, spared ABI'
@@ -124,6 +143,35 @@ test_refusals() {
 	ktap_check 'LIFE-5: and it goes on' class_is enabled
 	rm -rf "$OTHER"
 	wait_for 10 class_is disabled
+}
+
+older=(scx_bpf_dsq_insert scx_bpf_dsq_insert_vtime scx_bpf_dsq_move_to_local)
+newer=(scx_bpf_dsq_insert___v2 __scx_bpf_dsq_insert_vtime scx_bpf_dsq_move_to_local___v2)
+
+ready() {
+	sed 's/^/# /' "$SPARED_LOG"
+	said READY
+}
+
+# runs_on WHICH CHANGE...: the class loads and holds a reservation on a kernel with such BTF
+runs_on() {
+	fake_root "$work/btf"
+	change_btf "$work/btf/sys/kernel/btf/vmlinux" "${@:2}"
+	start with_btf || true
+	ktap_check "LIFE-5: $1: the class loads" ready
+	burn
+	ktap_check "LIFE-5: $1: a reservation holds" capped
+	cgroup_remove "$BURN"
+	spared --stop 2>/dev/null
+	wait_for 10 gone
+}
+
+test_forms() {
+	runs_on 'a kernel without the newer forms and fields' "${newer[@]}" ext_server dl_bw_attached idle
+	runs_on 'a kernel without the older forms' "${older[@]}"
+	runs_on 'a kernel whose newer forms are broken' $(broken "${newer[@]}")
+	runs_on 'a kernel that has dropped the suffix' scx_bpf_dsq_insert___v2=scx_bpf_dsq_insert \
+		scx_bpf_dsq_move_to_local___v2=scx_bpf_dsq_move_to_local scx_bpf_dsq_insert_vtime
 }
 
 test_life() {
@@ -178,8 +226,9 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 10 rmmod sched_spare
 }
 
-ktap_plan 30
+ktap_plan 40
 test_refusals
+test_forms
 test_life
 test_end
 ktap_done

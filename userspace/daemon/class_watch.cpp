@@ -41,11 +41,11 @@ Result<bool> adopt(const Roots& roots) {
 
 // LIFE-5: what is missing, each with its remedy, before the kernel refuses with a number.
 Result<void> check(const Roots& roots) {
-  const auto kfuncs = kfuncs_of_class();
-  if (!kfuncs) {
-    return kfuncs.error();
+  const auto needs = needs_of_class();
+  if (!needs) {
+    return needs.error();
   }
-  const auto findings = probe(roots, *kfuncs, own_abi());
+  const auto findings = probe(roots, *needs, own_abi());
   for (const Finding& finding : findings) {
     switch (finding.kind) {
       case Finding::Kind::good:

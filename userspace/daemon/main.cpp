@@ -70,12 +70,12 @@ const char* mark(spare::Finding::Kind kind) {
 }
 
 int check(const spare::Roots& roots) {
-  const auto kfuncs = spare::kfuncs_of_class();
-  if (!kfuncs) {
-    spdlog::error("{}", kfuncs.error().text);
+  const auto needs = spare::needs_of_class();
+  if (!needs) {
+    spdlog::error("{}", needs.error().text);
     return 1;
   }
-  const auto findings = spare::probe(roots, *kfuncs, spare::own_abi());
+  const auto findings = spare::probe(roots, *needs, spare::own_abi());
   for (const auto& finding : findings) {
     fmt::print("{:8} {}\n", mark(finding.kind), finding.what);
     if (!finding.remedy.empty()) {

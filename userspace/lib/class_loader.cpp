@@ -12,9 +12,11 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "class_state.hpp"
+#include "kfuncs_txt.hpp"
 #include "pinned_class.hpp"
 #include "sched_spare/abi.h"
 #include "util/files.hpp"
@@ -172,11 +174,27 @@ Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* 
 
 }  // namespace
 
-Result<std::vector<Kfunc>> kfuncs_of_class() {
+Result<std::vector<std::string>> kfuncs_of_class() {
   const LogCapture quiet;
   size_t size = 0;
   const void* bytes = sched_spare_bpf__elf_bytes(&size);
   return kfuncs_of_object(bytes, size);
+}
+
+Result<Needs> needs_of_class() {
+  const auto called = kfuncs_of_class();
+  if (!called) {
+    return called.error();
+  }
+  Needs needs;
+  std::copy_if(called->begin(), called->end(), std::back_inserter(needs.of_module),
+               [](const std::string& kfunc) { return kfunc.starts_with("spare_"); });
+  for (const std::string& line : split(kfuncs_txt, "\n")) {
+    if (const auto need = trim(std::string_view(line).substr(0, line.find('#'))); !need.empty()) {
+      needs.of_kernel.emplace_back(need);
+    }
+  }
+  return needs;
 }
 
 unsigned own_abi() { return SPARE_ABI; }

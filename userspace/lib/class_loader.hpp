@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "kernel_btf.hpp"
@@ -9,8 +10,9 @@
 
 namespace spare {
 
-// The kfuncs that the class in this program calls.
-Result<std::vector<Kfunc>> kfuncs_of_class();
+// The kfuncs that the class in this program calls, and what it needs.
+Result<std::vector<std::string>> kfuncs_of_class();
+Result<Needs> needs_of_class();
 
 // The ABI number that this program was compiled with (LIFE-6).
 unsigned own_abi();

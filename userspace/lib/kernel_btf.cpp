@@ -6,7 +6,10 @@
 #include <gelf.h>
 #include <libelf.h>
 
+#include <algorithm>
 #include <set>
+
+#include "util/files.hpp"
 
 namespace spare {
 namespace {
@@ -94,16 +97,38 @@ Result<KernelBtf> KernelBtf::open_module(const std::filesystem::path& file, cons
   return KernelBtf(object);
 }
 
-KfuncState KernelBtf::state(const std::string& kfunc) const {
-  const auto function = functions_.find(kfunc);
-  if (function == functions_.end()) {
-    return KfuncState::missing;
+NeedState KernelBtf::state(std::string_view need) const {
+  if (const size_t bar = need.find('|'); bar != std::string_view::npos) {
+    return std::min(state(need.substr(0, bar)), state(need.substr(bar + 1)));
   }
-  return takes_prog_aux(btf_.get(), function->second) && !functions_.contains(kfunc + twin_suffix) ? KfuncState::broken
-                                                                                                    : KfuncState::whole;
+  if (need.find('.') != std::string_view::npos) {
+    return has_field(need) ? NeedState::whole : NeedState::missing;
+  }
+  const auto function = functions_.find(need);
+  if (function == functions_.end()) {
+    return NeedState::missing;
+  }
+  return takes_prog_aux(btf_.get(), function->second) && !functions_.contains(std::string(need) + twin_suffix)
+             ? NeedState::broken
+             : NeedState::whole;
 }
 
-Result<std::vector<Kfunc>> kfuncs_of_object(const void* bytes, size_t size) {
+bool KernelBtf::has_field(std::string_view path) const {
+  const auto names = split(path, ".");
+  __s32 id = btf__find_by_name_kind(btf_.get(), names.front().c_str(), BTF_KIND_STRUCT);
+  for (size_t i = 1; i < names.size() && id > 0; i++) {
+    const btf_type* type = btf__type_by_id(btf_.get(), static_cast<__u32>(id));
+    id = 0;
+    for (unsigned m = 0; btf_is_composite(type) && m < btf_vlen(type); m++) {
+      if (names[i] == btf__name_by_offset(btf_.get(), btf_members(type)[m].name_off)) {
+        id = static_cast<__s32>(btf_members(type)[m].type);
+      }
+    }
+  }
+  return id > 0;
+}
+
+Result<std::vector<std::string>> kfuncs_of_object(const void* bytes, size_t size) {
   const auto symbols = undefined_symbols(bytes, size);
   if (!symbols) {
     return symbols.error();
@@ -115,7 +140,7 @@ Result<std::vector<Kfunc>> kfuncs_of_object(const void* bytes, size_t size) {
   }
   const btf* types = bpf_object__btf(object.get());
   // libbpf rewrites the section of external symbols when it opens an object, so look at the functions themselves.
-  std::vector<Kfunc> kfuncs;
+  std::vector<std::string> kfuncs;
   for (__u32 id = 1; types != nullptr && id < btf__type_cnt(types); id++) {
     const btf_type* type = btf__type_by_id(types, id);
     if (!btf_is_func(type)) {
@@ -125,10 +150,7 @@ Result<std::vector<Kfunc>> kfuncs_of_object(const void* bytes, size_t size) {
     if (!symbols->contains(declared)) {
       continue;
     }
-    // What follows "___" tells declarations of one kfunc apart; the kernel does not know it. Weak says nothing: vmlinux.h
-    // declares every kfunc so.
-    const size_t flavour = declared.find("___", 1);
-    kfuncs.push_back({declared.substr(0, flavour), flavour != std::string::npos});
+    kfuncs.push_back(declared.substr(0, declared.rfind("___")));  // what follows tells declarations of one kfunc apart
   }
   return kfuncs;
 }

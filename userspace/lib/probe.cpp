@@ -28,7 +28,7 @@ void probe_sched_ext(const Roots& roots, Findings& findings) {
   const ClassState state = read_class_state(roots);
   if (!state.present) {
     findings.push_back({Kind::missing, "the kernel has no sched_ext",
-                        "boot a kernel built with CONFIG_SCHED_CLASS_EXT (in Debian: a 7.x kernel; 6.12 has none)"});
+                        "boot a kernel built with CONFIG_SCHED_CLASS_EXT (Debian 13 has them in trixie-backports)"});
   } else if (!state.ops.empty() && state.ops != class_name) {
     findings.push_back({Kind::missing, fmt::format("another sched_ext scheduler runs: {}", state.ops),
                         "stop it; the kernel runs one at a time"});
@@ -50,27 +50,25 @@ void probe_module(const Roots& roots, unsigned abi, Findings& findings) {
   }
 }
 
-// Sorts the kfuncs that cannot be called into missing and broken ones.
-void probe_kfuncs_in(const KernelBtf& types, const std::vector<Kfunc>& kfuncs, std::string_view where, Findings& findings) {
+// Sorts what cannot be used into missing and broken. remedy: for what is missing.
+void probe_needs_in(const KernelBtf& types, const std::vector<std::string>& needs, std::string_view where,
+                    std::string_view remedy, Findings& findings) {
   std::vector<std::string> missing, broken;
-  for (const Kfunc& kfunc : kfuncs) {
-    if (kfunc.optional) {
-      continue;
-    }
-    switch (types.state(kfunc.name)) {
-      case KfuncState::whole:
+  for (const std::string& need : needs) {
+    switch (types.state(need)) {
+      case NeedState::whole:
         break;
-      case KfuncState::missing:
-        missing.push_back(kfunc.name);
+      case NeedState::missing:
+        missing.push_back(need);
         break;
-      case KfuncState::broken:
-        broken.push_back(kfunc.name);
+      case NeedState::broken:
+        broken.push_back(need);
         break;
     }
   }
   if (!missing.empty()) {
-    findings.push_back({Kind::missing, fmt::format("{} lacks kfuncs that the class calls: {}", where, fmt::join(missing, " ")),
-                        "use the kernel (or the module) that this version was built for"});
+    findings.push_back(
+        {Kind::missing, fmt::format("{} lacks what the class needs: {}", where, fmt::join(missing, " ")), std::string(remedy)});
   }
   if (!broken.empty()) {
     findings.push_back({Kind::missing,
@@ -79,23 +77,20 @@ void probe_kfuncs_in(const KernelBtf& types, const std::vector<Kfunc>& kfuncs, s
                         "boot a kernel that was built with pahole (dwarves) 1.31 or newer; 1.30 leaves these twins out"});
   }
   if (missing.empty() && broken.empty()) {
-    findings.push_back({Kind::good, fmt::format("{}: all {} kfuncs are whole", where, kfuncs.size()), ""});
+    findings.push_back({Kind::good, fmt::format("{}: has all {} things that the class needs, whole", where, needs.size()), ""});
   }
 }
 
-void probe_kfuncs(const Roots& roots, const std::vector<Kfunc>& kfuncs, Findings& findings) {
+void probe_needs(const Roots& roots, const Needs& needs, Findings& findings) {
   const auto kernel = KernelBtf::open(roots.kernel_btf());
   if (!kernel) {
     findings.push_back({Kind::missing, fmt::format("the kernel's type information cannot be read: {}", kernel.error().text),
                         "boot a kernel built with CONFIG_DEBUG_INFO_BTF"});
     return;
   }
-  std::vector<Kfunc> of_kernel, of_module;
-  for (const Kfunc& kfunc : kfuncs) {
-    (kfunc.name.starts_with("spare_") ? of_module : of_kernel).push_back(kfunc);
-  }
-  probe_kfuncs_in(*kernel, of_kernel, "the kernel", findings);
-  if (of_module.empty() || !read_module_state(roots).loaded) {
+  probe_needs_in(*kernel, needs.of_kernel, "the kernel", "boot a newer kernel; task_group.scx: one built with CONFIG_EXT_GROUP_SCHED",
+                 findings);
+  if (needs.of_module.empty() || !read_module_state(roots).loaded) {
     return;
   }
   const auto module = KernelBtf::open_module(roots.module_btf(), *kernel);
@@ -104,7 +99,8 @@ void probe_kfuncs(const Roots& roots, const std::vector<Kfunc>& kfuncs, Findings
                         "build it against headers that bring a vmlinux with BTF, with pahole installed"});
     return;
   }
-  probe_kfuncs_in(*module, of_module, "the module", findings);
+  probe_needs_in(*module, needs.of_module, "the module", "build module and spared from the same sources, then reload the module",
+                 findings);
 }
 
 void probe_cgroups(const Roots& roots, Findings& findings) {
@@ -158,10 +154,10 @@ void probe_isolated_cpus(const Roots& roots, Findings& findings) {
 
 }  // namespace
 
-std::vector<Finding> probe(const Roots& roots, const std::vector<Kfunc>& kfuncs, unsigned abi) {
+std::vector<Finding> probe(const Roots& roots, const Needs& needs, unsigned abi) {
   Findings findings;
   probe_sched_ext(roots, findings);
-  probe_kfuncs(roots, kfuncs, findings);
+  probe_needs(roots, needs, findings);
   probe_module(roots, abi, findings);
   probe_cgroups(roots, findings);
   probe_capabilities(roots, findings);

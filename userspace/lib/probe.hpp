@@ -21,8 +21,8 @@ struct Finding {
   std::string remedy;  // what to do; empty when good
 };
 
-// Everything the class needs from this machine (LIFE-5). Reads only. kfuncs are those the class calls, abi is the caller's.
-std::vector<Finding> probe(const Roots& roots, const std::vector<Kfunc>& kfuncs, unsigned abi);
+// Everything the class needs from this machine (LIFE-5). Reads only. abi is the caller's.
+std::vector<Finding> probe(const Roots& roots, const Needs& needs, unsigned abi);
 
 bool usable(const std::vector<Finding>& findings);
 

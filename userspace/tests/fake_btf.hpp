@@ -15,13 +15,18 @@ struct FakeKfunc {
   bool takes_prog_aux;
 };
 
-// Writes BTF with these functions.
+// Writes BTF with these functions, and the field outer.in.x.
 inline void write_fake_btf(const std::filesystem::path& path, const std::vector<FakeKfunc>& functions) {
   const std::unique_ptr<btf, void (*)(btf*)> types(btf__new_empty(), btf__free);
   const int number = btf__add_int(types.get(), "int", 4, BTF_INT_SIGNED);
   const int aux = btf__add_struct(types.get(), "bpf_prog_aux", 4);
   btf__add_field(types.get(), "x", number, 0, 0);
   const int aux_pointer = btf__add_ptr(types.get(), aux);
+  const int inner = btf__add_struct(types.get(), "inner", 4);
+  btf__add_field(types.get(), "x", number, 0, 0);
+  btf__add_struct(types.get(), "outer", 8);
+  btf__add_field(types.get(), "other", number, 0, 0);
+  btf__add_field(types.get(), "in", inner, 32, 0);
   for (const FakeKfunc& function : functions) {
     const int prototype = btf__add_func_proto(types.get(), number);
     btf__add_func_param(types.get(), "a", number);

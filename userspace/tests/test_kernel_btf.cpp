@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <catch2/catch_test_macros.hpp>
 
-#include <algorithm>
-#include <fstream>
+#include <set>
 
 #include "class_loader.hpp"
 #include "fake_btf.hpp"
@@ -10,39 +9,63 @@
 #include "util/files.hpp"
 
 using spare::KernelBtf;
-using spare::KfuncState;
+using spare::NeedState;
 
 TEST_CASE("LIFE-5: a kfunc is whole, missing, or lacks its twin") {
   FakeTree tree;
   write_fake_btf(tree.root() / "btf", {{"plain", false}, {"whole", false}, {"whole_impl", true}, {"broken", true}});
   const auto types = KernelBtf::open(tree.root() / "btf");
   REQUIRE(types);
-  CHECK(types->state("plain") == KfuncState::whole);
-  CHECK(types->state("whole") == KfuncState::whole);
-  CHECK(types->state("broken") == KfuncState::broken);
-  CHECK(types->state("absent") == KfuncState::missing);
+  CHECK(types->state("plain") == NeedState::whole);
+  CHECK(types->state("whole") == NeedState::whole);
+  CHECK(types->state("broken") == NeedState::broken);
+  CHECK(types->state("absent") == NeedState::missing);
   CHECK_FALSE(KernelBtf::open(tree.root() / "none"));
 }
 
-TEST_CASE("LIFE-5: the kfuncs of the class are known, and are those that kfuncs.txt lists") {
-  const auto kfuncs = spare::kfuncs_of_class();
-  REQUIRE(kfuncs);
-  const auto called = [&](const std::string& name) {
-    return std::any_of(kfuncs->begin(), kfuncs->end(), [&](const spare::Kfunc& kfunc) { return kfunc.name == name; });
+TEST_CASE("LIFE-5: of two forms of a kfunc one has to be whole") {
+  FakeTree tree;
+  const auto state = [&](const std::vector<FakeKfunc>& functions) {
+    write_fake_btf(tree.root() / "btf", functions);
+    const auto types = KernelBtf::open(tree.root() / "btf");
+    REQUIRE(types);
+    return types->state("f___v2|f");
   };
-  CHECK(called("scx_bpf_dsq_insert"));
-  CHECK(called("spare_class_attach"));
-  const auto text = spare::read_file(KFUNCS_TXT);
-  REQUIRE(text);
-  std::vector<std::string> listed;
-  for (const std::string& line : spare::split(*text, "\n")) {
-    if (!line.starts_with("#")) {
-      listed.push_back(line);
+  CHECK(state({{"f___v2", false}}) == NeedState::whole);
+  CHECK(state({{"f", false}}) == NeedState::whole);
+  CHECK(state({{"f___v2", false}, {"f", false}}) == NeedState::whole);
+  CHECK(state({{"f___v2", true}, {"f", false}}) == NeedState::whole);
+  CHECK(state({{"f___v2", false}, {"f", true}}) == NeedState::whole);
+  CHECK(state({{"f___v2", true}}) == NeedState::broken);
+  CHECK(state({{"f___v2", true}, {"f", true}}) == NeedState::broken);
+  CHECK(state({{"g", false}}) == NeedState::missing);
+}
+
+TEST_CASE("LIFE-5: a field is there or missing") {
+  FakeTree tree;
+  write_fake_btf(tree.root() / "btf", {});
+  const auto types = KernelBtf::open(tree.root() / "btf");
+  REQUIRE(types);
+  CHECK(types->state("outer.in.x") == NeedState::whole);
+  CHECK(types->state("outer.other") == NeedState::whole);
+  CHECK(types->state("outer.x") == NeedState::missing);
+  CHECK(types->state("outer.in.y") == NeedState::missing);
+  CHECK(types->state("outer.other.x") == NeedState::missing);
+  CHECK(types->state("none.x") == NeedState::missing);
+}
+
+TEST_CASE("LIFE-5: what the class calls is what kfuncs.txt lists") {
+  const auto needs = spare::needs_of_class();
+  REQUIRE(needs);
+  std::set<std::string> listed(needs->of_module.begin(), needs->of_module.end());
+  CHECK(listed.contains("spare_class_attach"));
+  for (const std::string& need : needs->of_kernel) {
+    if (need.find('.') == std::string::npos) {
+      const auto forms = spare::split(need, "|");
+      listed.insert(forms.begin(), forms.end());
     }
   }
-  for (const spare::Kfunc& kfunc : *kfuncs) {
-    INFO(kfunc.name);
-    const bool of_sched_ext = kfunc.name.find("scx_") != std::string::npos;
-    CHECK((!of_sched_ext || kfunc.optional || std::find(listed.begin(), listed.end(), kfunc.name) != listed.end()));
-  }
+  const auto called = spare::kfuncs_of_class();
+  REQUIRE(called);
+  CHECK(listed == std::set<std::string>(called->begin(), called->end()));
 }

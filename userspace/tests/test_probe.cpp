@@ -9,9 +9,9 @@ using spare::Finding;
 
 namespace {
 
-const std::vector<spare::Kfunc> kfuncs = {{"scx_a", false}, {"scx_weak", true}};
+const spare::Needs needs = {{"scx_a___v2|scx_a", "outer.in.x"}, {}};
 
-std::vector<Finding> probe(const FakeTree& tree) { return spare::probe(spare::Roots::below(tree.root()), kfuncs, 1); }
+std::vector<Finding> probe(const FakeTree& tree) { return spare::probe(spare::Roots::below(tree.root()), needs, 1); }
 
 // Is something missing whose text has these words?
 bool missing(const std::vector<Finding>& findings, const std::string& words) {
@@ -66,11 +66,15 @@ TEST_CASE("LIFE-5: each thing that can be missing is named") {
   }
   SECTION("a kfunc") {
     write_fake_btf(tree.root() / "sys/kernel/btf/vmlinux", {{"scx_b", false}});
-    CHECK(missing(probe(tree), "lacks kfuncs that the class calls: scx_a"));
+    CHECK(missing(probe(tree), "the kernel lacks what the class needs: scx_a___v2|scx_a"));
   }
   SECTION("a kfunc's twin") {
     write_fake_btf(tree.root() / "sys/kernel/btf/vmlinux", {{"scx_a", true}});
-    CHECK(missing(probe(tree), "broken for kfuncs that the class calls: scx_a"));
+    CHECK(missing(probe(tree), "broken for kfuncs that the class calls: scx_a___v2|scx_a"));
+  }
+  SECTION("a field") {
+    const spare::Needs field = {{"outer.in.y"}, {}};
+    CHECK(missing(spare::probe(spare::Roots::below(tree.root()), field, 1), "the kernel lacks what the class needs: outer.in.y"));
   }
   SECTION("cgroup v2") {
     tree.file("proc/self/mountinfo", "");
