@@ -8,7 +8,7 @@
 
 # Nominal speed: the real-time host's clocks run at 1/k (tools/dilation.cpp), and the host chooses k itself when it is up so that its
 # CPUs do PACE units of work in a second of its own (tools/speed.cpp), 1 <= k <= 10. Its limits count its own seconds.
-PACE_NOMINAL=200000 # demo and experiments: every machine emulates this one
+PACE_NOMINAL=250000 # demo and experiments: every machine emulates this one
 PACE_TESTS=30000    # tests: k is 1 where the machine is as fast as this
 
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
@@ -60,12 +60,15 @@ qemu_args() {
 # boot MODE LIMIT_S [batch|shell] [PACE]: boots RUN's job; its output goes to stdout. Status 0 when QEMU ended by itself in time.
 # LIMIT_S are of the real-time host's own clock, for the deterministic host the outer machine's. --dilation goes before PACE.
 boot() {
-	local mode=$1 limit=$2 kind=${3:-batch} pace=${4-} outer_limit=$2
+	local mode=$1 limit=$2 kind=${3:-batch} pace=${4-} outer_limit=$2 before=()
 	echo "$kind" >"$RUN/job/mode"
 	if [[ $mode == realtime ]]; then
 		[[ -z $pace || -n $DILATION ]] || echo "$pace" >"$RUN/job/pace"
 		# QEMU ends itself at the limit; this is for one that hangs.
 		outer_limit=$((limit * 10 + 120))
+		# What measures goes before other work: ten times its share, where the scheduler groups tasks by session and where it does not.
+		# shellcheck disable=SC2016 # expands inside
+		[[ $pace != "$PACE_NOMINAL" ]] || before=(setsid --wait bash -c '{ echo -10 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -10 "$@"' before)
 	fi
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
@@ -77,7 +80,7 @@ boot() {
 	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
 	qemu_args "$mode" "$limit"
 	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- \
-		/usr/bin/env TMPDIR=/run/host timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
+		/usr/bin/env TMPDIR=/run/host "${before[@]}" timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
 }
 
 # After a boot: unpack what the job left, drop what can be made again.

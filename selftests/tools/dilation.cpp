@@ -195,13 +195,6 @@ Clock &the_clock()
 	return clock;
 }
 
-int64_t (*cpu_get_clock)();
-
-int64_t ticks()
-{
-	return cpu_get_clock();
-}
-
 /*
  * The shortest slice that EEVDF takes, inherited by all threads of this process: who wakes gets a CPU within it, and not when the slice of
  * another emulated CPU, or of other work of the machine, ends (3 to 4 ms). Older kernels (before 6.12) have one slice for all, and ignore this.
@@ -223,25 +216,90 @@ __attribute__((constructor)) void short_slices()
 		syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
-/* The entry of QEMU's cpu_get_ticks() becomes a jump to ticks(). */
+/* --- functions of QEMU's own that are replaced */
+
+/* The pages of a function's first bytes can be written while this lives. */
+class Writable {
+public:
+	explicit Writable(unsigned char *function)
+		: page_(sysconf(_SC_PAGESIZE)), start_(reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(function) & ~uintptr_t(page_ - 1)))
+	{
+		if (mprotect(start_, 2 * page_, PROT_READ | PROT_WRITE | PROT_EXEC))
+			die("cannot write to QEMU's code");
+	}
+	~Writable() { mprotect(start_, 2 * page_, PROT_READ | PROT_EXEC); }
+
+private:
+	size_t page_;
+	void *start_;
+};
+
+constexpr size_t jump_bytes = 12;
+
+/* movabs $target, %rax; jmp *%rax */
+void write_jump(unsigned char *at, uintptr_t target)
+{
+	unsigned char jump[jump_bytes] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
+
+	std::memcpy(jump + 2, &target, sizeof(target));
+	std::memcpy(at, jump, sizeof(jump));
+}
+
+unsigned char *function_of_qemu(const char *name)
+{
+	return static_cast<unsigned char *>(dlsym(RTLD_DEFAULT, name));
+}
+
+int64_t (*cpu_get_clock)();
+
+int64_t ticks()
+{
+	return cpu_get_clock();
+}
+
+/* cpu_get_ticks(), what RDTSC reads, becomes ticks(). */
 __attribute__((constructor)) void replace_tsc()
 {
-	auto *entry = static_cast<unsigned char *>(dlsym(RTLD_DEFAULT, "cpu_get_ticks"));
-	const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-	unsigned char jump[12] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0}; /* movabs $target, %rax; jmp *%rax */
-	const auto target = reinterpret_cast<uintptr_t>(&ticks);
+	unsigned char *entry = function_of_qemu("cpu_get_ticks");
 
-	cpu_get_clock = reinterpret_cast<int64_t (*)()>(dlsym(RTLD_DEFAULT, "cpu_get_clock"));
+	cpu_get_clock = reinterpret_cast<int64_t (*)()>(function_of_qemu("cpu_get_clock"));
 	if (!entry && !cpu_get_clock)
 		return; /* a program that QEMU is started by (env, timeout) */
 	if (!entry || !cpu_get_clock)
 		die("this QEMU has no cpu_get_ticks() or no cpu_get_clock(): its TSC would run by another clock");
-	auto *start = reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(entry) & ~(page - 1));
-	if (mprotect(start, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC))
-		die("cannot replace cpu_get_ticks()");
-	std::memcpy(jump + 2, &target, sizeof(target));
-	std::memcpy(entry, jump, sizeof(jump));
-	mprotect(start, 2 * page, PROT_READ | PROT_EXEC);
+	const Writable code(entry);
+	write_jump(entry, reinterpret_cast<uintptr_t>(&ticks));
+}
+
+/*
+ * PAUSE, which Linux runs in its spinning loops, gives the outer CPU away, too. Where the machine has fewer CPUs free than are emulated,
+ * one that has sent an interrupt under a lock is put aside for the one that takes it; that spins for the lock, until a tick (4 ms).
+ */
+void (*helper_pause)(void *env);
+
+void yield_and_pause(void *env)
+{
+	sched_yield();
+	helper_pause(env);
+}
+
+__attribute__((constructor)) void replace_pause()
+{
+	/* endbr64; push %rbx; mov %rdi, %rbx; andl $imm8, disp32(%rdi): 15 bytes that run anywhere */
+	constexpr unsigned char known[] = {0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0x48, 0x89, 0xfb, 0x83, 0xa7};
+	constexpr size_t whole = sizeof(known) + 5;
+	unsigned char *entry = function_of_qemu("helper_pause");
+
+	if (!entry || std::memcmp(entry, known, sizeof(known)))
+		return; /* another QEMU: it spins */
+	auto *rest = static_cast<unsigned char *>(mmap(nullptr, whole + jump_bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (rest == MAP_FAILED)
+		return;
+	std::memcpy(rest, entry, whole);
+	write_jump(rest + whole, reinterpret_cast<uintptr_t>(entry) + whole);
+	helper_pause = reinterpret_cast<void (*)(void *)>(rest);
+	const Writable code(entry);
+	write_jump(entry, reinterpret_cast<uintptr_t>(&yield_and_pause));
 }
 
 } // namespace
