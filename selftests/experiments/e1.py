@@ -67,7 +67,7 @@ class Experiment:
         self.out = Path(options.out)
         self.guest = Guest(options.guest)
         self.spare_class = SpareClass()
-        self.speed = Speed(options.vm_cpu)
+        self.speed = Speed()
         self.reports = None
         self.packets = []      # rows of E1.csv
         self.metrics = {}

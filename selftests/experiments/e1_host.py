@@ -63,12 +63,12 @@ def end(process, limit_s):
 
 
 class Speed:
-    """How fast the VM's CPU is to be while a column is measured, in spare-speed's units per second."""
+    """How fast this host's CPUs are to be while a column is measured, in spare-speed's units per second."""
 
     PROGRAM = "/usr/local/libexec/sched_spare/spare-speed"
 
-    def __init__(self, cpu):
-        self.command = [self.PROGRAM, "--cpus", cpu]
+    def __init__(self):
+        self.command = [self.PROGRAM]
         self.pace = os.environ.get("SPARE_PACE")
         self.found = {}
 
@@ -77,7 +77,7 @@ class Speed:
         paced = ["--wanted", self.pace, "--pace"] if self.pace else []
         self.found = {k: float(v) for k, v in (line.split() for line in run(*self.command, "--ms", 500, *paced).splitlines())}
         self.command += paced or ["--wanted", self.found["speed_before"]]
-        return f"this CPU does {self.found['speed_before'] / 1e3:.0f} thousand units of work per second, its clocks run at 1/{self.found['dilation']:.2f}"
+        return f"a CPU of this host does {self.found['speed_before'] / 1e3:.0f} thousand units of work per second, its clocks run at 1/{self.found['dilation']:.2f}"
 
     @property
     def around(self):

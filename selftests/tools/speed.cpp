@@ -6,8 +6,10 @@
  *   spare-speed [--cpus LIST] [--ms MS] [--dilation K | --wanted UNITS [--pace]] [-- COMMAND ARG...]
  *
  * A unit of work is what the emulator does for a packet, in small: 256 rounds of shifts, loads and stores in 64 KiB and indirect
- * calls, and a system call. It runs on all CPUs of LIST (default: all online) at once, with real-time priority, so that what else runs
- * on them does not count, for MS ms each (200). A speed is that of the slowest of these CPUs, in units per second.
+ * calls, and a system call. It runs on all CPUs of LIST (default: all online) at once, then on the last one alone, with real-time priority,
+ * so that what else runs on them does not count, for MS ms each (200). The speed, in units per second, is the geometric mean of the slowest
+ * CPU's at once and of the last one's alone: a packet's work is done by one CPU after the other and partly by both, and on a machine with
+ * fewer CPUs than it emulates that is not the same.
  *
  * --dilation sets it to K. --pace sets it so that the speed is UNITS, within 1 and 10 (dilation_page.h): up to six rounds, until it is within 5 %.
  *
@@ -168,7 +170,9 @@ struct Options {
 
 double measure(const Options &o)
 {
-	return measure(o.cpus, o.ms);
+	const double together = measure(o.cpus, o.ms);
+
+	return o.cpus.size() == 1 ? together : std::sqrt(together * measure({o.cpus.back()}, o.ms));
 }
 
 /* The speed, with the dilation chosen for the wanted one. */
