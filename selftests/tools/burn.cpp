@@ -11,6 +11,7 @@
  * Figures: NAME.cpu_ns; NAME.share_ppm of one CPU; NAME.least_ppm and .most_ppm of its threads; NAME.gap_max_ns, the longest time in
  * which one of its threads did not run (it counts from the thread's first run, and to the end).
  */
+#include "cli/options.hpp"
 #include "tool_util.h"
 
 #include <algorithm>
@@ -26,8 +27,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <CLI/CLI.hpp>
 
 using namespace tool;
 
@@ -88,13 +87,13 @@ group parse_group(const std::string &text)
 		part.push_back(text.substr(at, end - at));
 		at = end + 1;
 	}
-	const auto threads = part.size() > 1 ? to_number<unsigned>(part[1]) : std::nullopt;
+	const unsigned threads = part.size() > 1 ? to_number<unsigned>(part[1]).value_or(0) : 0;
 	const auto nice = part.size() > 2 ? to_number<int>(part[2]) : std::optional<int>(0);
 
-	if (!threads || !*threads || !nice || part.size() > 3)
+	if (!threads || !nice || part.size() > 3)
 		die("'{}' is not NAME=DIRECTORY,THREADS[,NICE]", text);
 	g.dir = part[0];
-	g.threads = *threads;
+	g.threads = threads;
 	g.nice = *nice;
 	return g;
 }
@@ -167,7 +166,7 @@ void report(const group &g, const reading &from, const reading &to, uint64_t chu
 
 int main(int argc, char **argv)
 {
-	CLI::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
+	cli::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
 	std::vector<std::string> specs;
 	std::vector<group> groups;
 	std::vector<pid_t> pids;
@@ -175,9 +174,10 @@ int main(int argc, char **argv)
 	unsigned nr = 0;
 
 	app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]")->required();
-	app.add_option("--seconds", seconds, "measured time")->check(CLI::PositiveNumber);
-	app.add_option("--warm", warm, "time before it")->check(CLI::NonNegativeNumber);
-	CLI11_PARSE(app, argc, argv);
+	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
+	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
 	for (const auto &s : specs) {
 		groups.push_back(parse_group(s));

@@ -11,6 +11,7 @@
  * With --stat it also prints the class's own account, over the same time, next to it: spare.stat is read in the middle of
  * the gap before a replenishment, when the period's budget is used up.
  */
+#include "cli/options.hpp"
 #include "server_stat.h"
 
 #include <algorithm>
@@ -24,8 +25,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-#include <CLI/CLI.hpp>
 
 using namespace tool;
 
@@ -340,7 +339,7 @@ server_view read_exhausted(const server &s)
 
 int main(int argc, char **argv)
 {
-	CLI::App app("use of servers per period, from sched_switch events");
+	cli::App app("use of servers per period, from sched_switch events");
 	options o;
 
 	app.add_option("--server", o.servers, "NAME=CGROUP,Q_US,P_US; may be given several times")->required();
@@ -354,7 +353,8 @@ int main(int argc, char **argv)
 	app.add_option("--buffer-mib", o.buffer_mib, "perf ring per CPU, a power of two")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority while waiting; 0: leave the class")->capture_default_str();
 	app.add_option("--csv", o.csv, "write the use of every period here");
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
 	errno = 0;
 	std::vector<server> servers;
