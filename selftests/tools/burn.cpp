@@ -13,6 +13,7 @@
  */
 #include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -30,6 +31,7 @@
 
 using namespace tool;
 
+namespace spare_burn {
 namespace {
 
 struct group {
@@ -164,7 +166,7 @@ void report(const group &g, const reading &from, const reading &to, uint64_t chu
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
 	std::vector<std::string> specs;
@@ -217,3 +219,5 @@ int main(int argc, char **argv)
 		waitpid(pid, nullptr, 0);
 	return 0;
 }
+
+} // namespace spare_burn

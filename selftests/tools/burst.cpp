@@ -10,6 +10,7 @@
 #include "server_stat.h"
 #include "shm_map.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <deque>
 #include <map>
@@ -19,6 +20,7 @@
 
 using namespace tool;
 
+namespace spare_burst {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -183,7 +185,7 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("packets to several exhausted stand-ins that share a pool");
 	options o;
@@ -202,3 +204,5 @@ int main(int argc, char **argv)
 	errno = 0;
 	return Burst(o).run();
 }
+
+} // namespace spare_burst

@@ -15,6 +15,7 @@
  */
 #include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -35,6 +36,7 @@
 
 using namespace tool;
 
+namespace spare_cost {
 namespace {
 
 struct Shared {
@@ -227,7 +229,7 @@ void syscalls(const char *test, unsigned rounds)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("what the host's scheduler costs, as flat `key value` lines");
 	std::vector<std::string> wanted;
@@ -268,3 +270,5 @@ int main(int argc, char **argv)
 	}
 	return 0;
 }
+
+} // namespace spare_cost

@@ -13,6 +13,7 @@
 #include "cli/options.hpp"
 #include "server_stat.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <csignal>
 
@@ -23,6 +24,7 @@
 
 using namespace tool;
 
+namespace spare_peer {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -229,7 +231,7 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("sends stand-ins what they emit, or packets of its own, and says what CPU they gain by it");
 	options o;
@@ -249,3 +251,5 @@ int main(int argc, char **argv)
 	errno = 0;
 	return Peer(o).run();
 }
+
+} // namespace spare_peer

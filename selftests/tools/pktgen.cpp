@@ -25,6 +25,7 @@
 #include "server_stat.h"
 #include "shm_map.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <cmath>
 #include <random>
@@ -34,6 +35,7 @@
 
 using namespace tool;
 
+namespace spare_pktgen {
 namespace {
 
 constexpr uint64_t kUs = 1000, kMs = 1000000;
@@ -449,7 +451,7 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("sends numbered packets to a spare-standin and reports how long each waited for its first service");
 	options o;
@@ -487,3 +489,5 @@ int main(int argc, char **argv)
 	errno = 0;
 	return Generator(o).run();
 }
+
+} // namespace spare_pktgen

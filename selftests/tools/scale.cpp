@@ -18,6 +18,7 @@
  */
 #include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -38,6 +39,7 @@
 
 using namespace tool;
 
+namespace spare_scale {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -396,7 +398,7 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("makes many VMs and says what they cost");
 	options o;
@@ -450,3 +452,5 @@ int main(int argc, char **argv)
 	}
 	return 0;
 }
+
+} // namespace spare_scale

@@ -18,6 +18,7 @@
 #include "cli/options.hpp"
 #include "standin_shm.h"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <bit>
@@ -41,6 +42,7 @@
 
 using namespace tool;
 
+namespace spare_standin {
 namespace {
 
 struct options {
@@ -440,7 +442,7 @@ standin::shm &other(const std::string &path)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("stands in for a virtual machine: holds a tap, burns CPU, serves packets like vhost and a guest");
 	options o;
@@ -477,3 +479,5 @@ int main(int argc, char **argv)
 	Standin(o).run();
 	return 0;
 }
+
+} // namespace spare_standin

@@ -13,6 +13,7 @@
  */
 #include "cli/options.hpp"
 #include "server_stat.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <memory>
@@ -28,6 +29,7 @@
 
 using namespace tool;
 
+namespace spare_trace {
 namespace {
 
 constexpr uint64_t kUs = 1000, kMs = 1000000;
@@ -337,7 +339,7 @@ server_view read_exhausted(const server &s)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
 	cli::App app("use of servers per period, from sched_switch events");
 	options o;
@@ -421,3 +423,5 @@ int main(int argc, char **argv)
 		die("{}", o.csv);
 	return 0;
 }
+
+} // namespace spare_trace
