@@ -293,7 +293,7 @@ deterministic_log() {
 }
 
 cmd_demo() {
-	prepare
+	prepare demo
 	in_host demo 600 "bash $HOST_SELFTESTS/experiments/demo.sh /out/demo"
 	exit "$HOST_STATUS"
 }

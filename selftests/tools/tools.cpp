@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * spare-tools - the instruments of the tests in one program, which is the tool by whose name it is called: compiled and linked
- * one by one they would take 15 s more.
+ * one by one they would take 10 s more.
  */
 #include "tools.h"
 
