@@ -49,6 +49,8 @@ skeleton() {
 	cp /usr/bin/busybox "$1/usr/bin/"
 }
 
+echo "== initramfs"
+
 # --- real time: busybox, the disk's driver, the stage
 root=$work/realtime
 skeleton "$root"

@@ -18,12 +18,13 @@ source_files() {
 # shapes_stage FILE: is it compiled, installed, or part of how? What is not sure counts.
 shapes_stage() {
 	case $1 in
-	# Scripts do the compiling here; the others run in the host, where each boot takes them from the source tree.
-	selftests/host/build.sh | selftests/host/mkinitramfs.sh | selftests/host/vmlinux.sh | selftests/host/initrd-init) return 0 ;;
+	# Scripts of host/ and guest/ do the building; the others run in the host, where each boot takes them from the source tree.
+	selftests/host/init | selftests/host/packages.txt | selftests/host/btf-check.awk | selftests/host/peers.sh) return 1 ;;
+	selftests/host/*) return 0 ;;
 	selftests/guest/build.sh | selftests/guest/init) return 0 ;;
 	selftests/*.c | selftests/*.cpp | selftests/*.h | selftests/*.hpp | selftests/*CMakeLists.txt) return 0 ;;
 	selftests/* | kmod/check) return 1 ;;
-	.* | *.md | *.json | */man/* | LICENSE | dkms.conf) return 1 ;;
+	out/* | build*/* | .* | *.md | *.json | */man/* | LICENSE | dkms.conf) return 1 ;;
 	esac
 	return 0
 }
@@ -36,7 +37,7 @@ copy_scripts() {
 	(
 		umask 022
 		mkdir -p "$1"
-		cd "$TOP"
+		cd "$TOP" || exit
 		scripts | tr '\n' '\0' | xargs -0 cp --parents -t "$1" --
 	)
 }
@@ -70,6 +71,7 @@ make_stage() {
 	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "$dir/stage:/stage:rw" "${KERNEL_BINDS[@]}" -- \
 		/usr/bin/env PARTIAL="${SCHED_SPARE_PARTIAL-}" /bin/bash /src/selftests/host/build.sh "$KVER" "$part"
 	in_userland "$TOP:/src:ro" "$dir:/cache:rw" "${KERNEL_BINDS[@]}" -- /bin/bash /src/selftests/host/mkinitramfs.sh "$KVER" "$part"
+	source_key >"$dir/sources"
 	rm -rf "$dir/stage" # its contents are in the images now
 }
 
@@ -87,6 +89,16 @@ use_stage() {
 	fi
 	product "$name" "$key" "$title" 1200 "the log shows the compiler's message" make_stage "$part"
 	STAGE=$PRODUCT
+}
+
+# expect_products all|demo: steps for what is not there yet, as far as one can know it before there is a userland and a kernel.
+expect_products() {
+	local name
+	[[ -d $CACHE/userland-$(userland_key) ]] || expect userland
+	for name in pick kernel; do compgen -G "$CACHE/$name-*" >/dev/null || expect "$name"; done
+	name=stage
+	[[ $1 != demo ]] || name=demo
+	grep -qsx "$(source_key)" "$CACHE"/{stage,"$name"}-*/sources || expect "$name"
 }
 
 # Unit tests, in the build directory that use_stage has left.
