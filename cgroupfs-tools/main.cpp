@@ -3,10 +3,10 @@
 // sparectl: the command line; the commands are in status.cpp and change.cpp.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>
 
+#include "cli/options.hpp"
 #include "commands.hpp"
 #include "plan_command.hpp"
 
@@ -18,7 +18,7 @@ constexpr const char* reservation_help =
     "runtime/period on each CPU of --cpus: 40ms/100ms, 400us/4ms, or 40000/100000 in microseconds; max: none";
 
 // The options of set and run.
-void add_changes(CLI::App* command, sparectl::SetOptions& set) {
+void add_changes(cli::App* command, sparectl::SetOptions& set) {
   command->add_option("-r,--reservation", set.reservation, reservation_help)->type_name("Q/P");
   command->add_option("-c,--cpus", set.cpus, "CPUs on which it has its reservation: 1-2,4; none: not placed")->type_name("LIST");
   command->add_flag("-p,--provide,!--no-provide", set.provide, "its reservation provides spare bandwidth");
@@ -38,27 +38,27 @@ void add_changes(CLI::App* command, sparectl::SetOptions& set) {
 }
 
 // Adds the commands; the one that was given leaves what it does in `action`.
-void add_commands(CLI::App& app, const spare::Roots& roots, sparectl::SetOptions& set, std::string& cgroup,
+void add_commands(cli::App& app, const spare::Roots& roots, sparectl::SetOptions& set, std::string& cgroup,
                   std::vector<std::string>& words, bool& json, std::function<spare::Result<void>()>& action) {
   const auto add = [&](const char* name, const char* help) {
-    CLI::App* command = app.add_subcommand(name, help);
+    cli::App* command = app.add_subcommand(name, help);
     command->fallthrough(false);
     return command;
   };
-  const auto with_cgroup = [&](CLI::App* command) {
+  const auto with_cgroup = [&](cli::App* command) {
     command->add_option("CGROUP", cgroup, "path from the root of the cgroup v2 hierarchy: /vm/vm1")->required();
     return command;
   };
 
-  CLI::App* status = add("status", "class, module, daemon, pools, and every cgroup with a reservation");
+  cli::App* status = add("status", "class, module, daemon, pools, and every cgroup with a reservation");
   status->add_flag("--json", json, "for programs");
   status->callback([&] { action = [&] { return sparectl::status(roots, json); }; });
 
-  CLI::App* show = with_cgroup(add("show", "everything about one cgroup"));
+  cli::App* show = with_cgroup(add("show", "everything about one cgroup"));
   show->add_flag("--json", json, "for programs");
   show->callback([&] { action = [&] { return sparectl::show(roots, cgroup, json); }; });
 
-  CLI::App* change = with_cgroup(add("set", "change a cgroup: all that is asked for, or nothing"));
+  cli::App* change = with_cgroup(add("set", "change a cgroup: all that is asked for, or nothing"));
   add_changes(change, set);
   change->callback([&] {
     action = [&] {
@@ -67,21 +67,21 @@ void add_commands(CLI::App& app, const spare::Roots& roots, sparectl::SetOptions
     };
   });
 
-  CLI::App* link = with_cgroup(add("link", "let a cgroup borrow from providers, after those it has"));
+  cli::App* link = with_cgroup(add("link", "let a cgroup borrow from providers, after those it has"));
   link->add_option("PROVIDER", words, "cgroups with spare.provide 1, or the parent of such")->required();
   link->callback([&] { action = [&] { return sparectl::link(roots, cgroup, words); }; });
 
-  CLI::App* unlink = with_cgroup(add("unlink", "stop a cgroup from borrowing, from some or all of its providers"));
+  cli::App* unlink = with_cgroup(add("unlink", "stop a cgroup from borrowing, from some or all of its providers"));
   unlink->add_option("PROVIDER", words, "which; default: all");
   unlink->callback([&] { action = [&] { return sparectl::unlink(roots, cgroup, words); }; });
 
-  CLI::App* create = with_cgroup(add("create", "make a cgroup with the controllers that a VM needs; prints its directory"));
+  cli::App* create = with_cgroup(add("create", "make a cgroup with the controllers that a VM needs; prints its directory"));
   create->callback([&] { action = [&] { return sparectl::create(roots, cgroup); }; });
 
-  CLI::App* remove = with_cgroup(add("remove", "kill what is in a cgroup and below, and remove it"));
+  cli::App* remove = with_cgroup(add("remove", "kill what is in a cgroup and below, and remove it"));
   remove->callback([&] { action = [&] { return sparectl::remove(roots, cgroup); }; });
 
-  CLI::App* run = with_cgroup(add("run", "run a command in a cgroup, changed before as by set"));
+  cli::App* run = with_cgroup(add("run", "run a command in a cgroup, changed before as by set"));
   add_changes(run, set);
   run->add_option("COMMAND", words, "the command and its arguments, after --")->required();
   run->callback([&] {
@@ -91,17 +91,17 @@ void add_commands(CLI::App& app, const spare::Roots& roots, sparectl::SetOptions
     };
   });
 
-  CLI::App* reload = add("reload", "let spared read its configuration again");
+  cli::App* reload = add("reload", "let spared read its configuration again");
   reload->callback([&] { action = [] { return sparectl::reload(); }; });
 
-  CLI::App* unload = add("unload", "unload the class: every task is back with the kernel's scheduler");
+  cli::App* unload = add("unload", "unload the class: every task is back with the kernel's scheduler");
   unload->callback([&] { action = [&] { return sparectl::unload(roots); }; });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Reserves CPU for cgroups (virtual machines) and shows what became of it. See sparectl(1)."};
+  cli::App app{"Reserves CPU for cgroups (virtual machines) and shows what became of it. See sparectl(1)."};
   app.set_version_flag("--version", std::string("sparectl ") + SPARE_VERSION);
   app.require_subcommand(1);
   const spare::Roots roots;
@@ -112,10 +112,8 @@ int main(int argc, char** argv) {
   std::function<spare::Result<void>()> action;
   add_commands(app, roots, set, cgroup, words, json, action);
   const sparectl::PlanCommand plan(app, roots, action);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? exit_ok : exit_usage;
+  if (const auto status = app.parse(argc, argv)) {
+    return *status == 0 ? exit_ok : exit_usage;
   }
   if (auto done = action(); !done) {
     fmt::print(stderr, "sparectl: {}\n", done.error().text);

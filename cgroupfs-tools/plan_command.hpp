@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 
+#include "cli/options.hpp"
 #include "plan.hpp"
 
 namespace sparectl {
@@ -11,7 +11,7 @@ namespace sparectl {
 // The command line of sparectl plan and plan fit. Must outlive the parsing and what it leaves in `action`.
 class PlanCommand {
  public:
-  PlanCommand(CLI::App& app, const spare::Roots& roots, std::function<spare::Result<void>()>& action);
+  PlanCommand(cli::App& app, const spare::Roots& roots, std::function<spare::Result<void>()>& action);
   PlanCommand(const PlanCommand&) = delete;
   PlanCommand& operator=(const PlanCommand&) = delete;
 

@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/options.hpp"
 #include "util/files.hpp"
 
 namespace spare_qemu {
@@ -96,7 +96,7 @@ Parsed parse_options(int argc, char** argv) {
   std::vector<std::string> own;
   partition(argc, argv, drop_in, own, options.qemu);
 
-  CLI::App app{"Runs QEMU in a cgroup of its own with a CPU reservation, and removes the cgroup when QEMU ends. See spare-qemu(1).",
+  cli::App app{"Runs QEMU in a cgroup of its own with a CPU reservation, and removes the cgroup when QEMU ends. See spare-qemu(1).",
                "spare-qemu"};
   app.usage("spare-qemu --spare-reservation Q/P --spare-cpus LIST [options] -- QEMU-ARGUMENTS\n"
             "qemu-system-ARCH [options] QEMU-ARGUMENTS     (a link to spare-qemu)");
@@ -107,11 +107,8 @@ Parsed parse_options(int argc, char** argv) {
   app.add_option("--spare-policy", options.policy, "as grant_us=2000,chances=4")->envname("SPARE_POLICY");
   app.add_option("--spare-cgroup", options.cgroup, "the cgroup to make; default /vm/ and the guest's -name")->envname("SPARE_CGROUP");
   app.add_option("--spare-binary", options.binary, "the QEMU to run; default: the one in PATH")->envname("SPARE_QEMU_BINARY");
-  try {
-    std::reverse(own.begin(), own.end());  // CLI11 takes a vector from its end
-    app.parse(own);
-  } catch (const CLI::ParseError& error) {
-    parsed.exit = app.exit(error) == 0 ? 0 : exit_usage;
+  if (const auto status = app.parse(own)) {
+    parsed.exit = *status == 0 ? 0 : exit_usage;
     return parsed;
   }
   if (options.binary.empty()) {

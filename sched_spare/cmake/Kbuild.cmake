@@ -35,5 +35,6 @@ function(kbuild_module target)
     BYPRODUCTS "${work}/kmod/sched_spare.ko"
     COMMENT "Kbuild: sched_spare.ko"
     VERBATIM)
-  install(FILES "${work}/kmod/sched_spare.ko" DESTINATION ${CMAKE_INSTALL_PREFIX}/lib/sched_spare)
+  add_dependencies(demo ${target})
+  install(FILES "${work}/kmod/sched_spare.ko" DESTINATION ${CMAKE_INSTALL_PREFIX}/lib/sched_spare COMPONENT demo)
 endfunction()

@@ -15,7 +15,7 @@
 // --switches CSV, what ran on the VM's CPU from 60 ms before each packet until 120 ms after it.
 // Exit status 0, or 1 with a message. Needs root.
 
-#include <CLI/CLI.hpp>
+#include "cli/options.hpp"
 #include <fmt/core.h>
 #include <linux/perf_event.h>
 #include <arpa/inet.h>
@@ -425,19 +425,20 @@ void become_realtime(int cpu)
 int main(int argc, char** argv)
 {
     Options o;
-    CLI::App app{"Ping a VM on a fixed schedule, knowing for each packet whether the VM's budget was spent."};
+    cli::App app{"Ping a VM on a fixed schedule, knowing for each packet whether the VM's budget was spent."};
     app.add_option("--target", o.target, "IPv4 address of the guest")->required();
     app.add_option("--vm-pid", o.vm_pid, "process of the VM")->required();
     app.add_option("--vcpu-tid", o.vcpu_tid, "thread of its vCPU")->required();
     app.add_option("--vm-cpu", o.vm_cpu, "CPU that the VM runs on")->capture_default_str();
     app.add_option("--own-cpu", o.own_cpu, "CPU of the probe")->capture_default_str();
-    app.add_option("--count", o.count, "packets")->capture_default_str()->check(CLI::Range(1u, 60000u));
+    app.add_option("--count", o.count, "packets")->capture_default_str()->check(cli::Range(1u, 60000u));
     app.add_option("--seed", o.seed, "of the schedule")->capture_default_str();
     app.add_option("--aim-limit", o.aim_limit_ms, "ms to wait for an exhaustion")->capture_default_str();
     app.add_option("--column", o.column, "name in the CSV")->capture_default_str();
     app.add_option("--packets", o.packets, "CSV of packets")->required();
     app.add_option("--switches", o.switches, "CSV of context switches around each packet");
-    CLI11_PARSE(app, argc, argv);
+    if (const auto status = app.parse(argc, argv))
+        return *status;
 
     become_realtime(o.own_cpu);
     const Threads threads = threads_of(o.vm_pid);

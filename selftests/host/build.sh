@@ -1,24 +1,35 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Inside the userland: build /src in /build for kernel $1, install into /stage.
+# Inside the userland: build /src in /build for kernel $1, install into /stage: all, or with $2 "demo" what demo needs.
 set -euo pipefail
 
-kver=$1
+kver=$1 part=$2
 share=/stage/usr/local/libexec/sched_spare
 
-# Without debug information, which is a third of the compiler's work and would be stripped below; several files at once, which halves the rest.
+# For little work of the compiler: each program in one piece, as most of a file is headers; -O1 and no debug information, which would be
+# stripped below; garbage is left until it is half a gigabyte. (Tests and spare_sim have an -O of their own.)
 configure() {
-	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
-		-DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local -DCMAKE_UNITY_BUILD=ON
+	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
+		-DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG --param ggc-min-heapsize=500000 --param ggc-min-expand=300" \
+		-DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local
 }
 
 strict() {
 	echo "== configure"
 	configure
 	echo "== build"
-	ninja -C /build
+	ninja -C /build "$part"
 	echo "== install"
-	DESTDIR=/stage ninja -C /build install >/build/install.log || { cat /build/install.log; exit 1; }
+	install
+}
+
+# (The component doc stays out: nothing in the host reads it.)
+install() {
+	local component components=(demo programs)
+	[[ $part != demo ]] || components=(demo)
+	for component in "${components[@]}"; do
+		DESTDIR=/stage cmake --install /build --component "$component" >/build/install.log || { cat /build/install.log; return 1; }
+	done
 }
 
 # For work in progress: stage what builds.
@@ -40,7 +51,6 @@ find /stage/usr/local -type f \( -perm -100 -o -name '*.so*' -o -name '*.ko' \) 
 	esac
 done
 mkdir -p "$share/guest"
-cp -r /src/selftests "$share/"
 echo "== nested guest"
 if [[ -x /src/selftests/guest/build.sh ]]; then
 	/src/selftests/guest/build.sh "$kver" / "$share/guest" || [[ ${PARTIAL-} ]]

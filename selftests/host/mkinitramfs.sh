@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Inside the userland: make the two initramfs images of the virtual host from /cache/stage, for kernel $1.
+# Inside the userland: make the two initramfs images of the virtual host from /cache/stage, for kernel $1; with $2 "demo" only the first.
 #   realtime.cpio       finds the root disk, lays the stage over it, goes on to host/init
 #   deterministic.cpio  is the whole system: no disk, so that nothing from outside changes a run; beside it the library that its QEMU needs
+# The scripts are not in them: lib/boot.sh adds those of the source tree at each boot.
 # Neither is compressed: unpacking costs more than copying, above all when each instruction counts as time.
 set -euo pipefail
 
@@ -48,6 +49,8 @@ skeleton() {
 	cp /usr/bin/busybox "$1/usr/bin/"
 }
 
+echo "== initramfs"
+
 # --- real time: busybox, the disk's driver, the stage
 root=$work/realtime
 skeleton "$root"
@@ -56,6 +59,9 @@ add_modules "$root" virtio_blk
 install "$host/initrd-init" "$root/init"
 cp -a /cache/stage/usr/local/. "$root/stage/"
 pack "$root" >/cache/realtime.cpio
+
+mv /cache/stage/usr/local/libexec/sched_spare/libspare-*.so /cache/
+[[ $2 != demo ]] || exit 0
 
 # --- deterministic: programs of the scripts, their libraries, modules, the stage without the nested guest
 root=$work/deterministic
@@ -77,7 +83,6 @@ if ((${#staged[@]})); then
 	done
 fi
 rm -rf "$root/usr/local/libexec/sched_spare/guest"
-mv "$root/usr/local/libexec/sched_spare"/libspare-*.so /cache/
 mkdir -p "$root/usr/lib/locale"
 cp -r /usr/lib/locale/C.utf8 "$root/usr/lib/locale/"
 cp /etc/{passwd,group,protocols} "$root/etc/" 2>/dev/null || true

@@ -70,13 +70,19 @@ boot() {
 		# shellcheck disable=SC2016 # expands inside
 		[[ $pace != "$PACE_NOMINAL" ]] || before=(setsid --wait bash -c '{ echo -10 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -10 "$@"' before)
 	fi
+	# The scripts are those of the source tree, now. (host/initrd-init lays stage/ over the real-time host's /usr/local.)
+	local prefix=usr/local
+	[[ $mode != realtime ]] || prefix=stage
+	copy_scripts "$RUN/scripts/$prefix/libexec/sched_spare"
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
 		set -euo pipefail
+		pack() { (cd "$1" && find "$2" | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible); }
 		cd /run/host
-		find job -exec touch -h -d 2026-01-01T00:00:00Z {} +
-		{ cat "/stage/$1.cpio"; find job | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible; } >initrd
-	' pack "$mode" || return
+		find job scripts -exec touch -h -d 2026-01-01T00:00:00Z {} +
+		{ cat "/stage/$1.cpio"; pack scripts "$2"; pack . job; } >initrd
+	' pack "$mode" "$prefix" || return
+	rm -rf "$RUN/scripts"
 	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
 	qemu_args "$mode" "$limit"
 	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- \

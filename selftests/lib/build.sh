@@ -2,19 +2,48 @@
 # shellcheck shell=bash
 # The project, built and installed into a stage inside the userland, and the initramfs images that carry the stage into the host.
 
-# Every source file's name and contents; what git ignores does not count.
-source_key() {
+# source_files: every file of the tree; what git ignores does not count, nor what git still lists but is gone.
+source_files() {
 	(
 		cd "$TOP" || exit
 		{
-			git -c safe.directory="$TOP" ls-files -co --exclude-standard -z 2>/dev/null ||
-				find . -name .git -prune -o -type f -print0
-		} | sort -z | while read -r -d '' file; do
-			# A file that git still lists may be gone from the tree.
-			[[ ! -f $file ]] || sha256sum "$file"
+			git -c safe.directory="$TOP" ls-files -co --exclude-standard 2>/dev/null ||
+				find . -name .git -prune -o -type f -printf '%P\n'
+		} | LC_ALL=C sort | while IFS= read -r file; do
+			[[ ! -f $file ]] || printf '%s\n' "$file"
 		done
-	) | sha256sum | cut -c1-12
+	)
 }
+
+# shapes_stage FILE: is it compiled, installed, or part of how? What is not sure counts.
+shapes_stage() {
+	case $1 in
+	# Scripts of host/ and guest/ do the building; the others run in the host, where each boot takes them from the source tree.
+	selftests/host/init | selftests/host/packages.txt | selftests/host/btf-check.awk | selftests/host/peers.sh) return 1 ;;
+	selftests/host/*) return 0 ;;
+	selftests/guest/build.sh | selftests/guest/init) return 0 ;;
+	selftests/*.c | selftests/*.cpp | selftests/*.h | selftests/*.hpp | selftests/*CMakeLists.txt) return 0 ;;
+	selftests/* | kmod/check) return 1 ;;
+	out/* | build*/* | .* | *.md | *.json | */man/* | LICENSE | dkms.conf) return 1 ;;
+	esac
+	return 0
+}
+
+# stage_sources, scripts: the files that make the stage; those of the selftests that do not, which a host gets at its boot.
+stage_sources() { source_files | while IFS= read -r file; do ! shapes_stage "$file" || printf '%s\n' "$file"; done; }
+scripts() { source_files | while IFS= read -r file; do [[ $file != selftests/* ]] || shapes_stage "$file" || printf '%s\n' "$file"; done; }
+
+copy_scripts() {
+	(
+		umask 022
+		mkdir -p "$1"
+		cd "$TOP" || exit
+		scripts | tr '\n' '\0' | xargs -0 cp --parents -t "$1" --
+	)
+}
+
+# Name and contents of each of the stage's sources.
+source_key() { (cd "$TOP" && stage_sources | tr '\n' '\0' | xargs -0 sha256sum --) | sha256sum | cut -c1-12; }
 
 # Bind mounts with which the userland sees the kernel's headers where a Debian system has them.
 kernel_binds() {
@@ -32,25 +61,44 @@ use_build_dir() {
 	kernel_binds
 }
 
+# make_stage DIR all|demo
 make_stage() {
-	local dir=$1 lock
+	local dir=$1 part=$2 lock
 	# Two runs may want different stages from one build directory.
 	exec {lock}>"$BUILD/.lock"
 	flock "$lock"
 	mkdir -p "$dir/stage"
 	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "$dir/stage:/stage:rw" "${KERNEL_BINDS[@]}" -- \
-		/usr/bin/env PARTIAL="${SCHED_SPARE_PARTIAL-}" /bin/bash /src/selftests/host/build.sh "$KVER"
-	in_userland "$TOP:/src:ro" "$dir:/cache:rw" "${KERNEL_BINDS[@]}" -- /bin/bash /src/selftests/host/mkinitramfs.sh "$KVER"
+		/usr/bin/env PARTIAL="${SCHED_SPARE_PARTIAL-}" /bin/bash /src/selftests/host/build.sh "$KVER" "$part"
+	in_userland "$TOP:/src:ro" "$dir:/cache:rw" "${KERNEL_BINDS[@]}" -- /bin/bash /src/selftests/host/mkinitramfs.sh "$KVER" "$part"
+	source_key >"$dir/sources"
 	rm -rf "$dir/stage" # its contents are in the images now
 }
 
-# use_stage: sets STAGE, with realtime.cpio and deterministic.cpio.
+# use_stage all|demo: sets STAGE, with realtime.cpio and, in all, deterministic.cpio. One build directory makes both: after a demo
+# a test compiles what is missing.
 use_stage() {
+	local part=$1 key name=stage title="build the project"
 	use_build_dir
 	# (The tree's place counts: unit tests run in its build directory.)
-	product stage "$(hash_of "$(source_key)" "$TOP" "$USERLAND_KEY" "$KVER" "${SCHED_SPARE_PARTIAL-}")" "build the project" 1200 \
-		"the log shows the compiler's message" make_stage
+	key=$(hash_of "$(source_key)" "$TOP" "$USERLAND_KEY" "$KVER" "${SCHED_SPARE_PARTIAL-}")
+	if [[ $part == demo && ! -d $CACHE/stage-$key ]]; then
+		name=demo title="build what demo needs"
+	else
+		part=all
+	fi
+	product "$name" "$key" "$title" 1200 "the log shows the compiler's message" make_stage "$part"
 	STAGE=$PRODUCT
+}
+
+# expect_products all|demo: steps for what is not there yet, as far as one can know it before there is a userland and a kernel.
+expect_products() {
+	local name
+	[[ -d $CACHE/userland-$(userland_key) ]] || expect userland
+	for name in pick kernel; do compgen -G "$CACHE/$name-*" >/dev/null || expect "$name"; done
+	name=stage
+	[[ $1 != demo ]] || name=demo
+	grep -qsx "$(source_key)" "$CACHE"/{stage,"$name"}-*/sources || expect "$name"
 }
 
 # Unit tests, in the build directory that use_stage has left.

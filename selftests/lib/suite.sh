@@ -223,7 +223,9 @@ cmd_test() {
 	local quick deterministic realtime
 	# A part that does not build is a failure here.
 	SCHED_SPARE_PARTIAL=''
+	[[ -n $ONLY ]] || expect test-all
 	prepare
+	[[ -n $ONLY ]] || begin_step test-all "run every test"
 	new_results
 	mapfile -t quick < <(
 		! wanted unit/ctest || echo unit/ctest
@@ -249,7 +251,7 @@ cmd_test() {
 	fi
 	((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
 	wait_beside
-	say "done"
+	if [[ -n $ONLY ]]; then say "done"; else end_step; fi
 	close_results
 }
 
@@ -330,8 +332,11 @@ closing() {
 }
 
 cmd_demo() {
-	prepare
+	expect demo-boot
+	prepare demo
+	begin_step demo-boot "measure in the real-time host"
 	in_host demo 600 "bash $HOST_SELFTESTS/experiments/demo.sh /out/demo"
+	((HOST_STATUS)) || end_step
 	closing "${OUT:-$TOP/out/demo}"
 }
 

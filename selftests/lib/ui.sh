@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# What the user sees: steps with their elapsed time, failures with reason and remedy; and the end of every process we start.
+# What the user sees: lines with the elapsed time, failures with reason and remedy (progress.sh: steps); and the end of every process
+# that we start.
 
 START_S=$SECONDS
 STEP_PGID=
 BESIDE_PGID=
 TMP_PATHS=()
-[[ -t 2 ]] && UI_TTY=1 || UI_TTY=
 
 say() { printf '[%4d s] %s\n' $((SECONDS - START_S)) "$*" >&2; }
 
@@ -90,43 +90,4 @@ wait_beside() {
 	[[ -z $BESIDE_PGID ]] || wait "$BESIDE_PGID" || status=$?
 	BESIDE_PGID=
 	return "$status"
-}
-
-logged() {
-	local log=$1
-	shift
-	"$@" >"$log" 2>&1
-}
-
-# step TITLE LIMIT_S LOG REMEDY COMMAND...: run with output to LOG; show the elapsed time; fail loudly.
-step() {
-	local title=$1 limit=$2 log=$3 remedy=$4 began=$SECONDS said=0 now status=0
-	shift 4
-	say "$title ..."
-	mkdir -p "${log%/*}"
-	background logged "$log" "$@"
-	while kill -0 "$STEP_PGID" 2>/dev/null; do
-		sleep 0.2
-		now=$((SECONDS - began))
-		if ((now >= limit)); then
-			stop_step
-			tail -n 20 "$log" | sed 's/^/    | /' >&2
-			die "step '$title' did not end within $limit s (log: $log)" "$remedy"
-		fi
-		if [[ -n $UI_TTY ]] && ((now > said)); then
-			printf '\r         %s: %d s ' "$title" "$now" >&2
-			said=$now
-		elif ((now >= said + 30)); then
-			say "$title: still running, $now s"
-			said=$now
-		fi
-	done
-	[[ -z $UI_TTY ]] || printf '\r\033[K' >&2
-	wait "$STEP_PGID" || status=$?
-	STEP_PGID=
-	if ((status)); then
-		tail -n 30 "$log" | sed 's/^/    | /' >&2
-		die "step '$title' failed with status $status (log: $log)" "$remedy"
-	fi
-	say "$title: done in $((SECONDS - began)) s"
 }

@@ -86,10 +86,12 @@ make_userland() {
 		mke2fs -q -t ext4 -m 0 -O ^has_journal -E lazy_itable_init=1,root_owner=0:0 -d /run/root /cache/root.img $((size + size / 4 + 1024))M'
 }
 
+userland_key() { hash_of "$SUITE" "$(hash_files "$SELFTESTS/host/packages.txt")"; }
+
 # use_userland MIRROR: sets USERLAND.
 use_userland() {
 	local key mirror=$1
-	key=$(hash_of "$SUITE" "$(hash_files "$SELFTESTS/host/packages.txt")")
+	key=$(userland_key)
 	if [[ ! -d $CACHE/userland-$key ]]; then
 		[[ -n $mirror ]] || mirror=$(machine_mirror)
 		install_outside

@@ -11,7 +11,9 @@
  * Figures: NAME.cpu_ns; NAME.share_ppm of one CPU; NAME.least_ppm and .most_ppm of its threads; NAME.gap_max_ns, the longest time in
  * which one of its threads did not run (it counts from the thread's first run, and to the end).
  */
+#include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -27,10 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_burn {
 namespace {
 
 struct group {
@@ -88,13 +89,13 @@ group parse_group(const std::string &text)
 		part.push_back(text.substr(at, end - at));
 		at = end + 1;
 	}
-	const auto threads = part.size() > 1 ? to_number<unsigned>(part[1]) : std::nullopt;
+	const unsigned threads = part.size() > 1 ? to_number<unsigned>(part[1]).value_or(0) : 0;
 	const auto nice = part.size() > 2 ? to_number<int>(part[2]) : std::optional<int>(0);
 
-	if (!threads || !*threads || !nice || part.size() > 3)
+	if (!threads || !nice || part.size() > 3)
 		die("'{}' is not NAME=DIRECTORY,THREADS[,NICE]", text);
 	g.dir = part[0];
-	g.threads = *threads;
+	g.threads = threads;
 	g.nice = *nice;
 	return g;
 }
@@ -165,9 +166,9 @@ void report(const group &g, const reading &from, const reading &to, uint64_t chu
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
+	cli::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
 	std::vector<std::string> specs;
 	std::vector<group> groups;
 	std::vector<pid_t> pids;
@@ -175,9 +176,10 @@ int main(int argc, char **argv)
 	unsigned nr = 0;
 
 	app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]")->required();
-	app.add_option("--seconds", seconds, "measured time")->check(CLI::PositiveNumber);
-	app.add_option("--warm", warm, "time before it")->check(CLI::NonNegativeNumber);
-	CLI11_PARSE(app, argc, argv);
+	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
+	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
 	for (const auto &s : specs) {
 		groups.push_back(parse_group(s));
@@ -217,3 +219,5 @@ int main(int argc, char **argv)
 		waitpid(pid, nullptr, 0);
 	return 0;
 }
+
+} // namespace spare_burn

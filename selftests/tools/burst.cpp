@@ -6,9 +6,11 @@
  * the pool free: unclaimed and its last deadline passed. Then each target gets one packet, in the order of the options; one
  * with a delay so much later than the first. SCHED_FIFO, so nothing comes between the packets of a round.
  */
+#include "cli/options.hpp"
 #include "server_stat.h"
 #include "shm_map.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <deque>
 #include <map>
@@ -16,10 +18,9 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_burst {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -184,21 +185,24 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("packets to several exhausted stand-ins that share a pool");
+	cli::App app("packets to several exhausted stand-ins that share a pool");
 	options o;
 
 	app.add_option("--target", o.targets, "NAME=TAP,SHM,CGROUP[,DELAY_US]; in the order of sending")->required();
 	app.add_option("--provider", o.providers, "cgroup of a provider that must be free when a round begins");
-	app.add_option("--rounds", o.rounds, "how often")->capture_default_str()->check(CLI::Range(1, 1000));
+	app.add_option("--rounds", o.rounds, "how often")->capture_default_str()->check(cli::Range(1, 1000));
 	app.add_option("--quiet-ms", o.quiet_ms, "least time to the next replenishment of a target")->capture_default_str();
 	app.add_option("--gap-us", o.gap_us, "distance of the packets of a round")->capture_default_str();
 	app.add_option("--settle-ms", o.settle_ms, "time for the last packets of a round")->capture_default_str();
 	app.add_option("--limit-s", o.limit_s, "give up after this time")->capture_default_str();
 	app.add_option("--cpu", o.cpu, "CPU of the servers")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority; 0: leave the class")->capture_default_str();
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 	errno = 0;
 	return Burst(o).run();
 }
+
+} // namespace spare_burst

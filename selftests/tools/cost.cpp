@@ -13,7 +13,9 @@
  *   syscall the cheapest system call, which no scheduler changes (a check that two runs compare)
  * Figures: TEST.ns, the mean; TEST.p50_ns, .p99_ns, .max_ns where single events are timed.
  */
+#include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -32,10 +34,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_cost {
 namespace {
 
 struct Shared {
@@ -228,9 +229,9 @@ void syscalls(const char *test, unsigned rounds)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("what the host's scheduler costs, as flat `key value` lines");
+	cli::App app("what the host's scheduler costs, as flat `key value` lines");
 	std::vector<std::string> wanted;
 	unsigned rounds = 10000;
 	const std::map<std::string, std::function<void(const char *)>> tests = {
@@ -244,8 +245,9 @@ int main(int argc, char **argv)
 	};
 
 	app.add_option("tests", wanted, "tests to run (default: all)");
-	app.add_option("--rounds", rounds, "rounds of each test; the sleepers do a tenth")->check(CLI::Range(80u, 10000000u));
-	CLI11_PARSE(app, argc, argv);
+	app.add_option("--rounds", rounds, "rounds of each test; the sleepers do a tenth")->check(cli::Range(80u, 10000000u));
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
 	void *p = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -268,3 +270,5 @@ int main(int argc, char **argv)
 	}
 	return 0;
 }
+
+} // namespace spare_cost

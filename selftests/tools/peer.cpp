@@ -10,8 +10,10 @@
  *   gain_ppm            (cpu_ns - Q/P * time) / time: CPU beyond the reservation, in parts per million of one CPU
  *   windowK.boost_ns    the most borrowed in any stretch of K times --window-us (K = 1, 2, 5, 10)
  */
+#include "cli/options.hpp"
 #include "server_stat.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <csignal>
 
@@ -20,10 +22,9 @@
 #include <sys/mman.h>
 #include <sys/timerfd.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_peer {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -230,22 +231,25 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("sends stand-ins what they emit, or packets of its own, and says what CPU they gain by it");
+	cli::App app("sends stand-ins what they emit, or packets of its own, and says what CPU they gain by it");
 	options o;
 
 	app.add_option("--vm", o.vms, "NAME=CGROUP,TAP,Q_US,P_US")->required();
 	app.add_option("--to", o.to, "who gets a frame that a stand-in emits: none, self, others, all")
-		->check(CLI::IsMember({"none", "self", "others", "all"}))
+		->check(cli::IsMember({"none", "self", "others", "all"}))
 		->capture_default_str();
 	app.add_option("--every-us", o.every_us, "a packet to each so often; 0: none")->capture_default_str();
 	app.add_option("--sample-us", o.sample_us, "distance of readings")->capture_default_str();
 	app.add_option("--window-us", o.window_us, "the policy's window_us")->capture_default_str();
 	app.add_option("--warm-ms", o.warm_ms, "before the first reading")->capture_default_str();
-	app.add_option("--seconds", o.seconds, "between the first and the last")->capture_default_str()->check(CLI::Range(1, 3600));
+	app.add_option("--seconds", o.seconds, "between the first and the last")->capture_default_str()->check(cli::Range(1, 3600));
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority; 0: leave the class")->capture_default_str();
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 	errno = 0;
 	return Peer(o).run();
 }
+
+} // namespace spare_peer

@@ -21,9 +21,11 @@
  * --flood measures the sender's path instead: the time of each send(), whose median is a path length under icount.
  * --rate sends so many packets a second, each at its own instant by a hard timer, and says what rate came about and what it cost.
  */
+#include "cli/options.hpp"
 #include "server_stat.h"
 #include "shm_map.h"
 #include "tap_socket.h"
+#include "tools.h"
 
 #include <cmath>
 #include <random>
@@ -31,10 +33,9 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_pktgen {
 namespace {
 
 constexpr uint64_t kUs = 1000, kMs = 1000000;
@@ -450,9 +451,9 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("sends numbered packets to a spare-standin and reports how long each waited for its first service");
+	cli::App app("sends numbered packets to a spare-standin and reports how long each waited for its first service");
 	options o;
 
 	app.add_option("--tap", o.tap, "the stand-in's tap")->required();
@@ -475,15 +476,18 @@ int main(int argc, char **argv)
 	app.add_option("--limit-s", o.limit_s, "give up after this time")->capture_default_str();
 	app.add_option("--seed", o.seed, "of the random phases")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority; 0: leave the class")->capture_default_str();
-	app.add_option("--size", o.size, "bytes of a frame")->capture_default_str()->check(CLI::Range(30, 1514));
+	app.add_option("--size", o.size, "bytes of a frame")->capture_default_str()->check(cli::Range(30, 1514));
 	app.add_option("--csv", o.csv, "write every packet here");
 	app.add_option("--flood", o.flood, "measure send(): packets per round, below the tap's queue length (500)");
 	app.add_option("--rounds", o.rounds, "rounds of --flood")->capture_default_str();
 	app.add_option("--rate", o.rate, "send so many packets a second, each at its instant");
 	app.add_option("--seconds", o.seconds, "how long --rate sends")->capture_default_str();
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 	if (o.max_us < o.min_us)
 		die("--max-us is less than --min-us");
 	errno = 0;
 	return Generator(o).run();
 }
+
+} // namespace spare_pktgen

@@ -16,7 +16,9 @@
  * step 1, "vm" what steps 2 and 3 have added to that and what stays when the processes are gone: structures, servers, and
  * queues as far as the stock had none. Each stage says on stderr when it is over.
  */
+#include "cli/options.hpp"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <atomic>
@@ -35,10 +37,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_scale {
 namespace {
 
 constexpr uint64_t kMs = 1000000;
@@ -397,14 +398,14 @@ private:
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("makes many VMs and says what they cost");
+	cli::App app("makes many VMs and says what they cost");
 	options o;
 
 	app.add_option("--parent", o.parent, "cgroup below which they are made")->capture_default_str();
-	app.add_option("--vms", o.vms, "how many; 0: only the pair")->capture_default_str()->check(CLI::Range(0, 100000));
-	app.add_option("--cpus", o.cpus, "on so many CPUs, in turn")->capture_default_str()->check(CLI::Range(1, 1024));
+	app.add_option("--vms", o.vms, "how many; 0: only the pair")->capture_default_str()->check(cli::Range(0, 100000));
+	app.add_option("--cpus", o.cpus, "on so many CPUs, in turn")->capture_default_str()->check(cli::Range(1, 1024));
 	app.add_option("--reservation", o.reservation, "of each: Q P in us")->capture_default_str();
 	app.add_option("--use", o.use, "pool that each may borrow from");
 	app.add_flag("--burn", o.burn, "the process in each burns; else it sleeps");
@@ -412,7 +413,8 @@ int main(int argc, char **argv)
 	app.add_option("--partner", o.partner, "cgroup of the other");
 	app.add_option("--rounds", o.rounds, "of these two; 0: none")->capture_default_str();
 	app.add_flag("--bpf-stats", o.bpf_stats, "then count the time of BPF programs for 4 s, while those on CPU 0 go on");
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 	errno = 0;
 	setvbuf(stdout, nullptr, _IOLBF, 0);
 	/* What the crowd leaves of a CPU is little; and it shall not disturb the pair. */
@@ -450,3 +452,5 @@ int main(int argc, char **argv)
 	}
 	return 0;
 }
+
+} // namespace spare_scale

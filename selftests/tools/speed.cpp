@@ -3,10 +3,10 @@
  * spare-speed - how much work a CPU of this host does in a second of the host's own clock. In the virtual host it can choose the
  * dilation (dilation.cpp) so that this is a wanted amount, and it can watch that a measurement had it.
  *
- *   spare-speed [--cpus LIST] [--ms MS] [--dilation K | --wanted UNITS [--pace]] [-- COMMAND ARG...]
+ *   spare-speed [--ms MS] [--dilation K | --wanted UNITS [--pace]] [-- COMMAND ARG...]
  *
  * A unit of work is what the emulator does for a packet, in small: 256 rounds of shifts, loads and stores in 64 KiB and indirect
- * calls, and a system call. It runs on all CPUs of LIST (default: all online) at once, then on the last one alone, with real-time priority,
+ * calls, and a system call. It runs on all CPUs at once, then on the last one alone, with real-time priority,
  * so that what else runs on them does not count, for MS ms each (200). The speed, in units per second, is the geometric mean of the slowest
  * CPU's at once and of the last one's alone: a packet's work is done by one CPU after the other and partly by both, and on a machine with
  * fewer CPUs than it emulates that is not the same.
@@ -33,8 +33,7 @@
 #include <thread>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include "cli/options.hpp"
 #include "dilation_page.h"
 #include "tool_util.h"
 
@@ -222,18 +221,16 @@ int main(int argc, char **argv)
 {
 	Options o;
 
-	CLI::App app{"How much work a CPU does in a second of the host's own clock; and whether a command had it."};
-	app.add_option("--cpus", o.cpus, "CPUs to measure, all at once (all)")->delimiter(',');
-	app.add_option("--ms", o.ms, "for so long")->check(CLI::Range(1, 60000))->capture_default_str();
-	auto *wanted = app.add_option("--wanted", o.wanted, "units per second")->check(CLI::PositiveNumber);
+	cli::App app("How much work a CPU does in a second of the host's own clock; and whether a command had it.");
+	app.add_option("--ms", o.ms, "for so long")->check(cli::Range(1u, 60000u))->capture_default_str();
+	auto *wanted = app.add_option("--wanted", o.wanted, "units per second")->check(cli::PositiveNumber());
 	app.add_flag("--pace", o.pace, "choose the virtual host's dilation so that they are reached")->needs(wanted);
-	app.add_option("--dilation", o.dilation, "the virtual host's clocks at 1/K from now on")->check(CLI::Range(1.0, 10.0))->excludes(wanted);
+	app.add_option("--dilation", o.dilation, "the virtual host's clocks at 1/K from now on")->check(cli::Range(1.0, 10.0));
 	app.add_option("command", o.command, "to run between two measurements");
-	app.positionals_at_end();
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
-	if (o.cpus.empty())
-		o.cpus = online_cpus();
+	o.cpus = online_cpus();
 	dilation::Page *page = shared_page();
 	if ((o.pace || o.dilation) && !page)
 		tool::die("--pace, --dilation: this host's clock is the real one");

@@ -15,8 +15,10 @@
  *
  * Further threads, when asked for: `IO waker` runs and sleeps in turns for ever, as a busy iothread.
  */
+#include "cli/options.hpp"
 #include "standin_shm.h"
 #include "tool_util.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <bit>
@@ -38,10 +40,9 @@
 #include <sys/syscall.h>
 #include <sys/socket.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_standin {
 namespace {
 
 struct options {
@@ -441,16 +442,16 @@ standin::shm &other(const std::string &path)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("stands in for a virtual machine: holds a tap, burns CPU, serves packets like vhost and a guest");
+	cli::App app("stands in for a virtual machine: holds a tap, burns CPU, serves packets like vhost and a guest");
 	options o;
 
 	app.add_option("--tap", o.tap, "tap to create and serve; none: only burn");
 	app.add_option("--cgroup", o.cgroup, "directory of the cgroup to enter first");
 	app.add_option("--shm", o.shm_path, "file to publish stamps in")->capture_default_str();
 	app.add_option("--vcpus", o.vcpus, "vCPU threads; packet n goes to vCPU n modulo this")
-		->check(CLI::Range(1u, standin::kVcpusMax))
+		->check(cli::Range(1u, standin::kVcpusMax))
 		->capture_default_str();
 	app.add_flag("--idle", o.idle, "vCPUs sleep until a packet comes instead of burning");
 	app.add_option("--work-us", o.work_us, "CPU time that a vCPU spends on each packet")->capture_default_str();
@@ -464,7 +465,8 @@ int main(int argc, char **argv)
 	app.add_flag("--report", o.report, "only print what the stand-in of --shm has published so far");
 	app.add_option("--gap-us", o.gap_us, "jump of the clock that counts as a gap")->capture_default_str();
 	app.add_option("--seconds", o.seconds, "end after this time; 0: at SIGTERM or SIGINT")->capture_default_str();
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 	errno = 0;
 	if (o.release) {
 		release(other(o.shm_path));
@@ -477,3 +479,5 @@ int main(int argc, char **argv)
 	Standin(o).run();
 	return 0;
 }
+
+} // namespace spare_standin

@@ -11,7 +11,9 @@
  * With --stat it also prints the class's own account, over the same time, next to it: spare.stat is read in the middle of
  * the gap before a replenishment, when the period's budget is used up.
  */
+#include "cli/options.hpp"
 #include "server_stat.h"
+#include "tools.h"
 
 #include <algorithm>
 #include <memory>
@@ -25,10 +27,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include <CLI/CLI.hpp>
-
 using namespace tool;
 
+namespace spare_trace {
 namespace {
 
 constexpr uint64_t kUs = 1000, kMs = 1000000;
@@ -338,9 +339,9 @@ server_view read_exhausted(const server &s)
 
 } // namespace
 
-int main(int argc, char **argv)
+int run(int argc, char **argv)
 {
-	CLI::App app("use of servers per period, from sched_switch events");
+	cli::App app("use of servers per period, from sched_switch events");
 	options o;
 
 	app.add_option("--server", o.servers, "NAME=CGROUP,Q_US,P_US; may be given several times")->required();
@@ -354,7 +355,8 @@ int main(int argc, char **argv)
 	app.add_option("--buffer-mib", o.buffer_mib, "perf ring per CPU, a power of two")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority while waiting; 0: leave the class")->capture_default_str();
 	app.add_option("--csv", o.csv, "write the use of every period here");
-	CLI11_PARSE(app, argc, argv);
+	if (const auto status = app.parse(argc, argv))
+		return *status;
 
 	errno = 0;
 	std::vector<server> servers;
@@ -421,3 +423,5 @@ int main(int argc, char **argv)
 		die("{}", o.csv);
 	return 0;
 }
+
+} // namespace spare_trace

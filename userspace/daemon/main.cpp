@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 
 #include "class_loader.hpp"
 #include "class_state.hpp"
+#include "cli/options.hpp"
 #include "config.hpp"
 #include "daemon.hpp"
 #include "manager.hpp"
@@ -88,7 +88,7 @@ int check(const spare::Roots& roots) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Loads the scheduling class sched_spare and watches it, builds pools and places VMs as spared.toml(5) says. Ended by SIGTERM or killed, it leaves the class running; "
+  cli::App app{"Loads the scheduling class sched_spare and watches it, builds pools and places VMs as spared.toml(5) says. Ended by SIGTERM or killed, it leaves the class running; "
                "started again, it adopts it."};
   app.set_version_flag("--version", std::string("spared ") + SPARE_VERSION);
   bool want_stop = false;
@@ -104,10 +104,8 @@ int main(int argc, char** argv) {
   app.add_flag("--restore", want_restore, "give every cgroup back the cpu.max that its operator wrote, and end");
   app.add_option("-c,--config", config, "read this file")->type_name("FILE")->capture_default_str();
   app.add_flag("-v,--verbose", verbose, "say more");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : exit_usage;
+  if (const auto status = app.parse(argc, argv)) {
+    return *status == 0 ? 0 : exit_usage;
   }
 
   set_up_log(verbose);

@@ -15,13 +15,13 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "arrivals.hpp"
+#include "cli/options.hpp"
 #include "sched_spare/abi.h"
 #include "simulate.hpp"
 
@@ -239,7 +239,7 @@ ordered_json result_json(const System& system, const Result& result, bool every_
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  cli::App app{
       "Simulates servers, pools and packets by the scheduling class's own rules; the file's form is described at the head of "
       "userspace/sim/main.cpp."};
   std::string path;
@@ -247,11 +247,13 @@ int main(int argc, char** argv) {
   bool every_vm = false, speed = false;
   app.add_option("FILE", path, "JSON file, - for standard input")->required();
   app.add_option("--threads", threads, "CPUs to use; the result does not depend on it")
-      ->check(CLI::Range(1, 1024))
+      ->check(cli::Range(1, 1024))
       ->capture_default_str();
   app.add_flag("--every-vm", every_vm, "the result of each VM too");
   app.add_flag("--speed", speed, "how long it took and how much memory");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = app.parse(argc, argv)) {
+    return *status;
+  }
   try {
     std::ifstream file(path);
     const json value = json::parse(path == "-" ? std::cin : static_cast<std::istream&>(file), nullptr, false, true);

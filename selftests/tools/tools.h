@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* tools.h - what each tool does, in place of a main() */
+#pragma once
+
+namespace spare_burn {
+int run(int argc, char **argv);
+}
+namespace spare_burst {
+int run(int argc, char **argv);
+}
+namespace spare_cost {
+int run(int argc, char **argv);
+}
+namespace spare_peer {
+int run(int argc, char **argv);
+}
+namespace spare_pktgen {
+int run(int argc, char **argv);
+}
+namespace spare_scale {
+int run(int argc, char **argv);
+}
+namespace spare_standin {
+int run(int argc, char **argv);
+}
+namespace spare_trace {
+int run(int argc, char **argv);
+}
