@@ -3,11 +3,13 @@
 #   awk -v kfuncs=sched_spare/bpf/kfuncs.txt -f btf-check.awk dump
 # A kfunc with an implicit argument (KF_IMPLICIT_ARGS) appears with its public prototype plus an `_impl` twin.
 # Where the build left the twin out, the prototype still ends in `struct bpf_prog_aux *aux`, and the verifier refuses
-# every program that calls it.  Prints "missing NAME", "broken NAME" (of those we use) and last
+# every program that calls it.  A line "NEW|OLD" of kfuncs.txt names alternatives: one whole one is enough.  Prints
+# "missing LINE", "broken LINE" (one of it is there, none is whole) of those we use and last
 # "total N": how many scx kfuncs of this kernel are broken, used or not.
 BEGIN {
 	while ((getline line < kfuncs) > 0) {
 		sub(/#.*/, "", line)
+		gsub(/[ \t]*\|[ \t]*/, "|", line)
 		n = split(line, word, /[ \t]+/)
 		for (i = 1; i <= n; i++)
 			if (word[i] != "")
@@ -40,11 +42,18 @@ function is_broken(f) {
 	return target in aux || pointee[target] in aux # also behind a const
 }
 END {
-	for (f in want)
-		if (!(f in func_proto))
-			print "missing " f
-		else if (is_broken(f))
-			print "broken " f
+	for (line in want) {
+		verdict = "missing"
+		n = split(line, word, "|")
+		for (i = 1; i <= n; i++)
+			if (word[i] in func_proto) {
+				verdict = is_broken(word[i]) ? "broken" : ""
+				if (verdict == "")
+					break
+			}
+		if (verdict != "")
+			print verdict, line
+	}
 	for (f in func_proto)
 		if (f ~ /^(scx_bpf_|bpf_iter_scx_)/ && f !~ /_impl$/ && is_broken(f))
 			total++

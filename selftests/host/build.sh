@@ -5,11 +5,14 @@ set -euo pipefail
 
 kver=$1
 share=/stage/usr/local/libexec/sched_spare
+# The module is made where the kernel's compiler is.
+module_make="make"
+[[ ! -d /toolchain/usr ]] || module_make="/src/selftests/host/toolchain.sh;make"
 
 # Without debug information, which is a third of the compiler's work and would be stripped below; several files at once, which halves the rest.
 configure() {
 	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
-		-DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local -DCMAKE_UNITY_BUILD=ON
+		-DSPARE_KERNEL="$kver" -DSPARE_MODULE_MAKE="$module_make" -DCMAKE_INSTALL_PREFIX=/usr/local -DCMAKE_UNITY_BUILD=ON
 }
 
 strict() {
