@@ -7,6 +7,7 @@ set -euo pipefail
 cc=$(readlink /usr/bin/gcc) # gcc-16: the configuration then names it as Debian's do
 cat "$@" >/tmp/fragments
 cd /build
+export KBUILD_BUILD_USER=sched_spare KBUILD_BUILD_HOST=selftests
 kernel_make() { make -j "$(nproc)" CC="$cc" HOSTCC="$cc" "$@"; }
 
 kernel_make -s KCONFIG_ALLCONFIG=/tmp/fragments allnoconfig
