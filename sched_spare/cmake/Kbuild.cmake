@@ -16,7 +16,7 @@ function(kbuild_module target)
   # The headers name the compiler that built the kernel; a plain gcc does when that one is not here.
   set(compiler "")
   file(STRINGS "${SPARE_HEADERS}/.config" version_text REGEX "^CONFIG_CC_VERSION_TEXT=")
-  if(version_text MATCHES "=\"([^ \"]+)")
+  if(SPARE_MODULE_MAKE STREQUAL "make" AND version_text MATCHES "=\"([^ \"]+)")
     find_program(SPARE_KERNEL_CC NAMES "${CMAKE_MATCH_1}")
     if(NOT SPARE_KERNEL_CC)
       message(STATUS "the kernel's compiler ${CMAKE_MATCH_1} is not installed: building the module with gcc")
@@ -31,7 +31,7 @@ function(kbuild_module target)
     COMMAND "${CMAKE_COMMAND}" -E copy_directory_if_different "${PROJECT_SOURCE_DIR}/kmod" "${work}/kmod"
     COMMAND "${CMAKE_COMMAND}" -E copy_directory_if_different
             "${PROJECT_SOURCE_DIR}/sched_spare/include" "${work}/sched_spare/include"
-    COMMAND make -C "${SPARE_HEADERS}" "M=${work}" ${compiler} modules
+    COMMAND ${SPARE_MODULE_MAKE} -C "${SPARE_HEADERS}" "M=${work}" ${compiler} modules
     BYPRODUCTS "${work}/kmod/sched_spare.ko"
     COMMENT "Kbuild: sched_spare.ko"
     VERBATIM)

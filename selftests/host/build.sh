@@ -5,13 +5,16 @@ set -euo pipefail
 
 kver=$1 part=$2
 share=/stage/usr/local/libexec/sched_spare
+# The module is made where the kernel's compiler is.
+module_make="make"
+[[ ! -d /toolchain/usr ]] || module_make="/src/selftests/host/toolchain.sh;make"
 
 # For little work of the compiler: each program in one piece, as most of a file is headers; -O1 and no debug information, which would be
 # stripped below; garbage is left until it is half a gigabyte. (Tests and spare_sim have an -O of their own.)
 configure() {
 	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
 		-DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG --param ggc-min-heapsize=500000 --param ggc-min-expand=300" \
-		-DSPARE_KERNEL="$kver" -DCMAKE_INSTALL_PREFIX=/usr/local
+		-DSPARE_KERNEL="$kver" -DSPARE_MODULE_MAKE="$module_make" -DCMAKE_INSTALL_PREFIX=/usr/local
 }
 
 strict() {

@@ -23,8 +23,12 @@ add_modules() {
 	done | sort -u | while read -r path; do
 		target=$root/${path%.xz}
 		mkdir -p "${target%/*}"
-		xz -dc "$path" >"$target"
+		case $path in
+		*.xz) xz -dc "$path" >"$target" ;;
+		*) cp "$path" "$target" ;;
+		esac
 	done
+	mkdir -p "$root/usr/lib/modules/$kver"
 	cp "/usr/lib/modules/$kver"/modules.{order,builtin,builtin.modinfo} "$root/usr/lib/modules/$kver/"
 	depmod -b "$root" "$kver"
 }

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Inside the userland: build scx_simple and scx_flatcg of the kernel's tools/sched_ext into /peers.   peers.sh KVER PACKAGE
+# Inside the userland: build scx_simple and scx_flatcg of the kernel's tools/sched_ext into /peers.   peers.sh KVER PACKAGE VERSION
 set -euo pipefail
 
-kver=$1 package=$2
+kver=$1 package=$2 version=$3
 kernel=/tmp/kernel
 mkdir -p "$kernel"
-dpkg-deb --fsys-tarfile /debs/"$package"_*.deb | tar -xO --wildcards "./usr/src/$package.tar.xz" |
+dpkg-deb --fsys-tarfile "/debs/${package}_${version}_all.deb" | tar -xO --wildcards "./usr/src/$package.tar.xz" |
 	tar -xJ -C "$kernel" --strip-components=1 --wildcards "$package/tools/sched_ext" "$package/tools/include" "$package/tools/arch" "$package/tools/lib/bpf"
 tools=$kernel/tools
 cd /tmp

@@ -45,18 +45,19 @@ copy_scripts() {
 # Name and contents of each of the stage's sources.
 source_key() { (cd "$TOP" && stage_sources | tr '\n' '\0' | xargs -0 sha256sum --) | sha256sum | cut -c1-12; }
 
-# Bind mounts with which the userland sees the kernel's headers where a Debian system has them.
+# Bind mounts with which the userland sees the kernel's headers where a Debian system has them, and the toolchain if they need it.
 kernel_binds() {
 	local kbuild
 	KERNEL_BINDS=("$KERNEL/root/usr/src:/usr/src:ro" "$KERNEL/root/usr/lib/modules:/usr/lib/modules:ro")
 	for kbuild in "$KERNEL"/root/usr/lib/linux-kbuild-*; do
-		KERNEL_BINDS+=("$kbuild:/usr/lib/${kbuild##*/}:ro")
+		[[ ! -d $kbuild ]] || KERNEL_BINDS+=("$kbuild:/usr/lib/${kbuild##*/}:ro")
 	done
+	[[ -z $TOOLCHAIN ]] || KERNEL_BINDS+=("$TOOLCHAIN/root:/toolchain:rw")
 }
 
-# One build directory per source tree, userland and kernel: ninja does there only what has changed.
+# One build directory per source tree, userland, kernel and its compiler: ninja does there only what has changed.
 use_build_dir() {
-	BUILD=$CACHE/build/$(hash_of "$TOP" "$USERLAND_KEY" "$KVER")
+	BUILD=$CACHE/build/$(hash_of "$TOP" "$USERLAND_KEY" "${KERNEL##*/}" "${TOOLCHAIN##*/}")
 	mkdir -p "$BUILD"
 	kernel_binds
 }
@@ -72,6 +73,7 @@ make_stage() {
 		/usr/bin/env PARTIAL="${SCHED_SPARE_PARTIAL-}" /bin/bash /src/selftests/host/build.sh "$KVER" "$part"
 	in_userland "$TOP:/src:ro" "$dir:/cache:rw" "${KERNEL_BINDS[@]}" -- /bin/bash /src/selftests/host/mkinitramfs.sh "$KVER" "$part"
 	source_key >"$dir/sources"
+	echo "${KERNEL##*/} ${TOOLCHAIN##*/}" >"$dir/for"
 	rm -rf "$dir/stage" # its contents are in the images now
 }
 
@@ -81,7 +83,7 @@ use_stage() {
 	local part=$1 key name=stage title="build the project"
 	use_build_dir
 	# (The tree's place counts: unit tests run in its build directory.)
-	key=$(hash_of "$(source_key)" "$TOP" "$USERLAND_KEY" "$KVER" "${SCHED_SPARE_PARTIAL-}")
+	key=$(hash_of "$(source_key)" "$TOP" "$USERLAND_KEY" "${KERNEL##*/}" "${TOOLCHAIN##*/}" "${SCHED_SPARE_PARTIAL-}")
 	if [[ $part == demo && ! -d $CACHE/stage-$key ]]; then
 		name=demo title="build what demo needs"
 	else
@@ -99,6 +101,14 @@ expect_products() {
 	name=stage
 	[[ $1 != demo ]] || name=demo
 	grep -qsx "$(source_key)" "$CACHE"/{stage,"$name"}-*/sources || expect "$name"
+}
+
+# stale_stage: the last stage that was built for this kernel, whatever the sources are now.
+stale_stage() {
+	local stage
+	find "$CACHE" -maxdepth 1 -name 'stage-*' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2- | while read -r stage; do
+		[[ $(cat "$stage/for" 2>/dev/null) != "${KERNEL##*/} ${TOOLCHAIN##*/}" ]] || { echo "$stage"; break; }
+	done
 }
 
 # Unit tests, in the build directory that use_stage has left.

@@ -21,6 +21,13 @@ cache_init() {
 hash_of() { printf '%s\n' "$@" | sha256sum | cut -c1-12; }
 hash_files() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-12; }
 
+# need_space MB WHAT_FOR: before a large product.
+need_space() {
+	local free_mb
+	free_mb=$(df -Pm "$CACHE" | awk 'NR == 2 { print $4 }')
+	((free_mb >= $1)) || die "$CACHE has $free_mb MB of free space, $1 are needed $2" "free some, or set SCHED_SPARE_CACHE to another place"
+}
+
 # product NAME KEY TITLE LIMIT_S REMEDY FUNCTION ARG...: sets PRODUCT to CACHE/NAME-KEY, made by `FUNCTION DIR ARG...` if absent.
 product() {
 	local name=$1 key=$2 title=$3 limit=$4 remedy=$5 fn=$6
@@ -30,7 +37,7 @@ product() {
 	local lock tmp=$CACHE/tmp.$name.$$
 	exec {lock}>"$CACHE/.lock.$name-$key"
 	flock -n "$lock" || say "wait for another run that makes $name"
-	flock -w 1200 "$lock" || die "another run has been making '$name' for 20 minutes" "see $LOGS, or end that run"
+	flock -w "$((limit + 60))" "$lock" || die "another run has been making '$name' for more than $limit s" "see $LOGS, or end that run"
 	if [[ ! -d $PRODUCT ]]; then
 		tmp_path "$tmp"
 		rm -rf --one-file-system "$tmp"
@@ -52,7 +59,7 @@ prune() {
 cache_clean() {
 	[[ -d $CACHE ]] || { say "nothing cached in $CACHE"; return 0; }
 	local path
-	for path in "$CACHE"/{userland,kernel,pick,stage,demo,boot,build,archive,tmp,log,run}[-.]* "$CACHE"/{archive,log,run,build} "$CACHE"/.lock.* "$CACHE/times"; do
+	for path in "$CACHE"/{userland,toolchain,kernel,pick,stage,demo,peers,boot,build,archive,tmp,log,run}[-.]* "$CACHE"/{archive,log,run,build} "$CACHE"/.lock.* "$CACHE/times"; do
 		[[ ! -e $path ]] || rm -rf --one-file-system "$path"
 	done
 	rmdir --ignore-fail-on-non-empty "$CACHE"

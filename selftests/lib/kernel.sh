@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# A stock Debian kernel with sched_ext whose BTF is whole, taken by probing and not by number: its packages are downloaded with
-# apt (signatures checked) and unpacked, never installed.
+# A Debian kernel with sched_ext whose BTF is whole, taken by probing and not by number. Stock ones first: their packages are
+# downloaded with apt (signatures checked) and unpacked, never installed. Where none serves, one is built from Debian's source.
 
 KERNEL_SUITES=(sid trixie-backports)
 FLAVOUR=cloud-amd64 # the smallest; it has KVM, vhost-net and tun
@@ -13,10 +13,13 @@ userland_mirror() {
 		"$USERLAND/root/etc/apt/sources.list.d"/*.sources 2>/dev/null | sed -n 1p || true
 }
 
-# A private apt: own lists, own cache, no dpkg status; the machine's proxy settings apply.
+# A private apt: own lists (of today), own cache, no dpkg status; the machine's proxy settings apply. One run at a time has it,
+# until the calling subshell ends.
 private_apt() {
-	local dir=$CACHE/archive suite
+	local dir=$CACHE/archive suite lock
 	mkdir -p "$dir"/{lists/partial,cache/archives/partial,debs,btf}
+	exec {lock}>"$dir/.lock"
+	flock "$lock"
 	cat >"$dir/conf" <<-CONF
 		Dir::Etc::sourcelist "$dir/sources.list";
 		Dir::Etc::sourceparts "-";
@@ -33,51 +36,60 @@ private_apt() {
 		echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $1 $suite main"
 	done >"$dir/sources.list"
 	export APT_CONFIG=$dir/conf
+	[[ -n $(find "$dir/updated" -mtime -1 2>/dev/null) ]] || update_lists || compgen -G "$dir/lists/*Packages*" >/dev/null
 }
 
-# candidates: "VERSION-FLAVOUR", sid's first (its build tools are the newest, and whole BTF depends on them), then by version.
+update_lists() { apt-get -q update && touch "$CACHE/archive/updated"; }
+
+# with_lists COMMAND...: once more with new lists when it fails, for what the archive has replaced.
+with_lists() { "$@" || { update_lists && "$@"; }; }
+
+# candidates: "VERSION-FLAVOUR SUITE COMPILER" of each stock kernel, as the archive describes them.
 candidates() {
-	apt-cache search --names-only "^linux-headers-[0-9][^ ]*-$FLAVOUR\$" | cut -d' ' -f1 | while read -r package; do
-		apt-cache madison "$package" | awk -v p="${package#linux-headers-}" \
-			'NR == 1 { print ($0 ~ /[ \/]sid\/main/ ? 1 : 0), p }'
-	done | sort -k1,1nr -k2,2Vr | cut -d' ' -f2
+	local headers
+	mapfile -t headers < <(apt-cache search --names-only "^linux-headers-[0-9][^ ]*-$FLAVOUR\$" | cut -d' ' -f1)
+	((${#headers[@]})) || return 0
+	{ apt-cache madison "${headers[@]}" && apt-cache show "${headers[@]}"; } | awk '
+		$2 == "|" && $1 ~ /^linux-headers-/ && !($1 in suite) { n = split($6, part, "/"); suite[$1] = part[1] }
+		$1 == "Package:" { package = $2 }
+		$1 == "Depends:" && package in suite && match($0, /gcc-[0-9]+/) {
+			print substr(package, length("linux-headers-") + 1), suite[package], substr($0, RSTART, RLENGTH)
+			delete suite[package]
+		}'
 }
 
-# fetch PACKAGE...: into archive/debs, once.
+# in_order: of those, first who need no toolchain; the newest first.
+in_order() {
+	local kver suite cc
+	while read -r kver suite cc; do
+		echo "$(has_compiler "$cc" && echo 0 || echo 1) $kver $suite $cc"
+	done | sort -k1,1n -k2,2Vr | cut -d' ' -f2-
+}
+
+# fetch PACKAGE[=VERSION]...: into archive/debs, once.
 fetch() {
 	local package missing=()
 	for package in "$@"; do
-		compgen -G "$CACHE/archive/debs/${package}_*.deb" >/dev/null || missing+=("$package")
+		compgen -G "$CACHE/archive/debs/${package/=/_}_*.deb" >/dev/null || missing+=("$package")
 	done
 	((${#missing[@]})) || return 0
 	local tmp=$CACHE/archive/debs/partial
 	rm -rf "$tmp"
 	mkdir -p "$tmp"
-	(cd "$tmp" && { apt-get -q download "${missing[@]}" || { apt-get -q update && apt-get -q download "${missing[@]}"; }; })
+	(cd "$tmp" && with_lists apt-get -q download "${missing[@]}")
 	mv "$tmp"/*.deb "$CACHE/archive/debs/"
 }
 
-# judge KVER: prints what is wrong with its BTF, nothing when it is whole for us. The compiler counts too: gcc 16 writes type
-# tags into BTF that a module of gcc 14 lacks; its task_struct is then another type, and the verifier refuses our kfuncs.
-judge() {
-	local kver=$1 btf=$CACHE/archive/btf/$1 cc
-	if [[ ! -s $btf || ! -s $btf.cc ]]; then
-		fetch "linux-headers-$kver" >&2 || { echo "its headers cannot be downloaded"; return 0; }
-		local tmp=$CACHE/archive/btf/tmp
-		rm -rf "$tmp"
-		mkdir -p "$tmp"
-		dpkg-deb --fsys-tarfile "$CACHE/archive/debs/linux-headers-${kver}_"*.deb |
-			tar -x -C "$tmp" "./usr/src/linux-headers-$kver/vmlinux" 2>/dev/null ||
-			{ echo "its headers package has no vmlinux with BTF"; return 0; }
-		dpkg-deb --fsys-tarfile "$CACHE/archive/debs/linux-headers-${kver}_"*.deb |
-			tar -xO "./usr/src/linux-headers-$kver/.kernelvariables" | grep -o 'gcc-[0-9]*$' | sed -n 1p >"$btf.cc"
-		in_userland "$tmp/usr/src/linux-headers-$kver:/kernel:ro" -- bpftool btf dump file /kernel/vmlinux format raw >"$btf.tmp"
-		mv "$btf.tmp" "$btf"
-		rm -rf "$tmp"
-	fi
-	cc=$(<"$btf.cc")
-	[[ -e $USERLAND/root/usr/bin/$cc ]] || { echo "built with $cc, which the userland has not: our module's types would differ from its own"; return 0; }
-	awk -v kfuncs="$KFUNCS" -f "$SELFTESTS/host/btf-check.awk" "$btf" | sort | awk '
+# dump_btf HEADERS OUT: the BTF of a kernel's headers as text; beside it, in OUT.pahole, the version of pahole that wrote it.
+dump_btf() {
+	sed -n 's/^CONFIG_PAHOLE_VERSION=\([0-9]\)/\1./p' "$1/.config" >"$2.pahole"
+	in_userland "$1:/kernel:ro" -- bpftool btf dump file /kernel/vmlinux format raw >"$2.tmp"
+	mv "$2.tmp" "$2"
+}
+
+# judge_btf DUMP: prints what is wrong with it, nothing when it is whole for us.
+judge_btf() {
+	awk -v kfuncs="$KFUNCS" -f "$SELFTESTS/host/btf-check.awk" "$1" | sort | awk '
 		$1 == "broken" { broken = broken " " $2 }
 		$1 == "missing" { missing = missing " " $2 }
 		END {
@@ -86,25 +98,69 @@ judge() {
 		}'
 }
 
+# judge KVER: the same for a stock kernel.
+judge() {
+	local kver=$1 btf=$CACHE/archive/btf/$1
+	if [[ ! -s $btf || ! -e $btf.pahole ]]; then
+		fetch "linux-headers-$kver" >&2 || { echo "its headers cannot be downloaded"; return 0; }
+		local tmp=$CACHE/archive/btf/tmp
+		rm -rf "$tmp"
+		mkdir -p "$tmp"
+		dpkg-deb --fsys-tarfile "$CACHE/archive/debs/linux-headers-${kver}_"*.deb |
+			tar -x -C "$tmp" "./usr/src/linux-headers-$kver/vmlinux" "./usr/src/linux-headers-$kver/.config" 2>/dev/null ||
+			{ echo "its headers package has no vmlinux with BTF"; return 0; }
+		dump_btf "$tmp/usr/src/linux-headers-$kver" "$btf"
+		rm -rf "$tmp"
+	fi
+	judge_btf "$btf"
+}
+
+# newest_source: "PACKAGE VERSION COMPILER" of the newest kernel source, and the compiler that builds it: sid's gcc.
+newest_source() {
+	local sources
+	mapfile -t sources < <(apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d' ' -f1)
+	apt-cache madison "${sources[@]}" | awk '$1 ~ /^linux-source-/ { print $1, $3 }' | sort -k2,2Vr | sed -n 1p |
+		sed "s/\$/ $(apt-cache show gcc | grep -o 'gcc-[0-9]\+' | sed -n 1p)/"
+}
+
+# pick_kernel DIR MIRROR WANTED: writes DIR/kver, "KVER" of a stock kernel or "built PACKAGE VERSION COMPILER", and DIR/why.
 pick_kernel() {
-	local dir=$1 mirror=$2 wanted=$3 kver why taken=
+	local dir=$1 mirror=$2 wanted=$3 list kver suite cc why
 	private_apt "$mirror"
-	compgen -G "$CACHE/archive/lists/*Packages*" >/dev/null || apt-get -q update
-	local list
-	list=$(candidates)
-	[[ -n $wanted ]] && list=$(grep -F -- "$wanted" <<<"$list" || true)
-	[[ -n $list ]] || { echo "no sched_ext kernel called '${wanted:-*}-$FLAVOUR' in ${KERNEL_SUITES[*]}; there are:"; candidates; return 1; }
-	for kver in $list; do
-		why=$(judge "$kver")
-		if [[ -z $why ]]; then
-			taken=$kver
-			echo "taken $kver: its BTF has every kfunc of $(grep -vc '^#\|^$' "$KFUNCS" || true) that we use" | tee -a "$dir/why"
-			break
-		fi
-		echo "refused $kver: $why" | tee -a "$dir/why"
-	done
-	[[ -n $taken ]] || { echo "none of these kernels can run the class"; return 1; }
-	echo "$taken" >"$dir/kver"
+	if [[ $wanted != built ]]; then
+		list=$(candidates | in_order | awk -v wanted="$wanted" 'index($1, wanted)')
+		[[ -n $list || -z $wanted ]] ||
+			{ echo "no kernel called '$wanted' with -$FLAVOUR in ${KERNEL_SUITES[*]}; there are, besides 'built':"; candidates; return 1; }
+		while read -r kver suite cc; do
+			[[ -n $kver ]] || break
+			why=$(judge "$kver")
+			if [[ -z $why ]]; then
+				has_compiler "$cc" || why=", for a module of $cc"
+				echo "taken $kver: its BTF has every kfunc that we use ($(grep -vc '^#\|^$' "$KFUNCS" || true))$why" >>"$dir/why"
+				echo "$kver" >"$dir/kver"
+				return 0
+			fi
+			echo "refused $kver: $why" | tee -a "$dir/why"
+		done <<<"$list"
+		[[ -z $wanted ]] || { echo "--kernel $wanted cannot run the class"; return 1; }
+		echo "no stock kernel of ${KERNEL_SUITES[*]} serves" >>"$dir/why"
+	fi
+	read -r kver suite cc < <(newest_source)
+	echo "taken $kver $suite, to be built with $cc and sid's pahole" >>"$dir/why"
+	echo "built $kver $suite $cc" >"$dir/kver"
+}
+
+# What both kinds of kernel get beside DIR/root: vmlinuz, image for the deterministic host, a disk with the modules; and DIR/kver.
+finish_kernel() {
+	local dir=$1 kver=$2
+	ln "$dir/root/usr/lib/modules/$kver/vmlinuz" "$dir/vmlinuz"
+	in_userland "$dir:/kernel:rw" "$TOP:/src:ro" -- /bin/sh -c "
+		set -e
+		/src/selftests/host/vmlinux.sh /kernel/vmlinuz /kernel/image
+		ln -s usr/lib /kernel/root/lib
+		depmod -b /kernel/root '$kver'
+		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 160M"
+	echo "$kver" >"$dir/kver"
 }
 
 make_kernel() {
@@ -120,33 +176,93 @@ make_kernel() {
 	# Kernel packages put the image either beside the modules or in /boot.
 	local image=$dir/root/usr/lib/modules/$kver/vmlinuz
 	[[ -e $image ]] || cp "$image.unsigned" "$image" 2>/dev/null || cp "$dir/root/boot/vmlinuz-$kver" "$image"
-	ln "$image" "$dir/vmlinuz"
-	in_userland "$dir:/kernel:rw" "$TOP:/src:ro" -- /bin/sh -c "
-		set -e
-		/src/selftests/host/vmlinux.sh /kernel/vmlinuz /kernel/image
-		ln -s usr/lib /kernel/root/lib
-		depmod -b /kernel/root '$kver'
-		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 160M"
-	echo "$kver" >"$dir/kver"
+	finish_kernel "$dir" "$kver"
 }
 
-# use_kernel WANTED: sets KERNEL (product) and KVER.
+# make_built DIR MIRROR PACKAGE VERSION: the same layout, from source, with the fragment host/kernel.config.
+make_built() {
+	local dir=$1 mirror=$2 package=$3 version=$4 why
+	(private_apt "$mirror" && fetch "$package=$version")
+	mkdir "$dir/src"
+	in_userland "$CACHE/archive/debs:/debs:ro" "$dir/src:/build:rw" -- /bin/bash -c "set -euo pipefail
+		dpkg-deb --fsys-tarfile /debs/${package}_${version}_all.deb | tar -xO ./usr/src/$package.tar.xz |
+			xz -dc | tar -x -C /build --strip-components=1"
+	USERLAND=$TOOLCHAIN in_userland "$dir/src:/build:rw" "$dir:/kernel:rw" "$TOP:/src:ro" -- \
+		/bin/bash /src/selftests/host/kernel.sh /src/selftests/host/kernel.config
+	rm -rf "$dir/src"
+	finish_kernel "$dir" "$(<"$dir/release")"
+	dump_btf "$dir/root/usr/src/linux-headers-$(<"$dir/release")" "$dir/btf"
+	why=$(judge_btf "$dir/btf")
+	[[ -z $why ]] || { echo "built, but $why"; return 1; }
+}
+
+built_key() { echo "built-$(hash_of "$@" "$(hash_files "$SELFTESTS"/host/{kernel.sh,kernel.config,vmlinux.sh})")"; }
+
+# use_kernel WANTED: sets KERNEL (product), KVER and TOOLCHAIN, which is empty when the userland has the kernel's compiler.
 use_kernel() {
-	local wanted=$1 mirror key line
+	local wanted=$1 mirror key line known='' package version cc
 	mirror=$(userland_mirror)
 	[[ -e $KFUNCS ]] || die "$KFUNCS is missing" "it lists the kfuncs that the class calls, one per line"
-	key=$(hash_of "$wanted" "$(hash_files "$KFUNCS" "$SELFTESTS/host/btf-check.awk" "$SELFTESTS/lib/kernel.sh")")
-	local known=
+	key=$(pick_key "$wanted")
 	[[ ! -d $CACHE/pick-$key ]] || known=1
-	product pick "$key" \
-		"choose a kernel by the BTF of its kfuncs" 300 "check the network; name another kernel with --kernel" pick_kernel "$mirror" "$wanted"
-	KVER=$(<"$PRODUCT/kver")
+	product pick "$key" "choose a kernel by the BTF of its kfuncs" 300 \
+		"check the network; selftests/run kernels lists the others, --kernel takes one" pick_kernel "$mirror" "$wanted"
+	read -r KVER package version cc <"$PRODUCT/kver"
 	if [[ $known ]]; then
-		say "kernel: $KVER (chosen before; why: $PRODUCT/why)"
+		say "kernel: $KVER${version:+ from $package $version} (chosen before; why: $PRODUCT/why)"
 	else
 		while read -r line; do say "kernel: $line"; done <"$PRODUCT/why"
 	fi
-	product kernel "$KVER-$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack kernel $KVER" 300 \
-		"check the network; if the archive has dropped this version, choose anew: selftests/run clean" make_kernel "$mirror" "$KVER"
+	TOOLCHAIN=''
+	if [[ $KVER == built ]]; then
+		use_toolchain "$cc"
+		key=$(built_key "$version" "$cc")
+		[[ -d $CACHE/kernel-$key ]] || need_space 6000 "to build a kernel"
+		product kernel "$key" "build a kernel from $package $version (some minutes)" 5400 \
+			"the log shows the compiler's message; --kernel takes another" make_built "$mirror" "$package" "$version"
+	else
+		product kernel "$KVER-$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack kernel $KVER" 300 \
+			"check the network; if the archive has dropped this version, choose anew: selftests/run clean" make_kernel "$mirror" "$KVER"
+	fi
 	KERNEL=$PRODUCT
+	KVER=$(<"$KERNEL/kver")
+	cc=$(compiler_of "$KERNEL/root/usr/src/linux-headers-$KVER")
+	has_compiler "$cc" || use_toolchain "$cc"
+}
+
+pick_key() { hash_of "$1" "$(hash_files "$KFUNCS" "$SELFTESTS/host/btf-check.awk" "$SELFTESTS/lib/kernel.sh")"; }
+
+# --- selftests/run kernels
+
+# row MARK KERNEL SUITE COMPILER PAHOLE CACHED VERDICT
+row() { printf '%1s %-26s %-16s %-8s %-6s %-6s %s\n' "$@"; }
+
+# cached PATTERN: yes when there is such a product.
+cached() { compgen -G "$CACHE/kernel-$1" >/dev/null && echo yes || echo -; }
+
+kernels_to() { kernels_table "$(userland_mirror)" >"$1"; }
+
+# kernels_table MIRROR: every candidate in the order of choice, with the verdict on it.
+kernels_table() {
+	local mirror=$1 kver suite cc why taken='' mark built package version
+	private_apt "$mirror" >&2
+	# The choice, once made, holds until its inputs change.
+	taken=$(cut -d' ' -f1 "$CACHE/pick-$(pick_key '')/kver" 2>/dev/null || true)
+	row '' kernel suite compiler pahole cached verdict
+	while read -r kver suite cc; do
+		why=$(judge "$kver")
+		[[ -n $why ]] || taken=${taken:-$kver}
+		[[ $kver == "$taken" ]] && mark='*' || mark=''
+		if [[ -n $why ]]; then why="refused: $why"; else why="serves$(has_compiler "$cc" || echo ", the module built with $cc of sid")"; fi
+		row "$mark" "$kver" "$suite" "$cc" "$(cat "$CACHE/archive/btf/$kver.pahole" 2>/dev/null || echo '?')" "$(cached "$kver-*")" "$why"
+	done < <(candidates | in_order)
+	read -r package version cc < <(newest_source)
+	built=$(built_key "$version" "$cc")
+	why="not built yet; it is when no other serves, or by --kernel built"
+	[[ ! -d $CACHE/kernel-$built ]] || why=$(judge_btf "$CACHE/kernel-$built/btf")
+	[[ ${taken:-built} == built ]] && mark='*' || mark=''
+	row "$mark" built "$package" "$cc" \
+		"$(cat "$CACHE/kernel-$built/btf.pahole" 2>/dev/null || apt-cache show pahole | sed -n 's/^Version: \([0-9.]*\).*/\1/p' | sed -n 1p)" \
+		"$(cached "$built")" "${why:-serves}"
+	printf '\n* what runs without --kernel\n'
 }

@@ -12,13 +12,12 @@ make_peers() {
 		echo "the archive has no $package of version $base" >"$dir/why"
 		return 0
 	fi
-	if ! compgen -G "$CACHE/archive/debs/${package}_*" >/dev/null &&
-		! (cd "$CACHE/archive/debs" && apt-get -q download "$package=$version"); then
+	if ! fetch "$package=$version"; then
 		echo "$package cannot be downloaded" >"$dir/why"
 		return 0
 	fi
 	in_userland "$TOP:/src:ro" "$CACHE/archive/debs:/debs:ro" "$dir:/peers:rw" "${KERNEL_BINDS[@]}" -- \
-		/bin/bash /src/selftests/host/peers.sh "$release" "$package" 2>"$dir/log" || tail -n 3 "$dir/log" >"$dir/why"
+		/bin/bash /src/selftests/host/peers.sh "$release" "$package" "$version" 2>"$dir/log" || tail -n 3 "$dir/log" >"$dir/why"
 }
 
 # use_peers: sets PEERS, a directory with scx_simple and scx_flatcg, or with why there is none.

@@ -11,6 +11,9 @@ for headers in /usr/lib/modules/*/build; do
 done
 ((${#kernels[@]})) || ktap_skip_all 'no kernel headers here'
 
+# Where the kernel's compiler is not here, the toolchain has it.
+[[ ! -d /toolchain/usr ]] || export MODULE_MAKE="$PWD/selftests/host/toolchain.sh make"
+
 ktap_plan ${#kernels[@]}
 for kernel in "${kernels[@]}"; do
 	ktap_check "kmod: W=1, sparse and checkpatch on $kernel" kmod/check "$kernel"
