@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""e1_report.py DIR: make DIR/report.html, one self-contained page, from what e1.py left in DIR. Needs nothing but Python."""
+"""e1_report.py DIR: make DIR/report.html, one self-contained page, and DIR/one-packet.svg, its first picture by itself, from what e1.py
+left in DIR. Needs nothing but Python."""
 
 import csv
 import html
@@ -160,6 +161,12 @@ def timeline_plot(out, data):
     return svg(w, h, body, "What ran on the VM's CPU around one packet")
 
 
+def by_itself(picture):
+    """A picture of the page as a file of its own."""
+    return picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(
+        "</title>", f"</title><style>{STYLE.replace(chr(10), '')}svg{{background:var(--bg)}}</style>", 1) + "\n"
+
+
 def throughput_plot(columns, m):
     w, left, right, row = 980, 226, 90, 44
     h = row * len(columns) + 40
@@ -274,6 +281,7 @@ def main():
             by_column.setdefault(row["column"], []).append(row)
     data = [(c, by_column[c.name]) for c in COLUMNS if c.name in by_column]
     (out / "report.html").write_text(page(out, m, data), encoding="utf-8")
+    (out / "one-packet.svg").write_text(by_itself(timeline_plot(out, data)), encoding="utf-8")
     return 0
 
 

@@ -11,7 +11,7 @@ SPEED=/usr/local/libexec/sched_spare/spare-speed
 CLOCK=/sys/devices/system/clocksource/clocksource0
 [[ ${SPARE_HOST-} == realtime ]] || ktap_skip_all 'the clocks of a real machine are its own'
 
-tsc_is_used() { [[ $(<$CLOCK/current_clocksource) == tsc ]] && ! dmesg | grep -iE 'marking.*unstable|tsc.*unstable'; }
+tsc_is_used() { [[ $(<"$CLOCK/current_clocksource") == tsc ]] && ! dmesg | grep -iE 'marking.*unstable|tsc.*unstable'; }
 
 # The real-time clock's seconds against CLOCK_MONOTONIC: within 20 ms of 4 s.
 rtc_agrees() {

@@ -6,7 +6,7 @@
  *   spare-speed [--ms MS] [--dilation K | --wanted UNITS [--pace]] [-- COMMAND ARG...]
  *
  * A unit of work is what the emulator does for a packet, in small: 256 rounds of shifts, loads and stores in 64 KiB and indirect
- * calls, and a system call. It runs on all CPUs at once, then on the last one alone, with real-time priority,
+ * calls, and a system call. It runs on all CPUs that this process may use at once, then on the last one alone, with real-time priority,
  * so that what else runs on them does not count, for MS ms each (200). The speed, in units per second, is the geometric mean of the slowest
  * CPU's at once and of the last one's alone: a packet's work is done by one CPU after the other and partly by both, and on a machine with
  * fewer CPUs than it emulates that is not the same.
@@ -85,26 +85,36 @@ double work(Work &w, uint64_t ns)
 
 /* --- where it runs */
 
-std::vector<int> online_cpus()
+/* May this thread run there? If so, it does. (A CPU that is offline, or another cpuset's own, is not for us.) */
+bool move_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(unsigned(cpu), &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+std::vector<int> usable_cpus()
 {
 	std::vector<int> cpus;
+	cpu_set_t before;
 
-	for (int cpu = 0; cpu < int(sysconf(_SC_NPROCESSORS_CONF)); cpu++) {
-		const auto online = tool::read_file(fmt::format("/sys/devices/system/cpu/cpu{}/online", cpu));
-		if (!online || online->starts_with('1'))
+	sched_getaffinity(0, sizeof(before), &before);
+	for (int cpu = 0; cpu < int(sysconf(_SC_NPROCESSORS_CONF)); cpu++)
+		if (move_to(cpu))
 			cpus.push_back(cpu);
-	}
+	sched_setaffinity(0, sizeof(before), &before);
+	if (cpus.empty())
+		tool::die("there is no CPU to measure");
 	return cpus;
 }
 
 void run_on(int cpu)
 {
 	const sched_param priority{.sched_priority = 1};
-	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	CPU_SET(unsigned(cpu), &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
+	if (!move_to(cpu))
 		tool::die("cannot run on CPU {}", cpu);
 	if (sched_setscheduler(0, SCHED_FIFO, &priority))
 		tool::die("cannot have real-time priority (are you root?)");
@@ -230,7 +240,7 @@ int main(int argc, char **argv)
 	if (const auto status = app.parse(argc, argv))
 		return *status;
 
-	o.cpus = online_cpus();
+	o.cpus = usable_cpus();
 	dilation::Page *page = shared_page();
 	if ((o.pace || o.dilation) && !page)
 		tool::die("--pace, --dilation: this host's clock is the real one");
