@@ -46,7 +46,10 @@ def wait_for(what, limit_s, condition, every_s=0.1):
 
 
 def run(*command, limit_s=30):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit_s, check=False)
+    try:
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired as timeout:
+        raise Trouble(f"{command[0]}: no end after {limit_s} s") from timeout
     if done.returncode != 0:
         raise Trouble(f"{' '.join(str(c) for c in command)}: {done.stderr.strip() or done.stdout.strip()}", done.returncode)
     return done.stdout
@@ -78,6 +81,11 @@ class Speed:
         self.found = {k: float(v) for k, v in (line.split() for line in run(*self.command, "--ms", 500, *paced).splitlines())}
         self.command += paced or ["--wanted", self.found["speed_before"]]
         return f"a CPU of this host does {self.found['speed_before'] / 1e3:.0f} thousand units of work per second, its clocks run at 1/{self.found['dilation']:.2f}"
+
+    def set(self):
+        """Set the dilation anew, where there is a pace: what is measured next is not between two samples."""
+        if self.pace:
+            run(*self.command)
 
     @property
     def around(self):

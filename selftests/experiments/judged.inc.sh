@@ -11,6 +11,7 @@ name=$(basename "$0" .sh)
 
 log() {
 	echo "# kernel $(uname -r)"
+	echo "# host ${SPARE_HOST:-native}"
 	"$1"
 }
 

@@ -17,12 +17,12 @@ BLUE, ORANGE, GREY = "#2a78d6", "#d95f02", "#8a8a8a"
 
 
 class Log:
-    """`notes`: the words of each line "# ..."; `kernel`: of the note "kernel VERSION"; `speeds`: what the notes "... KEY VALUE" of
+    """`notes`: the words of each line "# ..."; `kernel`: of the note "kernel VERSION"; `host`: of the note "host MODE"; `speeds`: what the notes "... KEY VALUE" of
     spare-speed say; `too_busy`: a note "not measured: ..."; `failed`: results that failed or were planned and not reached, and what a script
     left behind or made the kernel complain of."""
 
     def __init__(self, text):
-        self.notes, self.kernel, self.too_busy = [], "unknown", False
+        self.notes, self.kernel, self.host, self.too_busy = [], "unknown", "unknown", False
         self.speeds = {"speed_before": [], "speed_after": [], "dilation": []}
         passed = failed = planned = 0
         for words in (line.split() for line in text.splitlines()):
@@ -34,6 +34,8 @@ class Log:
                 planned += int(words[0][3:])
             elif words[:2] == ["#", "kernel"]:
                 self.kernel = words[2]
+            elif words[:2] == ["#", "host"]:
+                self.host = words[2]
             elif words[:3] == ["#", "not", "measured:"]:
                 self.too_busy = True
             elif words[:1] == ["#"]:
@@ -101,9 +103,8 @@ def bars(rows, caption, most, tick, label=str):
 def clock_of(log):
     """By what clock it was measured."""
     before, after, dilation = log.speeds.values()
-    if not dilation:
-        return {"clock": "2 ns per instruction", "dilation": None, "speed_before": None, "speed_after": None}
-    return {"clock": "dilated" if max(dilation) > 1 else "real", "dilation": statistics.median(dilation),
+    clock = "2 ns per instruction" if log.host == "deterministic" else "dilated" if dilation and max(dilation) > 1 else "real"
+    return {"clock": clock, "dilation": statistics.median(dilation) if dilation else None,
             "speed_before": before[0] if before else None, "speed_after": after[-1] if after else None}
 
 
@@ -128,8 +129,8 @@ def main(name, doc, judge):
     log = Log(Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace"))
     report = judge(log)
     if report is None:
-        print("the log has no figures", file=sys.stderr)
-        sys.exit(1)
+        print("not measured: the machine was too busy" if log.too_busy else "the log has no figures", file=sys.stderr)
+        sys.exit(75 if log.too_busy else 1)
     verdict = write(Path(sys.argv[2]), name, report, log)
     print(f"\nverdict: {verdict}" + (f" ({log.failed} checks of the scripts failed)" if log.failed else ""))
     sys.exit({"pass": 0, "not measured": 75}.get(verdict, 1))

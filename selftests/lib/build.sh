@@ -9,7 +9,7 @@ source_files() {
 		{
 			git -c safe.directory="$TOP" ls-files -co --exclude-standard 2>/dev/null ||
 				find . -name .git -prune -o -type f -printf '%P\n'
-		} | LC_ALL=C sort | while IFS= read -r file; do
+		} | LC_ALL=C sort -u | while IFS= read -r file; do
 			[[ ! -f $file ]] || printf '%s\n' "$file"
 		done
 	)

@@ -7,6 +7,7 @@ function result(what, name, why) {
 	printf "%-4s %s%s\n", what, name, why == "" ? "" : " (" why ")"
 	printf "%s\t%s\t%s\n", what, name, why >>results
 	fflush()
+	fflush(results) # others append to it, too: whole lines only
 }
 function fail_script(why) {
 	failed++
@@ -45,6 +46,7 @@ function fail_script(why) {
 		fail_script("status " status)
 	printf "     %s: %d s\n", current, seconds
 	printf "time\t%s\t%d\n", current, seconds >>results
+	fflush(results)
 	fflush()
 	current = ""
 	next

@@ -90,7 +90,7 @@ native_experiment() {
 	native_check
 	for name in "${ARGS[@]}"; do
 		[[ -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
-		follow native_stamped "$SELFTESTS/experiments/$name.sh" --out "${OUT:-$TOP/out/$name}" || status=$?
+		follow native_stamped "$SELFTESTS/experiments/$name.sh" --out "${OUT:-$TOP/out/$name}" || status=$(worse "$status" $?)
 	done
 	exit "$status"
 }

@@ -71,6 +71,7 @@ dilation() { "$SPEED" --ms 1 | sed -n 's/^dilation //p'; }
 # redilated FACTOR: a pace of FACTOR times the present speed makes the dilation greater (FACTOR > 1).
 redilated() {
 	local before after speed
+	"$SPEED" --ms 1 --dilation 1 >/dev/null
 	before=$(dilation)
 	speed=$("$SPEED" --ms 300 | sed -n 's/^speed_before //p')
 	"$SPEED" --ms 300 --wanted "$((speed * $1))" --pace

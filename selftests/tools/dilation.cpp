@@ -99,6 +99,7 @@ public:
 			const uint32_t seq = seq_.load(std::memory_order_acquire);
 			const uint32_t k = k_milli_.load(std::memory_order_relaxed);
 			const Ns began = outer_.load(std::memory_order_relaxed), own = own_.load(std::memory_order_relaxed);
+			const Ns at = outer(CLOCK_MONOTONIC); /* of this line: before the check that it is still valid */
 
 			std::atomic_thread_fence(std::memory_order_acquire);
 			if (seq & 1 || seq != seq_.load(std::memory_order_relaxed))
@@ -107,7 +108,7 @@ public:
 				redraw();
 				continue;
 			}
-			return own + (outer(CLOCK_MONOTONIC) - began) * 1000 / k;
+			return own + (at - began) * 1000 / k;
 		}
 	}
 
@@ -168,8 +169,10 @@ private:
 	void redraw()
 	{
 		pthread_mutex_lock(&lock_);
-		const uint32_t k = std::clamp(page_->k_milli.load(), dilation::min_milli, dilation::max_milli);
-		page_->k_milli = k;
+		uint32_t wanted = page_->k_milli;
+		const uint32_t k = std::clamp(wanted, dilation::min_milli, dilation::max_milli);
+		if (k != wanted)
+			page_->k_milli.compare_exchange_strong(wanted, k);
 		seq_.fetch_add(1, std::memory_order_acq_rel);
 		std::atomic_thread_fence(std::memory_order_release);
 		const Ns at = outer(CLOCK_MONOTONIC);
