@@ -51,10 +51,11 @@ qemu_args() {
 boot() {
 	local mode=$1 limit=$2 kind=${3:-batch}
 	echo "$kind" >"$RUN/job/mode"
-	# The scripts are those of the source tree, now. (host/initrd-init lays stage/ over the real-time host's /usr/local.)
+	# (host/initrd-init lays stage/ over the real-time host's /usr/local.)
 	local prefix=usr/local
 	[[ $mode != realtime ]] || prefix=stage
-	copy_scripts "$RUN/scripts/$prefix/libexec/sched_spare"
+	mkdir -p "$RUN/scripts/$prefix/libexec"
+	cp -a "$SCRIPTS" "$RUN/scripts/$prefix/libexec/sched_spare"
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
 		set -euo pipefail
