@@ -70,10 +70,11 @@ boot() {
 		# shellcheck disable=SC2016 # expands inside
 		[[ $pace != "$PACE_NOMINAL" ]] || before=(setsid --wait bash -c '{ echo -10 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -10 "$@"' before)
 	fi
-	# The scripts are those of the source tree, now. (host/initrd-init lays stage/ over the real-time host's /usr/local.)
+	# (host/initrd-init lays stage/ over the real-time host's /usr/local.)
 	local prefix=usr/local
 	[[ $mode != realtime ]] || prefix=stage
-	copy_scripts "$RUN/scripts/$prefix/libexec/sched_spare"
+	mkdir -p "$RUN/scripts/$prefix/libexec"
+	cp -a "$SCRIPTS" "$RUN/scripts/$prefix/libexec/sched_spare"
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
 		set -euo pipefail

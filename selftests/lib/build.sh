@@ -33,6 +33,7 @@ shapes_stage() {
 stage_sources() { source_files | while IFS= read -r file; do ! shapes_stage "$file" || printf '%s\n' "$file"; done; }
 scripts() { source_files | while IFS= read -r file; do [[ $file != selftests/* ]] || shapes_stage "$file" || printf '%s\n' "$file"; done; }
 
+# copy_scripts DIR; use_scripts: sets SCRIPTS, a copy of those of the source tree for all boots of this run.
 copy_scripts() {
 	(
 		umask 022
@@ -40,6 +41,12 @@ copy_scripts() {
 		cd "$TOP" || exit
 		scripts | tr '\n' '\0' | xargs -0 cp --parents -t "$1" --
 	)
+}
+
+use_scripts() {
+	SCRIPTS=$CACHE/tmp.scripts.$$
+	tmp_path "$SCRIPTS"
+	copy_scripts "$SCRIPTS"
 }
 
 # Name and contents of each of the stage's sources.
