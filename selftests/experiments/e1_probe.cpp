@@ -3,7 +3,7 @@
 // e1_probe - pings a VM on a fixed schedule and knows, for every packet, whether the VM's budget was spent when it was sent.
 //
 // The schedule comes from --seed alone: a gap of 60 to 160 ms after the previous answer (a width of the longest
-// period, so phases are uniform), then either a packet at that instant ("random", every third) or a packet at the next exhaustion
+// period, so phases are uniform), then either a packet at that instant ("random", every fourth) or a packet at the next exhaustion
 // ("aimed", as in Cucinotta et al. 2011; given up after --aim-limit ms, then sent anyway and recorded as "unaimed").
 //
 // What "spent" means is the same for every scheduler, and needs nothing from it: the kernel's own context-switch records
@@ -289,7 +289,7 @@ std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& ping
     for (unsigned i = 0; i < o.count; ++i) {
         // Not std::uniform_int_distribution: its sequence is the library's choice.
         const Ns gap = 60 * ms + static_cast<Ns>(random() % 100'000) * 1000;
-        const bool aimed = i % 3 != 0;
+        const bool aimed = i % 4 != 0;
         sleep_until(now() + gap);
         Packet p;
         p.kind = aimed ? "aimed" : "random";
