@@ -9,7 +9,7 @@
 # Nominal speed: the real-time host's clocks run at 1/k (tools/dilation.cpp), and the host chooses k itself when it is up so that its
 # CPUs do PACE units of work in a second of its own (tools/speed.cpp), 1 <= k <= 10. Its limits count its own seconds.
 PACE_NOMINAL=250000 # demo and experiments: every machine emulates this one
-PACE_TESTS=30000    # tests: k is 1 where the machine is as fast as this
+PACE_TESTS=60000    # tests: k is 1 where the machine is as fast as this; set anew before each script
 
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
 DETERMINISTIC_CPUS=1

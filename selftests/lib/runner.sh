@@ -33,6 +33,9 @@ sweep() {
 	if grep -q '^module' <<<"$1"; then rmmod sched_spare 2>/dev/null || true; fi
 }
 
+# The real-time host's speed for the next script: the machine may be busier now than when it was set last (host/init).
+pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pace | sed 's/^/@@ /'; }
+
 base=$1
 shift
 for name; do
@@ -42,6 +45,7 @@ for name; do
 	mark="selftest $name $RANDOM"
 	before=$(leftovers)
 	[[ ! -w /dev/kmsg ]] || echo "$mark" >/dev/kmsg
+	[[ -z ${SPARE_PACE-} ]] || pace
 	began=$SECONDS
 	echo "@@ begin $name $limit"
 	status=0
