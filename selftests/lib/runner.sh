@@ -34,7 +34,7 @@ sweep() {
 }
 
 # The real-time host's speed for the next script: the machine may be busier now than when it was set last (host/init).
-pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pace | sed 's/^/@@ /'; }
+pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pace | sed 's/^/@@ /' || true; }
 
 base=$1
 shift
