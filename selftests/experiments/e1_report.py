@@ -129,7 +129,7 @@ def typical_packet(column, rows):
 
 def timeline_plot(out, data):
     """One row per column: what ran on the VM's CPU around one packet."""
-    w, left, right, row, top = 980, 226, 66, 46, 26
+    w, left, right, row, top = 980, 226, 84, 46, 26
     rows = [(c, p) for c, r in data if (p := typical_packet(c, r))]
     h = top + row * len(rows) + 42
     begin, end = -45.0, 80.0
