@@ -351,7 +351,7 @@ def parse_arguments():
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--columns", default=",".join(c.name for c in COLUMNS), help="names, comma separated (default: all)")
     parser.add_argument("--demo", action="store_true", help="three columns, fewer packets: one minute")
-    parser.add_argument("--count", type=int, help="packets per column (default 60, demo 40)")
+    parser.add_argument("--count", type=int, help="packets per column (default 80, demo 40)")
     parser.add_argument("--quiet", type=float, default=2.0, metavar="S", help="length of one throughput measurement")
     parser.add_argument("--rounds", type=int, help="throughput rounds over our columns (default 6, demo 0)")
     parser.add_argument("--seed", type=int, default=2011)
@@ -364,7 +364,7 @@ def parse_arguments():
     options = parser.parse_args()
     if options.demo:
         options.columns = "unthrottled,cpu_max_40_100,ours_40_100_spare"
-    options.count = options.count or (40 if options.demo else 60)
+    options.count = options.count or (40 if options.demo else 80)
     options.rounds = (0 if options.demo else 6) if options.rounds is None else options.rounds
     options.columns = options.columns.split(",")
     unknown = set(options.columns) - {c.name for c in COLUMNS}
