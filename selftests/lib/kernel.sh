@@ -218,7 +218,7 @@ use_kernel() {
 		use_toolchain "$cc"
 		key=$(built_key "$version" "$cc")
 		[[ -d $CACHE/kernel-$key ]] || need_space 6000 "to build a kernel"
-		product kernel "$key" "build a kernel from $package $version (some minutes)" 5400 \
+		product kernel-built "${key#built-}" "build a kernel from $package $version" 5400 \
 			"the log shows the compiler's message; --kernel takes another" make_built "$mirror" "$package" "$version"
 	else
 		product kernel "$KVER-$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack kernel $KVER" 300 \
