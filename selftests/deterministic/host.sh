@@ -38,7 +38,7 @@ host_quiet || ktap_note "the host is still busy"
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 
-# A turn ends at the tick: 4 ms. Who is to run when a measurement of 5 s begins or ends may just have had one, or have missed it: in ppm.
+# A turn ends at the tick: 4 ms. Who is to run when a measurement of 5 s begins may just have had one, and so when it ends: in ppm.
 turn=$((4000 / 5))
 burn threads "a=$HOST/a,1" "b=$HOST/b,3"
 part "weight 100 and 300, 1 and 3 threads" 250000 $((2 * turn)) threads a.share_ppm
@@ -47,9 +47,8 @@ burn crowd "a=$HOST/a,12" "b=$HOST/b,1"
 # Twelve that are in phase have twelve turns in a row: up to 12 * 0.75 of them more, or less.
 part "weight 100 and 300, 12 and 1 threads" 250000 5000 crowd a.share_ppm
 part "weight 100 and 300, 12 and 1 threads" 750000 5000 crowd b.share_ppm
-# A twelfth of the time is 26 turns: one has one more, another one less.
-part "12 threads of one cgroup" 20833 "$turn" crowd a.least_ppm
-part "12 threads of one cgroup" 20833 "$turn" crowd a.most_ppm
+part "12 threads of one cgroup" 20833 $((2 * turn)) crowd a.least_ppm
+part "12 threads of one cgroup" 20833 $((2 * turn)) crowd a.most_ppm
 burn nested "n1=$HOST/nest/n1,2" "n2=$HOST/nest/n2,1" "flat=$HOST/flat,3"
 part "nested 100 of 100+300 in 100 of 100+100" 125000 $((2 * turn)) nested n1.share_ppm
 part "nested 300 of 100+300 in 100 of 100+100" 375000 $((2 * turn)) nested n2.share_ppm

@@ -33,6 +33,7 @@
 #include <cstring>
 
 #include "dilation_page.h"
+#include "qemu_code.h"
 
 namespace {
 
@@ -67,11 +68,7 @@ Ns ns_of(const timespec &t)
 	return t.tv_sec * second + t.tv_nsec;
 }
 
-[[noreturn]] void die(const char *what)
-{
-	std::fprintf(stderr, "libspare-dilation: %s\n", what);
-	_exit(2);
-}
+using qemu::die;
 
 /*
  * QEMU's clock. A line through (outer_, own_) with slope 1000 / k_milli_, redrawn from its present point when k changes. Readers take
@@ -221,38 +218,6 @@ __attribute__((constructor)) void short_slices()
 
 /* --- functions of QEMU's own that are replaced */
 
-/* The pages of a function's first bytes can be written while this lives. */
-class Writable {
-public:
-	explicit Writable(unsigned char *function)
-		: page_(sysconf(_SC_PAGESIZE)), start_(reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(function) & ~uintptr_t(page_ - 1)))
-	{
-		if (mprotect(start_, 2 * page_, PROT_READ | PROT_WRITE | PROT_EXEC))
-			die("cannot write to QEMU's code");
-	}
-	~Writable() { mprotect(start_, 2 * page_, PROT_READ | PROT_EXEC); }
-
-private:
-	size_t page_;
-	void *start_;
-};
-
-constexpr size_t jump_bytes = 12;
-
-/* movabs $target, %rax; jmp *%rax */
-void write_jump(unsigned char *at, uintptr_t target)
-{
-	unsigned char jump[jump_bytes] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
-
-	std::memcpy(jump + 2, &target, sizeof(target));
-	std::memcpy(at, jump, sizeof(jump));
-}
-
-unsigned char *function_of_qemu(const char *name)
-{
-	return static_cast<unsigned char *>(dlsym(RTLD_DEFAULT, name));
-}
-
 int64_t (*cpu_get_clock)();
 
 int64_t ticks()
@@ -263,15 +228,14 @@ int64_t ticks()
 /* cpu_get_ticks(), what RDTSC reads, becomes ticks(). */
 __attribute__((constructor)) void replace_tsc()
 {
-	unsigned char *entry = function_of_qemu("cpu_get_ticks");
+	auto *entry = qemu::function<int64_t()>("cpu_get_ticks");
 
-	cpu_get_clock = reinterpret_cast<int64_t (*)()>(function_of_qemu("cpu_get_clock"));
+	cpu_get_clock = qemu::function<int64_t()>("cpu_get_clock");
 	if (!entry && !cpu_get_clock)
 		return; /* a program that QEMU is started by (env, timeout) */
 	if (!entry || !cpu_get_clock)
 		die("this QEMU has no cpu_get_ticks() or no cpu_get_clock(): its TSC would run by another clock");
-	const Writable code(entry);
-	write_jump(entry, reinterpret_cast<uintptr_t>(&ticks));
+	qemu::replace(entry, &ticks);
 }
 
 /*
@@ -291,18 +255,17 @@ __attribute__((constructor)) void replace_pause()
 	/* endbr64; push %rbx; mov %rdi, %rbx; andl $imm8, disp32(%rdi): 15 bytes that run anywhere */
 	constexpr unsigned char known[] = {0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0x48, 0x89, 0xfb, 0x83, 0xa7};
 	constexpr size_t whole = sizeof(known) + 5;
-	unsigned char *entry = function_of_qemu("helper_pause");
+	auto *entry = qemu::function<void(void *)>("helper_pause");
 
-	if (!entry || std::memcmp(entry, known, sizeof(known)))
+	if (!entry || std::memcmp(reinterpret_cast<void *>(entry), known, sizeof(known)))
 		return; /* another QEMU: it spins */
-	auto *rest = static_cast<unsigned char *>(mmap(nullptr, whole + jump_bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	auto *rest = static_cast<unsigned char *>(mmap(nullptr, whole + qemu::jump_bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if (rest == MAP_FAILED)
 		return;
-	std::memcpy(rest, entry, whole);
-	write_jump(rest + whole, reinterpret_cast<uintptr_t>(entry) + whole);
+	std::memcpy(rest, reinterpret_cast<void *>(entry), whole);
+	qemu::write_jump(rest + whole, reinterpret_cast<uintptr_t>(entry) + whole);
 	helper_pause = reinterpret_cast<void (*)(void *)>(rest);
-	const Writable code(entry);
-	write_jump(entry, reinterpret_cast<uintptr_t>(&yield_and_pause));
+	qemu::replace(entry, &yield_and_pause);
 }
 
 } // namespace

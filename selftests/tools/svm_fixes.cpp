@@ -14,32 +14,17 @@
  * and, when the exit was for an access to a device, gives up: "KVM internal error. Suberror: 3". An exception whose delivery faults in
  * the nested tables is not reported as such without it; the guest's instruction then makes it again.
  */
-#include <dlfcn.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <initializer_list>
 
-#include <cstdint>
+#include "qemu_code.h"
 
 namespace {
-constexpr unsigned char kRet = 0xc3;
-
-void disable(const char *function)
-{
-	auto *entry = static_cast<unsigned char *>(dlsym(RTLD_DEFAULT, function));
-	const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-
-	if (!entry)
-		return; /* not QEMU, or one that has it no longer */
-	auto *start = reinterpret_cast<void *>(reinterpret_cast<std::uintptr_t>(entry) & ~(page - 1));
-	if (!mprotect(start, page, PROT_READ | PROT_WRITE | PROT_EXEC)) {
-		*entry = kRet;
-		mprotect(start, page, PROT_READ | PROT_EXEC);
-	}
-}
+void nothing() {}
 
 __attribute__((constructor)) void fix()
 {
-	disable("cpu_clear_ignne");
-	disable("handle_even_inj");
+	for (const char *name : {"cpu_clear_ignne", "handle_even_inj"})
+		if (auto *entry = qemu::function<void()>(name))
+			qemu::replace(entry, &nothing);
 }
 } // namespace
