@@ -107,7 +107,7 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	preempt = enq_flags & SCX_ENQ_WAKEUP && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v);
 	if (!preempt && nr_cpus > 1 && p->nr_cpus_allowed > 1)
 		return false;
-	p->scx.dsq_vtime = group_enter(p, task_group_id(p), v);
+	set_dsq_vtime(p, group_enter(p, task_group_id(p), v));
 	h->local = 1;
 	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
@@ -138,7 +138,7 @@ static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p,
 	due = limit_due(limit, bpf_ktime_get_ns());
 	if (!due)
 		return false;
-	p->scx.dsq_vtime = v;
+	set_dsq_vtime(p, v);
 	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 	limit_note(h, due);
 	/* The CPU's dispatch arms its timer. */
@@ -231,7 +231,7 @@ static __always_inline void host_charge(struct host_cpu *h, struct task_struct *
 
 	h->v = p->scx.dsq_vtime + (host_cost(h, now - h->start_ns) & ~SPARE_VTIME_COUNTED);
 	h->start_ns = now;
-	p->scx.dsq_vtime = h->v;
+	set_dsq_vtime(p, h->v);
 }
 
 /*
@@ -373,10 +373,11 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	if (spare_before(h->vnow, v))
 		h->vnow = v;
 	else
-		p->scx.dsq_vtime = v = host_wakes_at(h, v);
+		v = host_wakes_at(h, v);
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
 	if (id && !(v & SPARE_VTIME_COUNTED))
-		p->scx.dsq_vtime = v = group_enter(p, id, v);
+		v = group_enter(p, id, v);
+	set_dsq_vtime(p, v);
 	h->v = v;
 	h->start_ns = p->se.exec_start;
 	h->cost = host_price(p, id);
@@ -399,7 +400,7 @@ static __always_inline void host_enable(struct task_struct *p)
 	struct cpu_ctx *c = cpu_ctx(scx_bpf_task_cpu(p));
 
 	if (c)
-		p->scx.dsq_vtime = c->host.vnow & ~SPARE_VTIME_COUNTED;
+		set_dsq_vtime(p, c->host.vnow & ~SPARE_VTIME_COUNTED);
 }
 
 /*

@@ -240,7 +240,7 @@ static __always_inline u64 group_enter(struct task_struct *p, u32 id, u64 v)
 /* p sleeps, goes elsewhere, or is no longer the host's. */
 static __always_inline void group_leave(struct task_struct *p, struct task_ctx *t)
 {
-	p->scx.dsq_vtime &= ~SPARE_VTIME_COUNTED;
+	set_dsq_vtime(p, p->scx.dsq_vtime & ~SPARE_VTIME_COUNTED);
 	if (t && t->group)
 		group_uncount(t);
 }
