@@ -64,19 +64,6 @@ static __always_inline bool dsq_move_to_local(u64 dsq_id)
 	return scx_bpf_dsq_move_to_local___plain(dsq_id);
 }
 
-/* 6.19 (2025). Writing the field is deprecated since 7.2 (2026). The call takes 60 instructions. */
-extern bool scx_bpf_task_set_dsq_vtime___spare(struct task_struct *p, u64 vtime) __ksym __weak;
-
-static __always_inline void set_dsq_vtime(struct task_struct *p, u64 vtime)
-{
-	if (p->scx.dsq_vtime == vtime)
-		return;
-	if (bpf_ksym_exists(scx_bpf_task_set_dsq_vtime___spare))
-		scx_bpf_task_set_dsq_vtime___spare(p, vtime);
-	else
-		p->scx.dsq_vtime = vtime;
-}
-
 /*
  * Fields that not every kernel has. Each has a declaration of its own, so that this also builds where it is missing, and a function of its
  * own that is called only where it is there: clang computes a field's place wherever it likes, before the question even, and libbpf makes

@@ -54,6 +54,13 @@ struct {
 
 s64 host_limits;	/* cgroups with cpu.max */
 
+/* (The call takes 60 instructions; writing the field is deprecated since 7.2.) */
+static __always_inline void set_dsq_vtime(struct task_struct *p, u64 vtime)
+{
+	if (p->scx.dsq_vtime != vtime)
+		scx_bpf_task_set_dsq_vtime(p, vtime);
+}
+
 /* NULL: the root, or one too many. */
 static __always_inline struct host_group *group(u32 id)
 {
