@@ -5,6 +5,7 @@
  */
 #include <linux/cgroup.h>
 #include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/moduleparam.h>
 #include <linux/seq_file.h>
 #include "admission.h"
@@ -30,7 +31,7 @@ MODULE_PARM_DESC(limit_ppm, "most of a CPU that reservations and providers may t
 /* It counts: not withdrawn, nor about to be because its cgroup is dying (DESIGN section 5). */
 static bool counts(const struct server *srv)
 {
-	return !(srv->abi.flags & SPARE_F_DYING) && !css_is_dying(srv->vm->css);
+	return !srv->withdrawn && !css_is_dying(srv->vm->css);
 }
 
 /* What everybody but @vm has on @cpu; SCHED_DEADLINE threads too, which go before every reservation. */
@@ -42,7 +43,7 @@ static u32 others_ppm(struct vm *vm, unsigned int cpu)
 		struct server *srv = spare_server_at(cpu, slot);
 
 		if (srv && srv->vm != vm && counts(srv))
-			sum += spare_util_ppm(srv->abi.cfg >> 32, (u32)srv->abi.cfg);
+			sum += spare_util_ppm(srv->vm->cfg.res.runtime_us, srv->vm->cfg.res.period_us);
 	}
 	return sum;
 }
@@ -91,18 +92,24 @@ int spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct
 	return 0;
 }
 
-/* spare.host: what is taken of each CPU besides reservations, for who plans. One that has idled since looks first. */
+/*
+ * spare.host: what is taken of each CPU besides reservations, for who plans. One that has idled since looks first: asked for at most
+ * ten times a second, however many read.
+ */
 void spare_admission_show(struct seq_file *m)
 {
+	static unsigned long next = INITIAL_JIFFIES;
+	unsigned long due = READ_ONCE(next);
 	bool kicked = false;
 	unsigned int cpu;
 
-	for_each_online_cpu(cpu) {
-		if (!READ_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm))
-			continue;
-		spare_kick_cpu(cpu);
-		kicked = true;
-	}
+	if (time_after_eq(jiffies, due) && cmpxchg(&next, due, jiffies + HZ / 10) == due)
+		for_each_online_cpu(cpu) {
+			if (!READ_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm))
+				continue;
+			spare_kick_cpu(cpu);
+			kicked = true;
+		}
 	if (kicked)
 		usleep_range(500, 1000);
 	for_each_online_cpu(cpu)

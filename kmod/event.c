@@ -26,20 +26,43 @@ static void notify_soon(struct irq_work *work)
 
 static struct irq_work notify_irq = IRQ_WORK_INIT_HARD(notify_soon);
 
-static void notify_all(struct work_struct *work)
+/* The next VM after @vm (NULL: the first) whose event file has news, referenced; @vm's reference is dropped. @dir: its directory, referenced. */
+static struct vm *next_notified(struct vm *vm, struct kernfs_node **dir)
 {
-	struct kernfs_node *kn;
-	struct vm *vm;
+	struct vm *prev = vm;
 
 	guard(mutex)(&spare_config);
-	list_for_each_entry(vm, &spare_vms, all) {
-		if (!atomic_xchg(&vm->notify, 0) || vm->removed)
+	vm = list_prepare_entry(vm, &spare_vms, all);
+	if (prev && prev->removed) {
+		schedule_delayed_work(&notify_work, NOTIFY_DELAY);	/* where it stood is not known: the others next time */
+		spare_vm_put(prev);
+		return NULL;
+	}
+	list_for_each_entry_continue(vm, &spare_vms, all) {
+		if (!atomic_xchg(&vm->notify, 0))
 			continue;
-		kn = kernfs_find_and_get(vm->css->cgroup->kn, "spare.events");
-		if (!kn)
-			continue;
-		kernfs_notify(kn);
-		kernfs_put(kn);
+		*dir = vm->css->cgroup->kn;
+		kernfs_get(*dir);
+		spare_vm_get(vm);
+		break;
+	}
+	if (prev)
+		spare_vm_put(prev);
+	return list_entry_is_head(vm, &spare_vms, all) ? NULL : vm;
+}
+
+static void notify_all(struct work_struct *work)
+{
+	struct kernfs_node *dir, *file;
+	struct vm *vm = NULL;
+
+	/* Finding a file takes a lock of kernfs: not under ours. */
+	while ((vm = next_notified(vm, &dir))) {
+		file = kernfs_find_and_get(dir, "spare.events");
+		if (file)
+			kernfs_notify(file);
+		kernfs_put(file);
+		kernfs_put(dir);
 	}
 }
 

@@ -12,9 +12,11 @@
 #include <linux/string.h>
 #include <linux/user_namespace.h>
 #include "admission.h"
+#include "config.h"
 #include "files.h"
 #include "hook.h"
 #include "node.h"
+#include "server.h"
 #include "stat.h"
 #include "use.h"
 #include "vm.h"
@@ -41,61 +43,124 @@ static bool has_cpu_controller(struct vm *vm)
 	return rcu_access_pointer(vm->css->cgroup->subsys[cpu_cgrp_id]);
 }
 
-/* The VM of an open file; NULL: no memory. */
+/* The VM of an open file, under spare_config; NULL: no memory. */
 static struct vm *file_vm(struct kernfs_open_file *of)
 {
-	return spare_vm_of(spare_css_node(of_css(of)));
+	return spare_config_vm(spare_css_node(of_css(of)));
 }
 
-/* The same for reading: NULL when nothing has been written. */
+/* The same for reading, without a lock: NULL when nothing has been written. */
 static struct vm *seq_vm(struct seq_file *m)
 {
-	return spare_css_node(seq_css(m))->vm;
+	return spare_node_vm(spare_css_node(seq_css(m)));
+}
+
+/* What a file shows of its VM's configuration. */
+static struct vm_config seq_config(struct seq_file *m)
+{
+	struct vm *vm = seq_vm(m);
+
+	if (!vm)
+		return (struct vm_config) { };
+	guard(mutex)(&vm->lock);
+	return vm->cfg;
+}
+
+typedef int (*config_change)(struct vm *vm, struct vm_config *cfg, const void *to);
+
+static int try_configure(struct kernfs_open_file *of, config_change change, const void *to)
+{
+	struct vm_config cfg;
+	struct vm *vm;
+	int err;
+
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return -ENOMEM;
+	cfg = vm->cfg;
+	err = change(vm, &cfg, to) ?: spare_config_set(vm, &cfg);
+	if (err == -EAGAIN || err == -ENOBUFS)
+		spare_config_sweep();
+	return err;
+}
+
+/*
+ * Have @change put @to into the configuration of the file's VM. What comes free, or is made, only after our locks are dropped is waited
+ * for, once.
+ */
+static int configure(struct kernfs_open_file *of, config_change change, const void *to)
+{
+	int err = try_configure(of, change, to);
+
+	if (err == -EAGAIN || err == -ENOBUFS) {
+		spare_server_settle();
+		if (err == -ENOBUFS)
+			spare_server_queues_make();
+		err = try_configure(of, change, to);
+	}
+	if (err == -EAGAIN) {
+		pr_info("a CPU has no slot left: %u servers are the most\n", SPARE_SLOTS);
+		return -EBUSY;
+	}
+	if (err == -ENOBUFS) {
+		pr_info("the class could not make a queue for another server\n");
+		return -ENOMEM;
+	}
+	return err;
+}
+
+static int change_reservation(struct vm *vm, struct vm_config *cfg, const void *to)
+{
+	cfg->res = *(const struct spare_reservation *)to;
+	return cfg->res.period_us && !has_cpu_controller(vm) ? -EOPNOTSUPP : 0;
 }
 
 static ssize_t reservation_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
 	struct spare_reservation res;
-	struct vm_config cfg;
 	size_t len = nbytes;
-	struct vm *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
 	if (!err)
 		err = spare_parse_reservation(buf, len, &res);
-	if (err)
-		return err;
-	guard(mutex)(&spare_config);
-	vm = file_vm(of);
-	if (!vm)
-		return -ENOMEM;
-	if (res.period_us && !has_cpu_controller(vm))
-		return -EOPNOTSUPP;
-	cfg = vm->cfg;
-	cfg.res = res;
-	return spare_vm_configure(vm, &cfg) ?: nbytes;
+	return err ?: configure(of, change_reservation, &res) ?: nbytes;
 }
 
 static int reservation_show(struct seq_file *m, void *v)
 {
-	struct vm *vm;
+	struct vm_config cfg = seq_config(m);
 
-	guard(mutex)(&spare_config);
-	vm = seq_vm(m);
-	if (vm && vm->cfg.res.period_us)
-		seq_printf(m, "%u %u\n", vm->cfg.res.runtime_us, vm->cfg.res.period_us);
+	if (cfg.res.period_us)
+		seq_printf(m, "%u %u\n", cfg.res.runtime_us, cfg.res.period_us);
 	else
 		seq_puts(m, "max\n");
 	return 0;
 }
 
+struct cpus_wanted {
+	unsigned long cpus[BITS_TO_LONGS(SPARE_CPUS_MAX)];
+	bool by_program;
+};
+
+static int change_cpus(struct vm *vm, struct vm_config *cfg, const void *to)
+{
+	const struct cpus_wanted *want = to;
+
+	if (!bitmap_empty(want->cpus, nr_cpu_ids) && !has_cpu_controller(vm))
+		return -EOPNOTSUPP;
+	if (want->by_program && !cfg->cpus_auto && !bitmap_empty(cfg->cpus, nr_cpu_ids))
+		return -EEXIST;
+	cfg->cpus_auto = want->by_program;
+	bitmap_copy(cfg->cpus, want->cpus, nr_cpu_ids);
+	return 0;
+}
+
 static ssize_t cpus_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
-	unsigned long cpus[BITS_TO_LONGS(SPARE_CPUS_MAX)] = { };
+	struct cpus_wanted want = { };
 	size_t len = nbytes, prefix;
-	struct vm_config cfg;
-	struct vm *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
@@ -103,89 +168,71 @@ static ssize_t cpus_write(struct kernfs_open_file *of, char *buf, size_t nbytes,
 		return err;
 	buf = strim(buf);
 	prefix = str_has_prefix(buf, "auto ");
-	err = bitmap_parselist(buf + prefix, cpus, nr_cpu_ids);
+	err = bitmap_parselist(buf + prefix, want.cpus, nr_cpu_ids);
 	if (err)
 		return err == -EOVERFLOW ? -ERANGE : err;
-	if (prefix && bitmap_empty(cpus, nr_cpu_ids))
+	if (prefix && bitmap_empty(want.cpus, nr_cpu_ids))
 		return -EINVAL;
-	if (!bitmap_subset(cpus, cpumask_bits(cpu_online_mask), nr_cpu_ids))
+	if (!bitmap_subset(want.cpus, cpumask_bits(cpu_online_mask), nr_cpu_ids))
 		return -ERANGE;
-	guard(mutex)(&spare_config);
-	vm = file_vm(of);
-	if (!vm)
-		return -ENOMEM;
-	if (!bitmap_empty(cpus, nr_cpu_ids) && !has_cpu_controller(vm))
-		return -EOPNOTSUPP;
-	cfg = vm->cfg;
-	if (prefix && !cfg.cpus_auto && !bitmap_empty(cfg.cpus, nr_cpu_ids))
-		return -EEXIST;
-	cfg.cpus_auto = prefix;
-	bitmap_copy(cfg.cpus, cpus, nr_cpu_ids);
-	return spare_vm_configure(vm, &cfg) ?: nbytes;
+	want.by_program = prefix;
+	return configure(of, change_cpus, &want) ?: nbytes;
 }
 
 static int cpus_show(struct seq_file *m, void *v)
 {
-	struct vm *vm;
+	struct vm_config cfg = seq_config(m);
 
-	guard(mutex)(&spare_config);
-	vm = seq_vm(m);
-	if (vm)
-		seq_printf(m, "%*pbl", (int)nr_cpu_ids, vm->cfg.cpus);
-	seq_putc(m, '\n');
+	seq_printf(m, "%*pbl\n", (int)nr_cpu_ids, cfg.cpus);
+	return 0;
+}
+
+static int change_provide(struct vm *vm, struct vm_config *cfg, const void *to)
+{
+	cfg->provide = *(const int *)to;
 	return 0;
 }
 
 static ssize_t provide_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
-	struct vm_config cfg;
 	size_t len = nbytes;
 	int err, provide;
-	struct vm *vm;
 
 	err = write_begin(of, buf, &len);
 	if (!err)
 		err = spare_parse_flag(buf, len, &provide);
-	if (err)
-		return err;
-	guard(mutex)(&spare_config);
-	vm = file_vm(of);
-	if (!vm)
-		return -ENOMEM;
-	cfg = vm->cfg;
-	cfg.provide = provide;
-	return spare_vm_configure(vm, &cfg) ?: nbytes;
+	return err ?: configure(of, change_provide, &provide) ?: nbytes;
 }
 
 static int provide_show(struct seq_file *m, void *v)
 {
-	struct vm *vm;
-
-	guard(mutex)(&spare_config);
-	vm = seq_vm(m);
-	seq_printf(m, "%d\n", vm && vm->cfg.provide);
+	seq_printf(m, "%d\n", seq_config(m).provide);
 	return 0;
 }
 
 static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
-	size_t len = nbytes, prefix;
+	size_t len = nbytes;
+	enum use_who who;
+	LIST_HEAD(uses);
 	struct vm *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
 	if (err)
 		return err;
-	buf = strim(buf);
-	prefix = str_has_prefix(buf, "auto ");
-	guard(mutex)(&spare_config);
-	vm = file_vm(of);
-	return vm ? spare_use_set(vm, buf + prefix, prefix) ?: nbytes : -ENOMEM;
+	err = spare_use_parse(strim(buf), &who, &uses);
+	if (!err) {
+		guard(mutex)(&spare_config);
+		vm = file_vm(of);
+		err = vm ? spare_use_set(vm, &uses, who) : -ENOMEM;
+	}
+	spare_use_free(&uses);
+	return err ?: nbytes;
 }
 
 static int use_show(struct seq_file *m, void *v)
 {
-	guard(mutex)(&spare_config);
 	spare_use_show(seq_vm(m), m);
 	return 0;
 }
@@ -199,18 +246,20 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	err = write_begin(of, buf, &len);
 	if (err)
 		return err;
+	scoped_guard(mutex, &spare_config) {
+		spare_config_sweep();	/* what dying cgroups have comes free */
+		vm = file_vm(of);
+	}
+	if (!vm)
+		return -ENOMEM;
 	rtnl_lock();
-	mutex_lock(&spare_config);
-	vm = file_vm(of);
-	err = vm ? spare_hook_set(vm, buf) : -ENOMEM;
-	mutex_unlock(&spare_config);
+	err = spare_hook_set(vm, buf);
 	rtnl_unlock();
 	return err ?: nbytes;
 }
 
 static int netdev_show(struct seq_file *m, void *v)
 {
-	guard(mutex)(&spare_config);
 	spare_hook_show(seq_vm(m), m);
 	return 0;
 }
@@ -240,10 +289,8 @@ static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 static int policy_show(struct seq_file *m, void *v)
 {
 	struct spare_policy pol = SPARE_POLICY_DEFAULT;
-	struct vm *vm;
+	struct vm *vm = seq_vm(m);
 
-	guard(mutex)(&spare_config);
-	vm = seq_vm(m);
 	if (vm)
 		pol = spare_vm_policy(vm);
 	seq_printf(m, "grant_us=%u chances=%u window_us=%u gain_us=%u payback=%u wait=%u hasten=%u\n",
@@ -253,14 +300,12 @@ static int policy_show(struct seq_file *m, void *v)
 
 static int stat_show(struct seq_file *m, void *v)
 {
-	guard(mutex)(&spare_config);
 	spare_stat_show(seq_vm(m), m);
 	return 0;
 }
 
 static int events_show(struct seq_file *m, void *v)
 {
-	guard(mutex)(&spare_config);
 	spare_stat_show_events(seq_vm(m), m);
 	return 0;
 }

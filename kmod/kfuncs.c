@@ -9,11 +9,15 @@
  * A task is passed as p__ign: the verifier then takes any argument without comparing its type. It would
  * compare our copy of struct task_struct with the kernel's by identity, and a module built with another pahole
  * than the kernel (1.30 flattens arrays of arrays, 1.32 does not) has a copy of its own. The class must pass a
- * task that sched_ext gave it.
+ * task that sched_ext gave it. So nobody else is served: the verifier refuses a program that is not of a sched_ext scheduler, or not
+ * one of the class's by its name (spare_*).
+ *
+ * The class can write to what it is given. The module takes nothing from there as an index or a pointer.
  */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/bpf.h>
+#include <linux/string.h>
 #include "event.h"
 #include "kfuncs.h"
 #include "kick.h"
@@ -157,6 +161,18 @@ __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
 		spare_event_notify(srv->vm);
 }
 
+/* Queues for servers that the class shall have made (CBS-12). */
+__bpf_kfunc u32 spare_queues_wanted(void)
+{
+	return spare_server_queues_wanted();
+}
+
+/* It has made @made. */
+__bpf_kfunc void spare_queues_made(u32 made)
+{
+	spare_server_queues_made(made);
+}
+
 /* The class has forgotten the DYING server at (@cpu, @slot). */
 __bpf_kfunc void spare_server_release(s32 cpu, u32 slot)
 {
@@ -185,10 +201,10 @@ __bpf_kfunc void spare_class_detach(void)
 }
 
 BTF_KFUNCS_START(class_kfuncs)
-BTF_ID_FLAGS(func, spare_task_vm, KF_RET_NULL)
+BTF_ID_FLAGS(func, spare_task_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_task_slot)
-BTF_ID_FLAGS(func, spare_server_get, KF_RET_NULL)
-BTF_ID_FLAGS(func, spare_server_vm, KF_RET_NULL)
+BTF_ID_FLAGS(func, spare_server_get, KF_RET_NULL | KF_RCU_PROTECTED)
+BTF_ID_FLAGS(func, spare_server_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_vm_slot)
 BTF_ID_FLAGS(func, spare_task_next_cpu)
 BTF_ID_FLAGS(func, spare_vm_next_cpu)
@@ -199,13 +215,24 @@ BTF_ID_FLAGS(func, spare_attend)
 BTF_ID_FLAGS(func, spare_attention)
 BTF_ID_FLAGS(func, spare_notify)
 BTF_ID_FLAGS(func, spare_server_release)
+BTF_ID_FLAGS(func, spare_queues_wanted)
+BTF_ID_FLAGS(func, spare_queues_made)
 BTF_ID_FLAGS(func, spare_class_attach)
 BTF_ID_FLAGS(func, spare_class_detach)
 BTF_KFUNCS_END(class_kfuncs)
 
+/* The verifier asks for every function of this module's that a struct_ops program calls. */
+static int class_only(const struct bpf_prog *prog, u32 kfunc_id)
+{
+	const struct bpf_struct_ops *ops = prog->aux->st_ops;
+
+	return ops && !strcmp(ops->name, "sched_ext_ops") && str_has_prefix(prog->aux->name, "spare_") ? 0 : -EACCES;
+}
+
 static const struct btf_kfunc_id_set class_set = {
 	.owner	= THIS_MODULE,
 	.set	= &class_kfuncs,
+	.filter	= class_only,
 };
 
 int spare_kfuncs_init(void)

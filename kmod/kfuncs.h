@@ -23,6 +23,8 @@ void spare_attend(s32 cpu, u32 slot);
 u32 spare_attention(s32 cpu);
 void spare_notify(s32 cpu, u32 slot);
 void spare_server_release(s32 cpu, u32 slot);
+u32 spare_queues_wanted(void);
+void spare_queues_made(u32 made);
 int spare_class_attach(u32 abi);
 void spare_class_detach(void);
 

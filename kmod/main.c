@@ -3,7 +3,8 @@
  * sched_spare.ko - what the class in sched_spare/bpf needs of the kernel and BPF cannot give.
  *
  *   node        a cgroup; which VM a task belongs to
- *   vm          a cgroup with configuration; files and stat are its texts, event its notifications
+ *   vm          a cgroup with configuration, and the locks; files and stat are its texts, event its notifications
+ *   config      what a write changes, and a VM's end
  *   server      one per VM and CPU, in the tables where the class finds them
  *   admission   how much fits on a CPU
  *   use         who borrows from whom
@@ -15,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/stringify.h>
 #include <sched_spare/abi.h>
+#include "config.h"
 #include "event.h"
 #include "hook.h"
 #include "kfuncs.h"
@@ -37,6 +39,7 @@ static int __init spare_init(void)
 		pr_err("%u CPUs are more than the %u that the class can serve\n", nr_cpu_ids, SPARE_CPUS_MAX);
 		return -E2BIG;
 	}
+	spare_lock_order();
 	err = spare_server_init();
 	if (err)
 		return err;
@@ -66,7 +69,7 @@ err_timer:
 err_kick:
 	spare_kick_exit();
 err_server:
-	spare_vm_exit();
+	spare_config_exit();
 	spare_event_exit();
 	spare_server_exit();
 	return err;
@@ -79,7 +82,7 @@ static void __exit spare_exit(void)
 	spare_hook_exit();
 	spare_timer_exit();
 	spare_kick_exit();
-	spare_vm_exit();
+	spare_config_exit();
 	spare_event_exit();
 	spare_server_exit();
 }

@@ -9,6 +9,7 @@
  */
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include "config.h"
 #include "files.h"
 #include "node.h"
 #include "vm.h"
@@ -85,12 +86,22 @@ static struct blkcg_policy_data *node_alloc(gfp_t gfp)
 	return &node->pd;
 }
 
-/* The css is gone: nobody can name it, no task is in it, RCU readers have left. At unload: the class is detached. */
+/*
+ * The css is gone: nobody can name it, no task is in it, RCU readers have left, and its VM, which held it, has been removed. Or the
+ * module is unloaded: the class is detached and the files are gone, but VMs are there. Under the io controller's mutex, for which
+ * whoever makes a cgroup waits; so nothing of ours is waited for here but then (LIFE-8).
+ */
 static void node_free(struct blkcg_policy_data *cpd)
 {
 	struct spare_node *node = container_of(cpd, struct spare_node, pd);
+	struct vm *vm = node->vm;
 
-	spare_vm_node_gone(node);
+	if (vm && !READ_ONCE(vm->removed)) {
+		guard(mutex)(&spare_config);
+		spare_config_remove(vm);
+	}
+	if (vm)
+		spare_vm_put(vm);
 	kfree(node);
 }
 

@@ -12,7 +12,7 @@ struct vm;
 
 struct spare_node {
 	struct blkcg_policy_data pd;	/* first: the kernel hands this back to us */
-	struct vm *vm;			/* under spare_config: set by the first write to one of its files */
+	struct vm *vm;			/* reference; set by the first write to one of its files, under spare_config */
 	struct vm __rcu *effective;	/* VM that its tasks belong to (CBS-10), NULL, or UNRESOLVED */
 };
 
@@ -21,6 +21,12 @@ struct spare_node *spare_css_node(struct cgroup_subsys_state *css);
 static inline struct cgroup_subsys_state *spare_node_css(struct spare_node *node)
 {
 	return spare_cpd_to_css(&node->pd);
+}
+
+/* The VM of an open file's node; NULL: nothing has been written. It lives as long as the file is open. */
+static inline struct vm *spare_node_vm(struct spare_node *node)
+{
+	return smp_load_acquire(&node->vm);	/* pairs with spare_vm_make() */
 }
 
 struct vm *spare_task_effective(struct task_struct *p);

@@ -7,8 +7,13 @@
  *
  * The slot is cleared at reap; its number is given out again only after a grace period, so that a number that
  * the class read from use[] or a claim never comes to mean another server within one operation.
+ *
+ * The class needs a queue for each of them and can make one only where it may sleep: when it is loaded and when somebody forks. So the
+ * module says how many it wants, and forks when a write needs more (CBS-12).
  */
+#include <linux/delay.h>
 #include <linux/irq_work.h>
+#include <linux/kthread.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 #include "kick.h"
@@ -18,11 +23,16 @@
 
 struct spare_cpu __percpu *spare_cpus;
 
+#define QUEUES_AHEAD 64			/* made beyond what a write needs */
+
 static LIST_HEAD(dying);		/* servers, under spare_config */
+static unsigned int live;		/* servers published and not reaped: each may hold a queue; under spare_config */
+static u32 queues_wanted = QUEUES_AHEAD;/* written under spare_config */
+static u32 queues_made;			/* by the class that is attached */
 static atomic_t attached = ATOMIC_INIT(0);
 
-static void reap(struct work_struct *work);
-static DECLARE_WORK(reap_work, reap);
+static void reap_work_fn(struct work_struct *work);
+static DECLARE_WORK(reap_work, reap_work_fn);
 
 static void reap_soon(struct irq_work *work)
 {
@@ -45,7 +55,7 @@ struct server *spare_server_at(s32 cpu, u32 slot)
 				     rcu_read_lock_any_held() || lockdep_is_held(&spare_config));
 }
 
-/* A server with a reserved slot, not yet visible. NULL: no memory; ERR_PTR(-EBUSY): no slot. */
+/* A server with a reserved slot, not yet visible. ERR_PTR: -ENOMEM; -EAGAIN: no slot, but one may come free (spare_server_settle()). */
 struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 {
 	struct spare_cpu *c = per_cpu_ptr(spare_cpus, cpu);
@@ -55,7 +65,7 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 	lockdep_assert_held(&spare_config);
 	slot = find_first_zero_bit(c->used, SPARE_SLOTS);
 	if (slot >= SPARE_SLOTS)
-		return ERR_PTR(-EBUSY);
+		return ERR_PTR(-EAGAIN);
 	srv = kzalloc_node(sizeof(*srv), GFP_KERNEL, cpu_to_node(cpu));
 	if (!srv)
 		return ERR_PTR(-ENOMEM);
@@ -63,8 +73,8 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 
 	srv->vm = vm;
 	INIT_LIST_HEAD(&srv->dying);
-	srv->abi.cpu = cpu;
-	srv->abi.slot = slot;
+	srv->cpu = srv->abi.cpu = cpu;
+	srv->slot = srv->abi.slot = slot;
 	srv->abi.vm_id = vm->abi.id;
 	srv->abi.cfg = cfg;
 	srv->abi.lender = SPARE_NO_SLOT;
@@ -77,7 +87,7 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 /* Undo spare_server_alloc(). */
 void spare_server_discard(struct server *srv)
 {
-	clear_bit(srv->abi.slot, per_cpu_ptr(spare_cpus, srv->abi.cpu)->used);
+	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
 }
 
@@ -86,17 +96,18 @@ void spare_server_publish(struct server *srv)
 	struct vm *vm = srv->vm;
 
 	lockdep_assert_held(&spare_config);
-	vm->refs++;
+	spare_vm_get(vm);
+	live++;
 	srv->abi.rx_served = READ_ONCE(vm->abi.rx_seq);
-	rcu_assign_pointer(per_cpu_ptr(spare_cpus, srv->abi.cpu)->slot[srv->abi.slot], srv);
-	spare_server_attend(srv->abi.cpu, srv->abi.slot);
+	rcu_assign_pointer(per_cpu_ptr(spare_cpus, srv->cpu)->slot[srv->slot], srv);
+	spare_server_attend(srv->cpu, srv->slot);
 }
 
 static void server_free(struct rcu_head *rcu)
 {
 	struct server *srv = container_of(rcu, struct server, rcu);
 
-	clear_bit(srv->abi.slot, per_cpu_ptr(spare_cpus, srv->abi.cpu)->used);
+	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
 }
 
@@ -121,43 +132,121 @@ static void unpublish(struct server *srv)
 
 	lockdep_assert_held(&spare_config);
 	list_del(&srv->dying);
-	RCU_INIT_POINTER(per_cpu_ptr(spare_cpus, srv->abi.cpu)->slot[srv->abi.slot], NULL);
-	add_stats(&vm->past, &srv->abi.st);
+	live--;
+	scoped_guard(mutex, &vm->lock) {
+		list_del(&srv->gone);
+		add_stats(&vm->past, &srv->abi.st);
+		RCU_INIT_POINTER(per_cpu_ptr(spare_cpus, srv->cpu)->slot[srv->slot], NULL);
+	}
 	call_rcu(&srv->rcu, server_free);
 	spare_vm_put(vm);
 }
 
-/* The class forgets it, then it is freed. Nobody's use[] names it any more. Under cpus_read_lock(). */
+/* The class shall forget it, then it is freed. Nobody's use[] names it any more. */
 void spare_server_withdraw(struct server *srv)
 {
 	lockdep_assert_held(&spare_config);
 	list_add_tail(&srv->dying, &dying);
+	WRITE_ONCE(srv->withdrawn, true);
 	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
 	smp_mb();	/* pairs with spare_server_detach(): we see it detached, or its reaper sees us */
-	/* On a CPU that is offline nobody runs to let go of it, and ops.cpu_offline has already: it is neither counted nor has a queue. */
-	if (spare_server_attached() && cpu_active(srv->abi.cpu))
-		spare_server_attend(srv->abi.cpu, srv->abi.slot);
+	if (spare_server_attached())
+		spare_server_attend(srv->cpu, srv->slot);
 	else
 		unpublish(srv);
 }
 
-static void reap(struct work_struct *work)
+/*
+ * Free what the class has forgotten. On a CPU that is offline nobody runs to forget, and ops.cpu_offline has already: it is neither
+ * counted nor has a queue. (Should the CPU come back just now, the class finds the slot empty, or the server and forgets it.)
+ */
+void spare_server_reap(void)
 {
 	struct server *srv, *next;
 
-	guard(mutex)(&spare_config);
+	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(srv, next, &dying, dying)
-		if (READ_ONCE(srv->released) || !spare_server_attached())
+		if (READ_ONCE(srv->released) || !spare_server_attached() || !cpu_online(srv->cpu))
 			unpublish(srv);
+}
+
+static void reap_work_fn(struct work_struct *work)
+{
+	guard(mutex)(&spare_config);
+	spare_server_reap();
+}
+
+/* Are there servers that the class has yet to forget? Exact under spare_config. */
+bool spare_server_reaping(void)
+{
+	return !list_empty(&dying);
+}
+
+/* Wait until the slots of servers that were withdrawn are free, for some milliseconds. Process context, no locks. */
+void spare_server_settle(void)
+{
+	int tries;
+
+	for (tries = 0; tries < 20 && data_race(spare_server_reaping()); tries++) {
+		usleep_range(500, 1000);
+		flush_work(&reap_work);
+	}
+	rcu_barrier();	/* server_free() */
 }
 
 /* From the class, any context. */
 void spare_server_released(struct server *srv)
 {
-	if (!(READ_ONCE(srv->abi.flags) & SPARE_F_DYING))
+	if (!READ_ONCE(srv->withdrawn))
 		return;
 	WRITE_ONCE(srv->released, true);
 	irq_work_queue(&reap_irq);
+}
+
+/* Ask for queues for @more servers. Returns whether they are there; else spare_server_queues_make() is to be called. */
+bool spare_server_queues_fit(unsigned int more)
+{
+	lockdep_assert_held(&spare_config);
+	if (queues_wanted < live + more)
+		WRITE_ONCE(queues_wanted, min_t(u32, live + more + QUEUES_AHEAD, SPARE_SLOTS * num_possible_cpus()));
+	return !spare_server_attached() || READ_ONCE(queues_made) >= live + more;
+}
+
+static int nothing(void *unused)
+{
+	return 0;
+}
+
+/* The class makes the queues that are wanted whenever somebody forks (ops.init_task). */
+static void fork_work_fn(struct work_struct *work)
+{
+	struct task_struct *p = kthread_create(nothing, NULL, "sched_spare");
+
+	if (!IS_ERR(p))
+		kthread_stop(p);
+}
+
+static DECLARE_WORK(fork_work, fork_work_fn);
+
+/* Have the class make them. Process context, no locks; for a fifth of a second at most (vm.h). */
+void spare_server_queues_make(void)
+{
+	int tries;
+
+	schedule_work(&fork_work);
+	for (tries = 0; tries < 200 && READ_ONCE(queues_made) < READ_ONCE(queues_wanted); tries++)
+		usleep_range(500, 1000);
+}
+
+u32 spare_server_queues_wanted(void)
+{
+	return READ_ONCE(queues_wanted);
+}
+
+/* From the class. */
+void spare_server_queues_made(u32 made)
+{
+	WRITE_ONCE(queues_made, made);
 }
 
 /* The class shall look at this server: set its bit, then send its CPU through the scheduler. Any context. */
@@ -185,6 +274,7 @@ int spare_server_attach(void)
 
 	if (atomic_cmpxchg(&attached, 0, 1))
 		return -EBUSY;
+	spare_server_queues_made(0);
 	/* Whatever was configured before is news to this class. */
 	for_each_possible_cpu(cpu)
 		for (slot = 0; slot < SPARE_SLOTS; slot++)
@@ -238,22 +328,22 @@ void spare_server_detach(void)
 	schedule_work(&reap_work);
 }
 
-/* Sums of @vm's servers, gone ones included. Under spare_config. */
+/* Sums of @vm's servers, gone ones included. Under vm->lock. */
 void spare_server_sum(struct vm *vm, struct spare_stats *sum)
 {
 	struct server *srv;
 	unsigned int cpu;
 
-	lockdep_assert_held(&spare_config);
+	lockdep_assert_held(&vm->lock);
 	*sum = vm->past;
+	guard(rcu)();
 	for_each_possible_cpu(cpu) {
 		srv = spare_server_at(cpu, vm->slot[cpu]);
 		if (srv)
 			add_stats(sum, &srv->abi.st);
 	}
-	list_for_each_entry(srv, &dying, dying)
-		if (srv->vm == vm)
-			add_stats(sum, &srv->abi.st);
+	list_for_each_entry(srv, &vm->gone, gone)
+		add_stats(sum, &srv->abi.st);
 }
 
 int spare_server_init(void)
@@ -264,6 +354,7 @@ int spare_server_init(void)
 
 void spare_server_exit(void)
 {
+	cancel_work_sync(&fork_work);
 	irq_work_sync(&reap_irq);
 	cancel_work_sync(&reap_work);
 	rcu_barrier();	/* server_free(), and vm's */

@@ -14,10 +14,13 @@
 struct vm;
 
 struct server {
-	struct spare_server abi;	/* first: what the class sees */
+	struct spare_server abi;	/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
 	struct vm *vm;			/* reference */
+	u32 cpu, slot;			/* abi's are copies */
+	bool withdrawn;			/* abi.flags has SPARE_F_DYING */
 	bool released;			/* the class has forgotten it */
-	struct list_head dying;
+	struct list_head dying;		/* fresh, lost or dying: under spare_config */
+	struct list_head gone;		/* vm->gone, under vm->lock */
 	struct rcu_head rcu;
 };
 
@@ -47,6 +50,14 @@ void spare_server_discard(struct server *srv);
 void spare_server_publish(struct server *srv);
 void spare_server_withdraw(struct server *srv);
 void spare_server_released(struct server *srv);
+void spare_server_reap(void);
+bool spare_server_reaping(void);
+void spare_server_settle(void);
+
+bool spare_server_queues_fit(unsigned int more);
+void spare_server_queues_make(void);
+u32 spare_server_queues_wanted(void);
+void spare_server_queues_made(u32 made);
 
 void spare_server_attend(s32 cpu, u32 slot);
 u32 spare_server_attention(s32 cpu);

@@ -17,7 +17,6 @@ static const char *const event_names[SPARE_EV_NR] = {
 	[SPARE_EV_GUARDED]		= "guarded",
 	[SPARE_EV_OVERRUN]		= "overrun",
 	[SPARE_EV_PROVIDER_LOST]	= "provider_lost",
-	[SPARE_EV_REMOVED]		= "removed",
 };
 
 #define STAT(field) { #field, offsetof(struct spare_stats, field) }
@@ -37,6 +36,7 @@ static u64 sum_debt(struct vm *vm)
 	unsigned int cpu;
 	u64 sum = 0;
 
+	guard(rcu)();
 	for_each_possible_cpu(cpu) {
 		struct server *srv = spare_server_at(cpu, vm->slot[cpu]);
 
@@ -79,6 +79,7 @@ static void show_servers(struct vm *vm, struct seq_file *m)
 {
 	unsigned int cpu;
 
+	guard(rcu)();
 	for_each_possible_cpu(cpu) {
 		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
@@ -87,12 +88,14 @@ static void show_servers(struct vm *vm, struct seq_file *m)
 	}
 }
 
-/* @vm NULL: nobody has written to the cgroup's files. Under spare_config. */
+/* @vm NULL: nobody has written to the cgroup's files. Process context, without spare_config: no writer is waited for. */
 void spare_stat_show(struct vm *vm, struct seq_file *m)
 {
 	struct spare_stats st = { };
 	unsigned int i;
 
+	if (vm)
+		mutex_lock(&vm->lock);
 	if (vm)
 		spare_server_sum(vm, &st);
 	seq_printf(m, "class %d\n", spare_server_attached());
@@ -107,8 +110,10 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
 	spare_hook_show_packets(vm, m);
 	show_latencies(&st, m);
-	if (vm)
+	if (vm) {
 		show_servers(vm, m);
+		mutex_unlock(&vm->lock);
+	}
 }
 
 void spare_stat_show_events(struct vm *vm, struct seq_file *m)

@@ -4,11 +4,15 @@
  * slots whenever anything that they depend on changes. A name that is not itself a provider stands for all
  * providers among its children, those that come later included.
  *
- * Everything here is under spare_config.
+ * Everything here is under spare_config, but for finding the cgroups that a text names and the names of cgroups: these take locks of
+ * the kernel's that are not to be taken under ours (vm.h).
  */
 #include <linux/cgroup.h>
+#include <linux/kernfs.h>
+#include <linux/nsproxy.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include "config.h"
 #include "event.h"
 #include "node.h"
 #include "server.h"
@@ -162,7 +166,7 @@ static void resolve(struct vm *vm, unsigned int cpu)
 		changed = true;
 	}
 	if (changed)
-		spare_server_attend(cpu, srv->abi.slot);
+		spare_server_attend(cpu, srv->slot);
 }
 
 /* Bring use[] of @vm's servers up to date. */
@@ -184,7 +188,8 @@ void spare_use_resolve_all(void)
 		spare_use_resolve(vm);
 }
 
-static void free_uses(struct list_head *uses)
+/* Any context, no lock. */
+void spare_use_free(struct list_head *uses)
 {
 	struct use *u, *next;
 
@@ -195,9 +200,25 @@ static void free_uses(struct list_head *uses)
 	}
 }
 
+/* Exchange @vm's list and @uses. */
+static void exchange(struct vm *vm, struct list_head *uses)
+{
+	LIST_HEAD(old);
+
+	lockdep_assert_held(&spare_config);
+	guard(mutex)(&vm->lock);
+	list_splice_init(&vm->uses, &old);
+	list_splice_init(uses, &vm->uses);
+	list_splice_init(&old, uses);
+	vm->nr_uses = list_count_nodes(&vm->uses);
+}
+
 void spare_use_clear(struct vm *vm)
 {
-	free_uses(&vm->uses);
+	LIST_HEAD(uses);
+
+	exchange(vm, &uses);
+	spare_use_free(&uses);
 }
 
 /* @provider goes; tell those who use it. */
@@ -222,14 +243,16 @@ static bool is_gone(struct cgroup_subsys_state *css)
 static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
 {
 	struct use *u, *next;
+	LIST_HEAD(gone);
 
 	list_for_each_entry_safe(u, next, &vm->uses, list) {
 		if (css ? u->css != css : !is_gone(u->css))
 			continue;
-		list_del(&u->list);
-		css_put(u->css);
-		kfree(u);
+		guard(mutex)(&vm->lock);
+		list_move(&u->list, &gone);
+		vm->nr_uses--;
 	}
+	spare_use_free(&gone);
 }
 
 /* @css goes: no list names it any more. */
@@ -291,7 +314,7 @@ static bool names_a_provider(const struct use *u)
 	return false;
 }
 
-static int parse(char *text, struct list_head *uses)
+static int parse_names(char *text, struct list_head *uses)
 {
 	struct use *u, *pos;
 	char *word;
@@ -314,65 +337,113 @@ static int parse(char *text, struct list_head *uses)
 	return list_empty(uses) ? -EINVAL : 0;
 }
 
-/*
- * Replace @vm's list. @text is one line without its newline; "default": none, and a program may write it again. -EEXIST: a program asks,
- * and the list is an operator's.
+/**
+ * spare_use_parse - find the cgroups that a write to spare.use names
+ * @text: one line without its newline; is changed
+ * @who: out: who asks
+ * @uses: out: struct use, to be freed by spare_use_free(), also after an error
+ *
+ * Context: process; takes locks of kernfs and of cgroups, so none of ours is held.
+ * Return: 0, -EINVAL, -ENOENT, -ENOTDIR, -EOPNOTSUPP (one without the io controller), -ENOMEM.
  */
-int spare_use_set(struct vm *vm, char *text, bool by_program)
+int spare_use_parse(char *text, enum use_who *who, struct list_head *uses)
 {
-	LIST_HEAD(uses);
-	LIST_HEAD(old);
-	bool handed_back;
-	struct use *u;
-	int err = 0;
+	size_t prefix = str_has_prefix(text, "auto ");
 
-	lockdep_assert_held(&spare_config);
-	spare_vm_sweep_for(vm);
-	if (vm->removed)
-		return -ENODEV;
-	if (by_program && vm->use_manual)
-		return -EEXIST;
-	text = strim(text);
-	handed_back = !by_program && !strcmp(text, "default");
-	if (!handed_back && strcmp(text, "none"))
-		err = parse(text, &uses);
-	if (!err && spare_use_would_loop(vm, &uses, vm->cfg.provide))
-		err = -ELOOP;
-	if (!err)
-		list_for_each_entry(u, &uses, list)
-			if (!names_a_provider(u))
-				err = -EINVAL;
-	if (!err && !spare_use_covers(&uses, vm->cfg.cpus))
-		err = -EINVAL;
-	if (!err) {
-		list_splice_init(&vm->uses, &old);
-		list_splice_init(&uses, &vm->uses);
-		vm->use_manual = !by_program && !handed_back;
-		spare_use_resolve(vm);
+	text = strim(text + prefix);
+	*who = prefix ? USE_PROGRAM : USE_OPERATOR;
+	if (!prefix && !strcmp(text, "default")) {
+		*who = USE_HANDED_BACK;
+		return 0;
 	}
-	free_uses(&uses);
-	free_uses(&old);
-	return err;
+	return strcmp(text, "none") ? parse_names(text, uses) : 0;
 }
 
-void spare_use_show(struct vm *vm, struct seq_file *m)
+/**
+ * spare_use_set - replace a VM's list
+ * @vm: one whose file is being written to
+ * @uses: the new list; out, after success: the old one
+ * @who: who asks
+ *
+ * Context: process, under spare_config.
+ * Return: 0; -EEXIST: a program asks, and the list is an operator's; -EINVAL: a name without a provider behind it, or none of them on
+ * its CPUs; -ELOOP; -ENODEV: the cgroup is being removed.
+ */
+int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
 {
-	struct cgroup_namespace *ns = current->nsproxy->cgroup_ns;
-	char *path = kmalloc(PATH_MAX, GFP_KERNEL);
-	const char *sep = "";
 	struct use *u;
 
-	if (!vm || list_empty(&vm->uses) || !path) {
+	lockdep_assert_held(&spare_config);
+	spare_config_sweep_for(vm);
+	if (vm->removed)
+		return -ENODEV;
+	if (who == USE_PROGRAM && vm->use_manual)
+		return -EEXIST;
+	if (spare_use_would_loop(vm, uses, vm->cfg.provide))
+		return -ELOOP;
+	list_for_each_entry(u, uses, list)
+		if (!names_a_provider(u))
+			return -EINVAL;
+	if (!spare_use_covers(uses, vm->cfg.cpus))
+		return -EINVAL;
+	exchange(vm, uses);
+	vm->use_manual = who == USE_OPERATOR;
+	spare_use_resolve(vm);
+	return 0;
+}
+
+/* References to the cgroups on @vm's list; NULL: none, or no memory. */
+static struct cgroup_subsys_state **get_all(struct vm *vm, unsigned int *n)
+{
+	struct cgroup_subsys_state **css = NULL;
+	unsigned int room = 0;
+	struct use *u;
+
+	for (;;) {
+		scoped_guard(mutex, &vm->lock) {
+			*n = 0;
+			if (vm->nr_uses <= room) {
+				list_for_each_entry(u, &vm->uses, list) {
+					css_get(u->css);
+					css[(*n)++] = u->css;
+				}
+				return css;
+			}
+			room = vm->nr_uses;
+		}
+		kfree(css);
+		css = kmalloc_array(room, sizeof(*css), GFP_KERNEL);
+		if (!css)
+			return NULL;
+	}
+}
+
+/*
+ * Context: process, in a file's operation. That keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not
+ * wait for that, and cgroup_path_ns() does. This is what that does with it.
+ */
+void spare_use_show(struct vm *vm, struct seq_file *m)
+{
+	struct kernfs_node *root = current->nsproxy->cgroup_ns->root_cset->dfl_cgrp->kn;
+	struct cgroup_subsys_state **css;
+	const char *sep = "";
+	unsigned int i, n;
+	char *path;
+
+	css = vm ? get_all(vm, &n) : NULL;
+	if (!css) {
 		seq_puts(m, "none\n");
-		kfree(path);
 		return;
 	}
-	list_for_each_entry(u, &vm->uses, list) {
-		if (cgroup_path_ns(u->css->cgroup, path, PATH_MAX, ns) < 0)
-			continue;
-		seq_printf(m, "%s%s", sep, path);
-		sep = " ";
+	path = kmalloc(PATH_MAX, GFP_KERNEL);
+	for (i = 0; i < n; i++) {
+		if (path && kernfs_path_from_node(css[i]->cgroup->kn, root, path, PATH_MAX) >= 0) {
+			seq_printf(m, "%s%s", sep, path);
+			sep = " ";
+		}
+		css_put(css[i]);
 	}
-	seq_putc(m, '\n');
+	seq_puts(m, *sep ? "\n" : "none\n");
 	kfree(path);
+	kfree(css);
 }

@@ -17,7 +17,16 @@ struct use {
 	struct cgroup_subsys_state *css;	/* reference; does not keep the cgroup from being removed */
 };
 
-int __must_check spare_use_set(struct vm *vm, char *text, bool by_program);
+/* What a write to spare.use asks for. */
+enum use_who {
+	USE_OPERATOR,
+	USE_PROGRAM,	/* "auto": not where the list is an operator's */
+	USE_HANDED_BACK,/* "default": none, and a program may write it again */
+};
+
+int __must_check spare_use_parse(char *text, enum use_who *who, struct list_head *uses);
+int __must_check spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who);
+void spare_use_free(struct list_head *uses);
 void spare_use_show(struct vm *vm, struct seq_file *m);
 void spare_use_clear(struct vm *vm);
 

@@ -1,7 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A VM: a cgroup to whose spare.* files somebody has written, with its configuration, servers, providers and
- * taps.
+ * A VM: a cgroup to whose spare.* files somebody has written. This is the ground that the rest stands on: the object, its references,
+ * the list of all, and the locks. What is done with it is in config.c.
+ *
+ * Locks (LIFE-8), from the outermost:
+ *
+ *   spare_config	serializes configuration: writes to the files, and the sweep. Who reads a file does not take it.
+ *   vm->lock		what the files of one VM show. To change that takes both, to read it this one. Nobody sleeps under it.
+ *
+ * An operation of a file keeps its cgroup from being removed, by somebody who holds cgroup_mutex meanwhile: none may wait for that either, nor
+ * for whoever may (a fork, while a scheduler is being loaded), but for some time.
+ *
+ * Under these locks nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex, the io controller's or
+ * netfilter's mutex, CPU hotplug, nor kernfs. What needs one of them is done before or after. Under a foreign lock only a leaf of
+ * ours is taken (hook.c's taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
+ * teaches lockdep that order when the module is loaded.
  */
 #ifndef KMOD_VM_H
 #define KMOD_VM_H
@@ -10,13 +23,13 @@
 #include <linux/cpumask.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <sched_spare/abi.h>
 #include <sched_spare/parse.h>
 
 struct spare_node;
 struct cgroup_subsys_state;
 
-/* Serializes all configuration. Nests inside cgroup_mutex and RTNL: never take those under it. */
 extern struct mutex spare_config;
 
 struct vm_config {
@@ -27,22 +40,27 @@ struct vm_config {
 };
 
 struct vm {
-	struct spare_vm abi;		/* first: what the class sees */
-	struct cgroup_subsys_state *css;/* valid until spare_vm_node_gone() */
-	bool removed;			/* css is dying: no files, no servers */
-	struct list_head all;		/* spare_vms, in order of first write */
-	struct list_head providing;	/* spare_providers, while cfg.provide; else empty */
-	struct vm_config cfg;
-	struct list_head uses;		/* struct use (use.h) */
-	bool use_manual;		/* that list was written, or emptied, by an operator: without "auto" */
-	struct list_head taps;		/* struct tap (hook.h) */
-	unsigned int nr_servers;	/* published and not dying */
-	unsigned int refs;		/* node, servers (dying ones too), taps; under spare_config */
-	struct spare_stats past;	/* of servers that are gone */
+	struct spare_vm abi;		/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
+	struct cgroup_subsys_state *css;/* reference until it is removed */
+	bool removed;			/* [config] css is dying: no files, no servers, not in spare_vms */
+	struct list_head all;		/* [config] in spare_vms, in order of first write */
+	struct list_head providing;	/* [config] in spare_providers, while cfg.provide; else empty */
+	bool visited;			/* [config] cycle search */
+
+	struct mutex lock;
+	struct vm_config cfg;		/* [lock] */
+	struct list_head uses;		/* [lock] struct use (use.h) */
+	unsigned int nr_uses;		/* [lock] */
+	bool use_manual;		/* [lock] that list was written, or emptied, by an operator: without "auto" */
+	unsigned int nr_servers;	/* [lock] published and not dying */
+	struct list_head gone;		/* [lock] servers that are dying */
+	struct spare_stats past;	/* [lock] of servers that are gone */
+
+	struct list_head taps;		/* struct tap (hook.c), under its lock or RCU */
 	atomic_t notify;		/* spare.events is to be notified */
-	bool visited;			/* cycle search */
+	refcount_t refs;		/* node, servers (dying ones too), taps */
 	struct rcu_head rcu;
-	u16 slot[];			/* [nr_cpu_ids] of its server there, or SPARE_NO_SLOT */
+	u16 slot[];			/* [lock] [nr_cpu_ids] of its server there, or SPARE_NO_SLOT */
 };
 
 extern struct list_head spare_vms, spare_providers;
@@ -57,23 +75,20 @@ static inline bool spare_vm_is_provider(const struct vm *vm)
 	return vm->cfg.provide && vm->cfg.res.period_us && !vm->removed;
 }
 
-/* Under spare_config, or RCU as the class does. */
+/* Under vm->lock or spare_config, or RCU as the class does. */
 static inline u16 spare_vm_slot_on(const struct vm *vm, unsigned int cpu)
 {
 	return READ_ONCE(vm->slot[cpu]);
 }
 
-struct vm *spare_vm_of(struct spare_node *node);
-int __must_check spare_vm_configure(struct vm *vm, const struct vm_config *new);
+struct vm *spare_vm_make(struct spare_node *node);
+void spare_vm_get(struct vm *vm);
+void spare_vm_put(struct vm *vm);
+
 void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol);
 struct spare_policy spare_vm_policy(const struct vm *vm);
 const char *spare_vm_path(const struct vm *vm, char *buf, size_t size);
 
-void spare_vm_put(struct vm *vm);
-void spare_vm_sweep(void);
-void spare_vm_sweep_for(struct vm *vm);
-void spare_vm_node_gone(struct spare_node *node);
-
-void spare_vm_exit(void);
+void spare_lock_order(void);
 
 #endif /* KMOD_VM_H */

@@ -184,6 +184,10 @@ __noinline int server_throttle(struct cpu_ctx *c __arg_nonnull, struct spare_ser
 	struct spare_vm *vm;
 	u64 over = s->cbs.q_ns < 0 ? -s->cbs.q_ns : 0;
 
+	if (!s->dsq || !s->cbs.period_ns) {
+		class_error("CPU %u: the server in slot %u is throttled before it is configured", s->cpu, s->slot);
+		return 0;
+	}
 	heap_put(&c->throttled, s->slot, s->cbs.d_ns);
 	if (s->state == SPARE_THROTTLED)
 		return 0;
@@ -231,8 +235,10 @@ static __always_inline bool server_begin(struct cpu_ctx *c, struct spare_server 
 	if (s->dsq)
 		return true;
 	s->dsq = queue_take();
-	if (!s->dsq)
+	if (!s->dsq) {
+		class_error("CPU %u: no queue for the server in slot %u", s->cpu, s->slot);
 		return false;
+	}
 	s->lender = SPARE_NO_SLOT;
 	s->borrower = SPARE_NO_SLOT;
 	host_server_comes(&c->host);
@@ -263,7 +269,7 @@ __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_se
 	if (!server_is_news(s) || !cfg || s->flags & SPARE_F_DYING)
 		return 0;
 	if (!server_begin(c, s))
-		return 0;	/* its threads are the host's until the next try */
+		return 0;
 	spare_cbs_configure(&s->cbs, cfg, !s->cfg_seen, now);
 	s->cfg_seen = cfg;
 	if (spare_edf_has(&c->ready, s->slot))

@@ -24,6 +24,8 @@ extern bool scx_bpf_test_and_clear_cpu_idle(s32 cpu) __ksym;
 extern s32 scx_bpf_pick_idle_cpu(const struct cpumask *cpus_allowed, u64 flags) __ksym;
 extern u32 scx_bpf_nr_cpu_ids(void) __ksym;
 extern u64 scx_bpf_now(void) __ksym;
+extern void scx_bpf_error_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
+extern void scx_bpf_dump_bstr(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
 extern const struct cpumask *scx_bpf_get_online_cpumask(void) __ksym;
 extern void scx_bpf_put_cpumask(const struct cpumask *cpumask) __ksym;
 extern int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) __ksym;
@@ -53,6 +55,8 @@ extern void spare_attend(s32 cpu, u32 slot) __ksym;
 extern u32 spare_attention(s32 cpu) __ksym;
 extern void spare_notify(s32 cpu, u32 slot) __ksym;
 extern void spare_server_release(s32 cpu, u32 slot) __ksym;
+extern u32 spare_queues_wanted(void) __ksym;
+extern void spare_queues_made(u32 made) __ksym;
 extern int spare_class_attach(u32 abi) __ksym;
 extern void spare_class_detach(void) __ksym;
 

@@ -144,6 +144,28 @@ void BPF_STRUCT_OPS(spare_cpu_online, s32 cpu)
 	}
 }
 
+/* For the kernel's report when a class ends by an error, and for SysRq-D. */
+void BPF_STRUCT_OPS(spare_dump_cpu, struct scx_dump_ctx *dctx, s32 cpu, bool idle)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	u64 now = bpf_ktime_get_ns();
+	struct spare_server *s;
+	int slot;
+
+	if (!c)
+		return;
+	dump_line("sched_spare: servers %u, runs %d paid by %d, picked %d, %d ready, %d throttled, %d wait; charged up to %lld ns ago",
+		  c->host.servers, (s16)c->cur, (s16)c->by, (s16)c->pick, c->ready.n, c->throttled.n, c->waiting.n, now - c->stamp_ns);
+	bpf_for(slot, 0, SPARE_SLOTS) {
+		s = server(cpu, slot);
+		if (!s || (s->state == SPARE_INACTIVE && !server_queued(s)))
+			continue;
+		dump_line("sched_spare: slot %d of cgroup %llu: state %u, %lld ns left, deadline in %lld ns, %d queued, mark %u, lender %d, borrower %d",
+			  slot, s->vm_id, s->state, s->cbs.q_ns, s->cbs.d_ns - now, server_queued(s), s->mark.phase, (s16)s->lender,
+			  (s16)s->borrower);
+	}
+}
+
 void BPF_STRUCT_OPS(spare_exit, struct scx_exit_info *ei)
 {
 	bpf_probe_read_kernel_str(exit_info_reason, sizeof(exit_info_reason), ei->reason);

@@ -3,8 +3,9 @@
  * queue.bpf.h - a stock of queues for servers.
  *
  * A queue (DSQ) can be made only where a callback may sleep, and a server is born under a run-queue lock. So a stock is made
- * when the class is loaded and filled up whenever the host forks; a server takes one, and gives it back when it goes. One for
- * every possible server would cost memory with the square of the number of CPUs: the kernel keeps some bytes per CPU for each.
+ * when the class is loaded and whenever somebody forks, as large as the module says, which publishes no server without one (CBS-12): it
+ * forks itself when a write needs more. A server takes one, and gives it back when it goes. One for every possible server
+ * would cost memory with the square of the number of CPUs: the kernel keeps some bytes per CPU for each.
  */
 #ifndef SPARE_QUEUE_BPF_H
 #define SPARE_QUEUE_BPF_H
@@ -15,14 +16,13 @@ struct {
 	__type(value, u64);
 } queue_stock SEC(".maps");
 
-/* Queues in the stock below which it is filled up: one VM on all CPUs, and some. User space sets the number of CPUs. */
-const volatile u32 queue_low = 64;
-const volatile u64 queues_max = 4096;
+/* User space sets it, too. */
+const volatile u32 queues_max = 4096;
 
+u32 queues_made;
 s64 queues_free;
-u64 queues_made;
 
-/* The next free queue; 0: none just now. */
+/* The next free queue; 0: none, which the module does not let happen. */
 static __always_inline u64 queue_take(void)
 {
 	u64 id = 0;
@@ -43,11 +43,13 @@ static __always_inline void queue_give(u64 id)
 /* Sleepable. Returns 0 or what the kernel said. */
 static __always_inline int queues_fill(void)
 {
-	u64 n;
+	u32 n, most = SPARE_SLOTS * SPARE_CPUS_MAX;
 	int i, err;
 
-	bpf_for(i, 0, SPARE_CPUS_MAX + 64) {
-		if (queues_free >= queue_low || queues_made >= queues_max)
+	if (queues_made >= spare_queues_wanted())
+		return 0;
+	bpf_for(i, 0, most) {
+		if (queues_made >= spare_queues_wanted() || queues_made >= queues_max)
 			break;
 		n = __sync_fetch_and_add(&queues_made, 1);
 		err = scx_bpf_create_dsq(SPARE_DSQ_SERVER | n, -1);
@@ -55,6 +57,7 @@ static __always_inline int queues_fill(void)
 			return err;
 		queue_give(SPARE_DSQ_SERVER | n);
 	}
+	spare_queues_made(queues_made);
 	return 0;
 }
 

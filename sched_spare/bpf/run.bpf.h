@@ -75,6 +75,10 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		slot = spare_task_slot(p, cpu);
 	if (slot != SPARE_NO_SLOT)
 		s = server(cpu, slot);
+	if (s && server_is_news(s))
+		server_configure(c, s, now);
+	if (s && !s->dsq)
+		s = NULL;	/* it is being withdrawn */
 	t->stray = vm && !s;
 	if (t->stray) {
 		host_running(c, p);

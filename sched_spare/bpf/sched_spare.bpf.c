@@ -221,6 +221,7 @@ struct sched_ext_ops sched_spare_ops = {
 	.disable	= (void *)spare_disable,
 	.cgroup_move	= (void *)spare_cgroup_move,
 	.init		= (void *)spare_init,
+	.dump_cpu	= (void *)spare_dump_cpu,
 	.exit		= (void *)spare_exit,
 	/* Hard reservations need to hear of a thread that has used its slice even when it is the only one. */
 	.flags		= SCX_OPS_ENQ_LAST | SCX_OPS_ENQ_EXITING | SCX_OPS_ENQ_MIGRATION_DISABLED | SCX_OPS_KEEP_BUILTIN_IDLE,

@@ -9,6 +9,17 @@ SEC("struct_ops/" #name) BPF_PROG(name, ##args)
 SEC("struct_ops.s/" #name) BPF_PROG(name, ##args)
 #define BPF_FOR_EACH_ITER (&___it)
 
+#define bpf_bstr(call, format, args...)			\
+	({						\
+		static char fmt_[] = format;		\
+		unsigned long long args_[] = { args };	\
+							\
+		call(fmt_, args_, sizeof(args_));	\
+	})
+/* A state that cannot be ends the class, by name (CBS-12). */
+#define class_error(format, args...) bpf_bstr(scx_bpf_error_bstr, format, args)
+#define dump_line(format, args...) bpf_bstr(scx_bpf_dump_bstr, format, args)
+
 #define barrier() asm volatile("" ::: "memory")
 #define PF_KTHREAD 0x00200000
 #define PF_NO_SETAFFINITY 0x04000000

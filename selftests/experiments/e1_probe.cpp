@@ -6,6 +6,10 @@
 // period, so phases are uniform), then either a packet at that instant ("random", every fourth) or a packet at the next exhaustion
 // ("aimed", as in Cucinotta et al. 2011; given up after --aim-limit ms, then sent anyway and recorded as "unaimed").
 //
+// A guest's tick (4 ms) divides the reservation's period, so it would be exhausted at the same phase of its tick again and again: in one
+// boot each aimed packet would find the guest in the middle of a tick, and in another none would. So before each aimed packet a
+// real-time thread takes the VM's CPU for a time from 0 to one tick, as an interrupt of the host's would.
+//
 // What "spent" means is the same for every scheduler, and needs nothing from it: the kernel's own context-switch records
 // (perf PERF_RECORD_SWITCH_CPU_WIDE of the VM's CPU, CLOCK_MONOTONIC, read from the shared ring without a system call) show
 // the CPU going idle while the vCPU thread is runnable. A CPU does that for one reason only: the vCPU is not allowed to run.
@@ -50,6 +54,7 @@ namespace {
 using Ns = std::int64_t;
 constexpr Ns ms = 1'000'000;
 constexpr Ns reply_limit = 1000 * ms;
+constexpr Ns guest_tick = 4 * ms;
 
 Ns now()
 {
@@ -282,6 +287,22 @@ struct Options {
     unsigned count = 80, seed = 1, aim_limit_ms = 120;
 };
 
+// Runs on that CPU before everybody else for so long.
+void take_cpu(int cpu, Ns length)
+{
+    cpu_set_t before, set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<unsigned>(cpu), &set);
+    const sched_param fifo{.sched_priority = 1}, other{};
+    if (sched_getaffinity(0, sizeof before, &before) != 0 || sched_setaffinity(0, sizeof set, &set) != 0 ||
+        sched_setscheduler(0, SCHED_FIFO, &fifo) != 0)
+        fail("real-time thread on the VM's CPU");
+    for (const Ns end = now() + length; now() < end;) {
+    }
+    if (sched_setscheduler(0, SCHED_OTHER, &other) != 0 || sched_setaffinity(0, sizeof before, &before) != 0)
+        fail("back from the VM's CPU");
+}
+
 std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& pinger)
 {
     std::mt19937 random(o.seed);
@@ -295,6 +316,11 @@ std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& ping
         p.kind = aimed ? "aimed" : "random";
         watch.update();
         if (aimed) {
+            while (watch.spent()) {
+                sleep_until(now() + 50'000);
+                watch.update();
+            }
+            take_cpu(o.vm_cpu, static_cast<Ns>(random() % guest_tick));
             const Ns start = now();
             while (!(watch.spent() && watch.spent_since() >= start)) {
                 if (now() - start > o.aim_limit_ms * ms) {

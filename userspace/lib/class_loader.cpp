@@ -212,8 +212,7 @@ Result<void> load_class(const Roots& roots) {
   const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
   bpf_map__set_max_entries(skeleton->maps.cpus, cpus);
   bpf_map__set_max_entries(skeleton->maps.queue_stock, cpus * SPARE_SLOTS);
-  skeleton->rodata->queues_max = static_cast<__u64>(cpus) * SPARE_SLOTS;
-  skeleton->rodata->queue_low = std::min<__u32>(cpus + 64, cpus * SPARE_SLOTS);
+  skeleton->rodata->queues_max = cpus * SPARE_SLOTS;
   const auto smt = read_file(roots.sys / "devices/system/cpu/smt/active");
   skeleton->rodata->smt_active = smt && smt->starts_with('1');
   const auto limit = read_file(roots.module() / "parameters/limit_ppm");

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 4
+#define SPARE_ABI 5
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -136,7 +136,7 @@ struct spare_server {
 	struct spare_cbs cbs;	/* [c] */
 	struct spare_mark mark;	/* [c] */
 	struct spare_chunk far;	/* [c] */
-	__u64 dsq;		/* [c] queue of its runnable threads; 0: none yet, or the CPU is offline */
+	__u64 dsq;		/* [c] queue of its runnable threads; 0: not configured yet, or the CPU is offline */
 	__s64 valve_ns;		/* [c] what a crowd may still run beyond the budget before the next replenishment */
 	__u64 rx_served;	/* [c] vm.rx_seq up to which first service was given */
 	__u64 rx_denied;	/* [c] vm.rx_seq when a packet was last denied (SPARE-5): counted, and asks no more */
@@ -183,7 +183,6 @@ enum spare_event {
 	SPARE_EV_GUARDED,
 	SPARE_EV_OVERRUN,
 	SPARE_EV_PROVIDER_LOST,
-	SPARE_EV_REMOVED,
 	SPARE_EV_NR,
 };
 

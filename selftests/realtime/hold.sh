@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 240
+#
+# hold.sh - what others do with files and programs holds nothing up: readers beside whoever makes cgroups (LIFE-8), as many servers as fit
+# from one process that does not fork, and a class that is loaded with them (CBS-12), programs of others that call the module.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/../deterministic/measure.inc.sh"
+. "$here/module.inc.sh"
+. "$here/load.inc.sh"
+
+SCX=/sys/kernel/sched_ext
+MOST=180	# servers on a CPU: Q/P is at least 0.5 %, and 90 % are reserved
+a=$CGROUP/vm/a
+crowd=$CGROUP/crowd
+
+NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --)
+read_for_ever() { while :; do cat "$@" >/dev/null 2>&1; done; }
+write_for_ever() { while :; do echo /pool/p0 >"$a/spare.use"; echo none >"$a/spare.use"; done; }
+export -f read_for_ever write_for_ever
+export a
+
+# In the slowest of its rounds, milliseconds: a cgroup with a list is made and removed.
+rounds() {
+	local i before took most=0
+	for ((i = 0; i < $1; i++)); do
+		before=$(date +%s%N)
+		mkdir "$CGROUP/vm/round"
+		echo '10000 100000' >"$CGROUP/vm/round/spare.reservation"
+		echo 1 >"$CGROUP/vm/round/spare.cpus"
+		echo /pool/p0 >"$CGROUP/vm/round/spare.use"
+		rmdir "$CGROUP/vm/round"
+		took=$((($(date +%s%N) - before) / 1000000))
+		((took <= most)) || most=$took
+	done
+	echo "$most"
+}
+
+test_readers() {
+	local most
+	vm_cgroup a 20000 100000 1 >/dev/null
+	provider p0 4000 10000 1 >/dev/null
+	echo /pool/p0 >"$a/spare.use"
+	background "${NOBODY[@]}" bash -c "read_for_ever $a/spare.use"
+	background "${NOBODY[@]}" bash -c "read_for_ever $a/spare.stat $a/spare.netdev $a/spare.cpus $CGROUP/spare.host"
+	background "${NOBODY[@]}" bash -c "read_for_ever $CGROUP/vm/round/spare.use $CGROUP/vm/round/spare.stat"
+	background bash -c write_for_ever
+	most=$(timeout 100 bash -c "$(declare -f rounds); CGROUP=$CGROUP rounds 200") || most=
+	ktap_note "the slowest of 200 cgroups took ${most:-for ever} ms"
+	ktap_check 'LIFE-8: beside readers and a writer 200 cgroups come and go, none in more than 2 s' at_most 2000 "${most:-999999}"
+	background_stop
+}
+
+# One process, no fork.
+fill() {
+	local i
+	for ((i = 0; i < MOST; i++)); do
+		echo '500 100000' >"$crowd/$i/spare.reservation" || return
+		echo 0-1 >"$crowd/$i/spare.cpus" || return
+	done
+}
+
+test_stock() {
+	local i seq
+	cgroup_remove "$a" "$CGROUP/pool/p0"
+	mkdir "$crowd"
+	echo '+cpu +io' >"$crowd/cgroup.subtree_control"
+	for ((i = 0; i < MOST; i++)); do mkdir "$crowd/$i"; done
+	seq=$(<$SCX/enable_seq)
+	ktap_check "CBS-12: $MOST servers on each CPU from one process that does not fork" fill
+	ktap_check 'CBS-12: the class has all of them' wait_for 10 class_counts $((2 * MOST))
+	mkdir "$crowd/more"
+	ktap_refused 'CBS-12: one more is refused' 'Device or resource busy' \
+		bash -c "echo '500 100000' >$crowd/more/spare.reservation && echo 0 >$crowd/more/spare.cpus"
+	is 'CBS-12: the class was not ejected' "enabled $seq" "$(class_state) $(<$SCX/enable_seq)"
+	kill -TERM "$SPARED_PID"
+	wait "$SPARED_PID" || true
+	spared --stop
+	ktap_check 'CBS-12: the class stops' wait_for 20 class_is disabled
+	spare_up
+	ktap_check 'CBS-12: a class that is loaded with so many has all of them' wait_for 10 class_counts $((2 * MOST))
+	rmdir "$crowd/more"
+	for ((i = 0; i < MOST; i++)); do rmdir "$crowd/$i"; mkdir "$crowd/$i"; done
+	ktap_check 'CBS-12: what goes leaves its slots at once' fill
+	ktap_check 'CBS-12: the class has those' wait_for 10 class_counts $((2 * MOST))
+	find "$crowd" -depth -type d -exec rmdir {} +
+}
+
+test_intruders() {
+	local dir=/usr/local/libexec/sched_spare pins=/sys/fs/bpf/intruder
+	mkdir -p $pins
+	ktap_refused 'LIFE-8: another scheduler may not call the module' 'is not allowed' bpftool struct_ops register $dir/intruder_sched.bpf.o $pins
+	ktap_refused 'LIFE-8: nor a congestion control' 'is not allowed' bpftool struct_ops register $dir/intruder_tcp.bpf.o $pins
+	rm -rf $pins
+}
+
+ktap_plan 13
+spare_up
+test_intruders
+test_readers
+test_stock
+ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+is 'LIFE-8: the kernel log has no complaint' '' "$(bad_log)"
+ktap_done
