@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "util/files.hpp"
@@ -42,21 +43,51 @@ std::string why_not_made(const spare::CgroupTree& tree, const std::string& path)
   return {};
 }
 
-// libcgroup's handle of a cgroup with the controllers that this kernel has of those wanted.
-Result<Handle> handle(const spare::CgroupTree& tree, const std::string& path) {
-  if (const int failed = cgroup_init(); failed != 0) {
-    return libcgroup_error("libcgroup finds no cgroups", failed);
-  }
+// The controllers of those wanted that this kernel has.
+Result<std::vector<std::string>> controllers_here(const spare::CgroupTree& tree) {
   const auto available = spare::read_file(tree.mount() / "cgroup.controllers");
   if (!available) {
     return available.error();
   }
   const auto words = spare::split(*available, " \n");
-  Handle object(cgroup_new_cgroup(path.substr(1).c_str()), [](cgroup* each) { cgroup_free(&each); });
-  for (const char* controller : controllers_wanted) {
-    if (std::find(words.begin(), words.end(), controller) != words.end()) {
-      cgroup_add_controller(object.get(), controller);
+  std::vector<std::string> here;
+  std::copy_if(std::begin(controllers_wanted), std::end(controllers_wanted), std::back_inserter(here),
+               [&](const char* wanted) { return std::find(words.begin(), words.end(), wanted) != words.end(); });
+  return here;
+}
+
+// libcgroup enables controllers in each cgroup on the way but the root, where systemd leaves cpu and io out until a unit needs them.
+Result<void> enable_in_root(const spare::CgroupTree& tree) {
+  const auto here = controllers_here(tree);
+  if (!here) {
+    return here.error();
+  }
+  const auto file = tree.mount() / "cgroup.subtree_control";
+  const auto text = spare::read_file(file);
+  const auto enabled = text ? spare::split(*text, " \n") : std::vector<std::string>();
+  for (const std::string& controller : *here) {
+    if (std::find(enabled.begin(), enabled.end(), controller) != enabled.end()) {
+      continue;
     }
+    if (auto written = spare::write_file_at(AT_FDCWD, file, "+" + controller); !written) {
+      return written.error().while_doing(fmt::format("cannot enable the {} controller below the root cgroup", controller));
+    }
+  }
+  return {};
+}
+
+// libcgroup's handle of a cgroup with the controllers that this kernel has of those wanted.
+Result<Handle> handle(const spare::CgroupTree& tree, const std::string& path) {
+  if (const int failed = cgroup_init(); failed != 0) {
+    return libcgroup_error("libcgroup finds no cgroups", failed);
+  }
+  const auto here = controllers_here(tree);
+  if (!here) {
+    return here.error();
+  }
+  Handle object(cgroup_new_cgroup(path.substr(1).c_str()), [](cgroup* each) { cgroup_free(&each); });
+  for (const std::string& controller : *here) {
+    cgroup_add_controller(object.get(), controller.c_str());
   }
   return object;
 }
@@ -71,15 +102,25 @@ Result<spare::Cgroup> make_cgroup(const spare::CgroupTree& tree, const std::stri
   if (*path == "/") {
     return Error{"the root cgroup is there already", EEXIST};
   }
+  const bool existed = static_cast<bool>(tree.at(*path));
   const auto object = handle(tree, *path);
   if (!object) {
     return object.error();
+  }
+  if (::access(tree.mount().c_str(), W_OK) == 0) {
+    if (auto enabled = enable_in_root(tree); !enabled) {
+      return enabled.error();
+    }
   }
   if (const int failed = cgroup_create_cgroup(object->get(), 0); failed != 0) {
     const std::string what = "cannot make cgroup " + *path, why = why_not_made(tree, *path);
     return why.empty() ? libcgroup_error(what, failed) : Error{what + ": " + why};
   }
-  return tree.at(*path);
+  auto made = tree.at(*path);
+  if (made && !existed) {
+    static_cast<void>(made->set_mark(spare::mark::made, "1"));  // without it sparectl remove asks for --force
+  }
+  return made;
 }
 
 Result<void> enter_cgroup(const spare::CgroupTree& tree, const std::string& name) {

@@ -136,6 +136,9 @@ Result<void> set(const spare::Roots& roots, const SetOptions& options) {
   if (!tree) {
     return tree.error();
   }
+  if (!options.changes()) {
+    return spare::Error{"nothing to set: give --reservation, --cpus, --provide, --use, --netdev or --policy"};
+  }
   // Everything that can be refused without touching the kernel is refused first.
   auto settings = settings_of(*tree, options);
   if (!settings) {
@@ -144,7 +147,7 @@ Result<void> set(const spare::Roots& roots, const SetOptions& options) {
   const bool existed = static_cast<bool>(tree->at(options.cgroup));
   const auto cgroup = options.create ? make_cgroup(*tree, options.cgroup) : tree->at(options.cgroup);
   if (!cgroup) {
-    return existed || options.create ? cgroup.error() : spare::Error{cgroup.error().text + "; --create makes it"};
+    return cgroup.error().code == ENOENT ? spare::Error{cgroup.error().text + "; --create makes it"} : cgroup.error();
   }
   auto applied = spare::apply(*cgroup, *settings);
   if (!applied && applied.error().code == EBUSY) {
@@ -181,33 +184,49 @@ Result<void> unlink(const spare::Roots& roots, const std::string& cgroup, const 
   });
 }
 
-Result<void> create(const spare::Roots& roots, const std::string& name) {
+Result<void> create(const spare::Roots& roots, const std::string& name, bool exclusive) {
   const auto tree = CgroupTree::open(roots);
   if (!tree) {
     return tree.error();
   }
-  const auto cgroup = make_cgroup(*tree, name);
-  if (!cgroup) {
+  const auto there = exclusive ? tree->at(name) : Result<Cgroup>(spare::Error{});
+  const auto cgroup = there ? Result<Cgroup>(spare::Error{}) : make_cgroup(*tree, name);
+  if (!there && !cgroup) {
     return cgroup.error();
   }
-  fmt::print("{}\n", (tree->mount() / cgroup->path().substr(1)).string());
-  return {};
+  const std::string& path = (there ? *there : *cgroup).path();
+  fmt::print("{}\n", (tree->mount() / path.substr(1)).string());
+  return there ? Result<void>(spare::Error{fmt::format("the cgroup {} is there already", path), EEXIST}) : Result<void>();
 }
 
-Result<void> remove(const spare::Roots& roots, const std::string& name) {
+Result<void> remove(const spare::Roots& roots, const std::string& name, bool force) {
   const auto tree = CgroupTree::open(roots);
-  return tree ? tree->remove(name) : tree.error();
+  if (!tree) {
+    return tree.error();
+  }
+  const auto cgroup = tree->at(name);
+  if (!cgroup) {
+    return cgroup.error().code == ENOENT ? Result<void>() : cgroup.error();
+  }
+  if (!force && !cgroup->mark(spare::mark::made)) {
+    return spare::Error{fmt::format("{} was not made by sparectl; --force removes it, and kills what is in it and below", cgroup->path()), EPERM};
+  }
+  return tree->remove(name);
 }
 
 Result<void> run(const spare::Roots& roots, const SetOptions& options, const std::vector<std::string>& command) {
+  const auto tree = CgroupTree::open(roots);
+  if (!tree) {
+    return tree.error();
+  }
   if (options.changes()) {
     if (auto changed = set(roots, options); !changed) {
       return changed;
     }
-  }
-  const auto tree = CgroupTree::open(roots);
-  if (!tree) {
-    return tree.error();
+  } else if (options.create) {
+    if (auto made = make_cgroup(*tree, options.cgroup); !made) {
+      return made.error();
+    }
   }
   if (auto entered = enter_cgroup(*tree, options.cgroup); !entered) {
     return entered;

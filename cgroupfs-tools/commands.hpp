@@ -28,9 +28,7 @@ struct SetOptions {
   std::vector<std::string> policy;
   bool create = false;
 
-  [[nodiscard]] bool changes() const {
-    return reservation || cpus || provide || use || netdev || !policy.empty() || create;
-  }
+  [[nodiscard]] bool changes() const { return reservation || cpus || provide || use || netdev || !policy.empty(); }
 };
 spare::Result<void> set(const spare::Roots& roots, const SetOptions& options);
 
@@ -38,9 +36,10 @@ spare::Result<void> set(const spare::Roots& roots, const SetOptions& options);
 spare::Result<void> link(const spare::Roots& roots, const std::string& cgroup, const std::vector<std::string>& providers);
 spare::Result<void> unlink(const spare::Roots& roots, const std::string& cgroup, const std::vector<std::string>& providers);
 
-// sparectl create, remove: prints the directory of the cgroup made; kills what is in the one removed.
-spare::Result<void> create(const spare::Roots& roots, const std::string& cgroup);
-spare::Result<void> remove(const spare::Roots& roots, const std::string& cgroup);
+// sparectl create: prints the cgroup's directory. EEXIST: `exclusive`, and it was there (the directory is printed, too).
+spare::Result<void> create(const spare::Roots& roots, const std::string& cgroup, bool exclusive);
+// sparectl remove: kills what is in it. One that sparectl has not made only by force.
+spare::Result<void> remove(const spare::Roots& roots, const std::string& cgroup, bool force);
 // sparectl run: makes the changes, if any, and becomes the command; returns only when it cannot.
 spare::Result<void> run(const spare::Roots& roots, const SetOptions& options, const std::vector<std::string>& command);
 // sparectl reload: has spared read its configuration again; the error is what is wrong with that.

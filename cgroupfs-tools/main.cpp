@@ -9,13 +9,14 @@
 #include "cli/options.hpp"
 #include "commands.hpp"
 #include "plan_command.hpp"
+#include "util/files.hpp"
 
 namespace {
 
-enum ExitStatus { exit_ok = 0, exit_failed = 1, exit_usage = 2 };
+enum ExitStatus { exit_ok = 0, exit_failed = 1, exit_usage = 2, exit_exists = 3 };
 
 constexpr const char* reservation_help =
-    "runtime/period on each CPU of --cpus: 40ms/100ms, 400us/4ms, or 40000/100000 in microseconds; max: none";
+    "runtime/period on each CPU of --cpus: 40ms/100ms, 400us/4ms, or 40000/100000 in microseconds; 40%: of 100 ms; max: none";
 
 // The options of set and run.
 void add_changes(cli::App* command, sparectl::SetOptions& set) {
@@ -39,7 +40,7 @@ void add_changes(cli::App* command, sparectl::SetOptions& set) {
 
 // Adds the commands; the one that was given leaves what it does in `action`.
 void add_commands(cli::App& app, const spare::Roots& roots, sparectl::SetOptions& set, std::string& cgroup,
-                  std::vector<std::string>& words, bool& json, std::function<spare::Result<void>()>& action) {
+                  std::vector<std::string>& words, bool& flag, std::function<spare::Result<void>()>& action) {
   const auto add = [&](const char* name, const char* help) {
     cli::App* command = app.add_subcommand(name, help);
     command->fallthrough(false);
@@ -51,12 +52,12 @@ void add_commands(cli::App& app, const spare::Roots& roots, sparectl::SetOptions
   };
 
   cli::App* status = add("status", "class, module, daemon, pools, and every cgroup with a reservation");
-  status->add_flag("--json", json, "for programs");
-  status->callback([&] { action = [&] { return sparectl::status(roots, json); }; });
+  status->add_flag("--json", flag, "for programs");
+  status->callback([&] { action = [&] { return sparectl::status(roots, flag); }; });
 
   cli::App* show = with_cgroup(add("show", "everything about one cgroup"));
-  show->add_flag("--json", json, "for programs");
-  show->callback([&] { action = [&] { return sparectl::show(roots, cgroup, json); }; });
+  show->add_flag("--json", flag, "for programs");
+  show->callback([&] { action = [&] { return sparectl::show(roots, cgroup, flag); }; });
 
   cli::App* change = with_cgroup(add("set", "change a cgroup: all that is asked for, or nothing"));
   add_changes(change, set);
@@ -76,10 +77,12 @@ void add_commands(cli::App& app, const spare::Roots& roots, sparectl::SetOptions
   unlink->callback([&] { action = [&] { return sparectl::unlink(roots, cgroup, words); }; });
 
   cli::App* create = with_cgroup(add("create", "make a cgroup with the controllers that a VM needs; prints its directory"));
-  create->callback([&] { action = [&] { return sparectl::create(roots, cgroup); }; });
+  create->add_flag("--exclusive", flag, "not when it is there already: exit status 3");
+  create->callback([&] { action = [&] { return sparectl::create(roots, cgroup, flag); }; });
 
   cli::App* remove = with_cgroup(add("remove", "kill what is in a cgroup and below, and remove it"));
-  remove->callback([&] { action = [&] { return sparectl::remove(roots, cgroup); }; });
+  remove->add_flag("-f,--force", flag, "also one that sparectl has not made");
+  remove->callback([&] { action = [&] { return sparectl::remove(roots, cgroup, flag); }; });
 
   cli::App* run = with_cgroup(add("run", "run a command in a cgroup, changed before as by set"));
   add_changes(run, set);
@@ -108,16 +111,16 @@ int main(int argc, char** argv) {
   sparectl::SetOptions set;
   std::string cgroup;
   std::vector<std::string> words;
-  bool json = false;
+  bool flag = false;  // of the command that was given
   std::function<spare::Result<void>()> action;
-  add_commands(app, roots, set, cgroup, words, json, action);
+  add_commands(app, roots, set, cgroup, words, flag, action);
   const sparectl::PlanCommand plan(app, roots, action);
   if (const auto status = app.parse(argc, argv)) {
     return *status == 0 ? exit_ok : exit_usage;
   }
   if (auto done = action(); !done) {
-    fmt::print(stderr, "sparectl: {}\n", done.error().text);
-    return exit_failed;
+    fmt::print(stderr, "sparectl: {}\n", spare::printable(done.error().text));
+    return done.error().code == EEXIST && flag ? exit_exists : exit_failed;
   }
   return exit_ok;
 }

@@ -2,9 +2,11 @@
 #include "pools.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "duration.hpp"
+#include "util/files.hpp"
 
 namespace sparectl {
 namespace {
@@ -61,7 +63,9 @@ std::vector<Pool> pools_of(const std::vector<spare::Vm>& vms) {
 }
 
 nlohmann::ordered_json pool_json(const Pool& pool) {
-  return {{"pool", pool.path},       {"reservation", pool.reservation}, {"providers", pool.providers}, {"servers", pool.servers},
+  std::vector<std::string> providers;
+  std::transform(pool.providers.begin(), pool.providers.end(), std::back_inserter(providers), spare::printable);
+  return {{"pool", spare::printable(pool.path)}, {"reservation", pool.reservation}, {"providers", providers}, {"servers", pool.servers},
           {"free", pool.free},       {"lent_ns", pool.lent_ns},         {"members", pool.members},     {"granted", pool.granted},
           {"blocked", pool.blocked}, {"denied", pool.denied}};
 }

@@ -13,6 +13,7 @@
 #include "ledger.hpp"
 #include "pinned_class.hpp"
 #include "pools.hpp"
+#include "util/files.hpp"
 #include "vm_json.hpp"
 
 namespace sparectl {
@@ -69,7 +70,7 @@ std::string module_text(const spare::ModuleState& module) {
 }
 
 std::string listed(const std::vector<std::string>& names) {
-  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, " "));
+  return names.empty() ? "-" : spare::printable(fmt::format("{}", fmt::join(names, " ")));
 }
 
 std::string stat_text(const spare::Vm& vm, std::string_view key) {
@@ -133,7 +134,7 @@ void print_pools(const std::vector<Pool>& pools) {
   std::vector<std::vector<std::string>> rows = {
       {"POOL", "SPARES", "EACH", "SERVERS", "FREE", "MEMBERS", "GRANTED", "BLOCKED", "DENIED"}};
   for (const Pool& pool : pools) {
-    rows.push_back({pool.path, std::to_string(pool.providers.size()), pool.reservation, std::to_string(pool.servers),
+    rows.push_back({spare::printable(pool.path), std::to_string(pool.providers.size()), pool.reservation, std::to_string(pool.servers),
                     std::to_string(pool.free), std::to_string(pool.members), std::to_string(pool.granted),
                     std::to_string(pool.blocked), std::to_string(pool.denied)});
   }
@@ -185,7 +186,7 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
   std::vector<std::vector<std::string>> rows = {
       {"CGROUP", "RESERVATION", "CPUS", "ROLE", "USES", "NETDEV", "USED", "THROTTLED", "BOOSTS", "DENIED"}};
   for (const spare::Vm& vm : *vms) {
-    rows.push_back({vm.path, spare::format_reservation(vm.reservation), vm.cpus.empty() ? "-" : vm.cpus,
+    rows.push_back({spare::printable(vm.path), spare::format_reservation(vm.reservation), vm.cpus.empty() ? "-" : vm.cpus,
                     vm.provider ? "provider" : "vm", listed(vm.use), listed(vm.netdev), used_text(vm),
                     stat_text(vm, "throttled"), stat_text(vm, "granted"), stat_text(vm, "denied")});
   }
@@ -215,7 +216,7 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
     fmt::print("{}\n", object.dump(2));
     return {};
   }
-  fmt::print("cgroup       {}\n", vm->path);
+  fmt::print("cgroup       {}\n", spare::printable(vm->path));
   fmt::print("reservation  {}{}\n", spare::format_reservation(vm->reservation),
              vm->reservation ? fmt::format("  ({:.4g} % of each CPU)", 100 * vm->reservation->utilisation()) : "");
   fmt::print("cpus         {}\n", vm->cpus.empty() ? "- (not placed)" : vm->cpus);

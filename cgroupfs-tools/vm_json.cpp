@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vm_json.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "util/files.hpp"
 
 namespace sparectl {
@@ -41,11 +44,13 @@ json policy_json(const std::string& policy) {
 }  // namespace
 
 json vm_json(const spare::Vm& vm) {
-  return {{"cgroup", vm.path},
+  std::vector<std::string> use;
+  std::transform(vm.use.begin(), vm.use.end(), std::back_inserter(use), spare::printable);
+  return {{"cgroup", spare::printable(vm.path)},
           {"reservation_us", vm.reservation ? json{vm.reservation->runtime_us, vm.reservation->period_us} : json()},
           {"cpus", vm.cpus},
           {"provide", vm.provider},
-          {"use", vm.use},
+          {"use", use},
           {"netdev", vm.netdev},
           {"policy", policy_json(vm.policy)},
           {"stat", keyed_json(vm.stat)},

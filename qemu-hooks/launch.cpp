@@ -53,6 +53,7 @@ timespec to_timespec(std::chrono::milliseconds time) { return {time.count() / 10
 }  // namespace
 
 void block_signals() {
+  std::signal(SIGCHLD, SIG_DFL);  // who started us may ignore it; then nobody's status would come back
   const sigset_t signals = handled_signals();
   sigprocmask(SIG_BLOCK, &signals, nullptr);
 }
@@ -103,13 +104,23 @@ int wait_for(pid_t child, const std::function<std::chrono::milliseconds()>& peri
     }
     siginfo_t info{};
     const int signal = sigtimedwait(&signals, &info, &pause);
-    // What the terminal sends, it sends to the whole foreground group: QEMU has it already.
-    if (signal > 0 && signal != SIGCHLD && info.si_code != SI_KERNEL) {
+    // What the terminal sends, it sends to the whole foreground group: QEMU has it already. But a hangup goes to the session's leader.
+    if (signal > 0 && signal != SIGCHLD && (info.si_code != SI_KERNEL || signal == SIGHUP)) {
       ::kill(child, signal);
     }
     if (signal < 0) {
       pause = to_timespec(periodically());
     }
+  }
+}
+
+void pass_on(std::chrono::milliseconds time, const std::function<void(int)>& signalled) {
+  const sigset_t signals = handled_signals();
+  const timespec pause = to_timespec(time);
+  siginfo_t info{};
+  const int signal = sigtimedwait(&signals, &info, &pause);
+  if (signal > 0 && signal != SIGCHLD) {
+    signalled(signal);
   }
 }
 

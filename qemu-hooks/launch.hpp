@@ -12,7 +12,7 @@
 
 namespace spare_qemu {
 
-// Blocks the signals that wait_for() handles. Call it before anything is made that has to be cleaned up.
+// Blocks the signals that wait_for() handles. Call it before anything is started, and made that has to be cleaned up.
 void block_signals();
 
 // Starts a program inside a cgroup: it has never run outside. When this process dies, it gets SIGTERM.
@@ -21,6 +21,9 @@ spare::Result<pid_t> start_in_cgroup(int cgroup_dir, const std::string& program,
 // Waits for it, passing on the signals that this process gets, and calls `periodically`, which says after how long it wants
 // to be called again. Returns the wait status.
 int wait_for(pid_t child, const std::function<std::chrono::milliseconds()>& periodically);
+
+// Waits for that time, or until one of these signals comes, which it hands over.
+void pass_on(std::chrono::milliseconds time, const std::function<void(int)>& signalled);
 
 // Ends this process the way the child ended: same exit status, same signal.
 [[noreturn]] void end_like(int wait_status);

@@ -11,9 +11,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
-#include <thread>
 
 #include "launch.hpp"
 #include "options.hpp"
@@ -39,22 +40,16 @@ void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", te
 // The cgroup of this guest, locked by its directory for as long as the wrapper lives.
 class GuestCgroup {
  public:
-  // Makes it. One that a killed wrapper left behind is replaced, and what was left in it is killed; one that is another's
-  // and has processes in it is refused.
+  // Makes it. One that a killed wrapper left behind is replaced, and what was left in it is killed; one that is another's is
+  // neither used nor changed.
   static Result<GuestCgroup> make(std::string path) {
     auto made = open(path);
-    if (!made) {
-      return made.error();
+    if (!made && made.error().code == sparectl_exists) {
+      if (auto removed = remove_left_behind(path, made.error().text); !removed) {
+        return removed.error();
+      }
+      made = open(path);
     }
-    const bool left_behind = ::fgetxattr(made->get(), wrapper_mark, nullptr, 0) >= 0;
-    if (!left_behind && is_populated(made->get())) {
-      return spare::Error{fmt::format("the cgroup {} has processes in it; choose another with --spare-cgroup, or end them with "
-                                      "`sparectl remove {}`", path, path)};
-    }
-    if (auto removed = sparectl({"remove", path}); !removed) {
-      return removed.error();
-    }
-    made = open(path);
     if (!made) {
       return made.error();
     }
@@ -67,6 +62,13 @@ class GuestCgroup {
   [[nodiscard]] int dir() const { return dir_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool populated() const { return is_populated(dir_.get()); }
+  // To each process in it.
+  void signal(int number) const {
+    const auto processes = spare::read_file_at(dir_.get(), "cgroup.procs");
+    for (const std::string& word : processes ? spare::split(*processes, "\n") : std::vector<std::string>()) {
+      ::kill(static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10)), number);
+    }
+  }
   // Kills what is left in it.
   void remove() const {
     if (auto removed = sparectl({"remove", path_}); !removed) {
@@ -82,19 +84,37 @@ class GuestCgroup {
 
   GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
 
-  static Result<Fd> open(const std::string& path) {
-    const auto directory = sparectl({"create", path});
-    if (!directory) {
-      return directory.error();
-    }
-    Fd dir(::open(directory->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  static Result<Fd> locked(const std::string& directory, const std::string& path) {
+    Fd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir) {
-      return spare::errno_error(*directory);
+      return spare::errno_error(directory);
     }
     if (::flock(dir.get(), LOCK_EX | LOCK_NB) != 0) {
       return spare::Error{fmt::format("another spare-qemu runs in {}: give this guest another -name or --spare-cgroup", path)};
     }
     return dir;
+  }
+
+  // A new one. sparectl_exists: there is one, whose directory is the error's text.
+  static Result<Fd> open(const std::string& path) {
+    std::string directory;
+    if (auto created = sparectl({"create", "--exclusive", path}, &directory); !created) {
+      return created.error().code == sparectl_exists ? spare::Error{directory, sparectl_exists} : created.error();
+    }
+    return locked(directory, path);
+  }
+
+  static Result<void> remove_left_behind(const std::string& path, const std::string& directory) {
+    const auto dir = locked(directory, path);
+    if (!dir) {
+      return dir.error();
+    }
+    if (::fgetxattr(dir->get(), wrapper_mark, nullptr, 0) < 0) {
+      return spare::Error{fmt::format("the cgroup {} is there already, and no spare-qemu has made it: choose another with --spare-cgroup, or "
+                                      "end and remove it with `sparectl remove {}`", path, path)};
+    }
+    auto removed = sparectl({"remove", path});
+    return removed ? Result<void>() : removed.error();
   }
 
   Fd dir_;
@@ -130,13 +150,27 @@ class TapBinder {
   explicit TapBinder(const GuestCgroup& cgroup) : cgroup_(cgroup) {}
 
   void bind(const std::set<std::string>& taps) {
-    if (taps == bound_) {
+    const auto now = std::chrono::steady_clock::now();
+    if (taps == bound_ || (taps == tried_ && now < again_)) {
       return;
     }
-    bound_ = taps;
-    if (auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
-        !set) {
-      complain("packets of this guest are not seen: " + set.error().text);
+    tried_ = taps;
+    again_ = now + tap_check_running;
+    if (set(taps)) {
+      bound_ = taps;
+      return;
+    }
+    // One that cannot be bound, as it is another's, does not keep the others from it.
+    std::set<std::string> good;
+    for (const std::string& name : taps) {
+      std::set<std::string> more = good;
+      more.insert(name);
+      if (const auto done = set(more)) {
+        bound_ = good = std::move(more);
+        refused_.erase(name);
+      } else if (refused_.insert(name).second) {
+        complain("packets on " + name + " are not seen, until it can be bound: " + done.error().text);
+      }
     }
   }
 
@@ -151,8 +185,14 @@ class TapBinder {
   }
 
  private:
+  Result<void> set(const std::set<std::string>& taps) const {
+    auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
+    return set ? Result<void>() : set.error();
+  }
+
   const GuestCgroup& cgroup_;
-  std::set<std::string> bound_;
+  std::set<std::string> bound_, tried_, refused_;
+  std::chrono::steady_clock::time_point again_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
@@ -167,14 +207,18 @@ void keep_in_background(const GuestCgroup& cgroup) {
     ::dup2(null.get(), standard);
   }
   while (cgroup.populated()) {
-    std::this_thread::sleep_for(std::chrono::seconds(1));
+    pass_on(std::chrono::seconds(1), [&](int signal) { cgroup.signal(signal); });
   }
   cgroup.remove();
   std::exit(0);
 }
 
 int run(const Options& options) {
-  if (options.reservation.empty() || only_asks(options.qemu)) {
+  const bool asks = only_asks(options.qemu);
+  if (options.reservation.empty() && !asks) {
+    complain("this guest runs without a reservation: none was asked for (--spare-reservation, SPARE_RESERVATION)");
+  }
+  if (options.reservation.empty() || asks) {
     complain(become(options.binary, options.qemu).text);
     return exit_wrapper_failed;
   }

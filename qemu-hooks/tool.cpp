@@ -63,7 +63,7 @@ void drain(const spare::Fd& first, std::string& to_first, const spare::Fd& secon
 
 }  // namespace
 
-spare::Result<std::string> sparectl(const std::vector<std::string>& words) {
+spare::Result<std::string> sparectl(const std::vector<std::string>& words, std::string* output_text) {
   const std::string program = tool_path();
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& word : words) {
@@ -99,9 +99,12 @@ spare::Result<std::string> sparectl(const std::vector<std::string>& words) {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
+  if (output_text != nullptr) {
+    *output_text = spare::trim(text);
+  }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     const std::string said(spare::trim(complaint));
-    return spare::Error{said.empty() ? program + " " + words[0] + " failed" : said};
+    return spare::Error{said.empty() ? program + " " + words[0] + " failed" : said, WIFEXITED(status) ? WEXITSTATUS(status) : 0};
   }
   return std::string(spare::trim(text));
 }

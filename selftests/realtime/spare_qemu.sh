@@ -26,11 +26,16 @@ cat >"$work/qemu" <<'END'
 cat /proc/self/cgroup >"$OUT/cgroup"
 printf '%s\n' "$@" >"$OUT/args"
 trap 'echo usr1 >"$OUT/usr1"' USR1
+trap 'echo hup >"$OUT/hup"; exit 0' HUP
 trap 'exit 7' TERM
 case $MODE in
 status) exit 42 ;;
 segv) kill -SEGV $$ ;;
 leftover) setsid sleep 1000 </dev/null >/dev/null 2>&1 & exit 0 ;;
+daemon)
+	setsid bash -c 'trap "exit 0" TERM; touch "$OUT/ready"; while :; do sleep 0.1; done' </dev/null >/dev/null 2>&1 &
+	exit 0
+	;;
 esac
 touch "$OUT/ready"
 while :; do sleep 0.1; done
@@ -106,10 +111,53 @@ test_refusals() {
 	sparectl create /vm/wrapped >/dev/null
 	sparectl run /vm/wrapped -- sleep 1000 &
 	wait_for 10 grep -q . "$VM/cgroup.procs"
-	ktap_refused "spare-qemu: somebody else's cgroup with processes in it" 'has processes in it' "${WRAP[@]}" -name wrapped
+	ktap_refused "spare-qemu: somebody else's cgroup" 'is there already' "${WRAP[@]}" -name wrapped
 	ktap_check 'spare-qemu: they live on' grep -q . "$VM/cgroup.procs"
 	sparectl remove /vm/wrapped
+	ktap_refused 'spare-qemu: nor does it run in a provider' '/pool/p0 is there already' \
+		spare-qemu --spare-reservation 9ms/100ms --spare-cgroup /pool/p0 --spare-binary "$work/qemu" --
+	ktap_check 'spare-qemu: which stays' file_is "$CGROUP/pool/p0/spare.provide" 1
 	ktap_check 'spare-qemu: a bad option: 2' status_is 2 spare-qemu --spare-nonsense 1 -- -name wrapped
+}
+
+# Odd parents: one that ignores SIGCHLD, a terminal that goes; a QEMU that puts itself into the background.
+test_parents() {
+	MODE=status ktap_check 'spare-qemu: below a parent that ignores SIGCHLD: the exit status' status_is 42 \
+		timeout 60 env --ignore-signal=CHLD "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: and a reservation that is refused: 125' status_is 125 timeout 60 env --ignore-signal=CHLD \
+		spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
+	rm -f "$work/ready"
+	python3 -c 'import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.1)
+os.close(terminal)
+os.waitpid(pid, 0)' "$work/ready" "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: as leader of a session whose terminal goes: QEMU is told' file_is "$work/hup" hup
+	ktap_check 'LIFE-4: and its cgroup is removed' no_cgroup
+	rm -f "$work/ready"
+	MODE=daemon ktap_check 'spare-qemu: -daemonize: it returns' status_is 0 timeout 60 "${WRAP[@]}" -name wrapped -daemonize
+	ktap_check 'spare-qemu: and QEMU runs on in its cgroup' wait_for 10 eval '[[ -e $work/ready ]] && grep -q . "$VM/cgroup.procs"'
+	pkill -TERM -f '^spare-qemu .*-daemonize'
+	ktap_check 'spare-qemu: a signal to what stays of the wrapper ends it' wait_for 20 no_cgroup
+}
+
+# Two taps, one of them another's: the other is bound, and this one when it is free.
+test_taps() {
+	ip tuntap add wrapped mode tap
+	ip tuntap add wrapped2 mode tap
+	echo wrapped2 >"$CGROUP/pool/p0/spare.netdev"
+	start "${WRAP[@]}" -name wrapped -netdev tap,id=n0,ifname=wrapped -netdev tap,id=n1,ifname=wrapped2
+	ktap_check "spare-qemu: another's tap does not keep the guest's own from being bound" file_is "$VM/spare.netdev" wrapped
+	ktap_check 'spare-qemu: it is said' eval 'grep "packets on wrapped2 are not seen" "$work/log" >/dev/null'
+	echo none >"$CGROUP/pool/p0/spare.netdev"
+	ktap_check 'spare-qemu: and bound when it is free' wait_for 20 file_is "$VM/spare.netdev" 'wrapped wrapped2'
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+	ip link del wrapped
+	ip link del wrapped2
 }
 
 test_drop_in() {
@@ -119,6 +167,8 @@ test_drop_in() {
 	kill -TERM "$WRAPPER"
 	wait "$WRAPPER" || true
 	ktap_check 'spare-qemu: without a reservation QEMU is just run' status_is 42 \
+		env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped
+	ktap_refused 'spare-qemu: which it says' 'runs without a reservation' \
 		env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped
 	ktap_check 'spare-qemu: the real one behind the link' eval \
 		"SPARE_RESERVATION=4ms/10ms $work/qemu-system-x86_64 -version | grep 'QEMU emulator' >/dev/null"
@@ -174,11 +224,13 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 36
+ktap_plan 49
 test_start
 test_end
 test_killed_wrapper
 test_refusals
+test_parents
+test_taps
 test_drop_in
 test_real
 test_guest

@@ -8,12 +8,15 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
+ODD=$CGROUP/vm/$'odd \e[31m\xff'
+
 cleanup() {
 	local group
 	for group in /vm/a /vm/b /pool/p0 /pool/p1; do
 		sparectl remove "$group" 2>/dev/null || true
 	done
 	ip link del spare-t0 2>/dev/null || true
+	rmdir "$CGROUP"/vm/by-hand "$ODD" 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
 }
 ktap_cleanup cleanup
@@ -43,8 +46,11 @@ $(diff <(echo "$before") <(echo "$after"))"
 
 test_set() {
 	local form
-	is 'sparectl: create prints the directory' "$CGROUP/vm/a" "$(sparectl create /vm/a)"
-	for form in 40ms/100ms 40000/100000 40000us/0.1s 0.04s/100ms; do
+	# As systemd leaves the root: no controllers but its own.
+	find "$CGROUP" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
+	echo '-cpu -io -cpuset' >"$CGROUP/cgroup.subtree_control"
+	is 'sparectl: create prints the directory, also where the root has no controllers enabled' "$CGROUP/vm/a" "$(sparectl create /vm/a)"
+	for form in 40ms/100ms 40000/100000 40000us/0.1s 0.04s/100ms 40% 40.0%/100ms; do
 		sparectl set /vm/a --reservation max
 		sparectl set /vm/a --reservation "$form"
 		is "sparectl: reservation as $form" '40000 100000' "$(file /vm/a/spare.reservation)"
@@ -87,7 +93,7 @@ test_show() {
 
 test_refusals() {
 	local bad
-	for bad in ' ' -40ms/100ms 40ms 40ms/ms 100ms/40ms 40ms/100ms/1 99999999999999999999/1 0.5us/100us; do
+	for bad in ' ' 0% 101% x% %/100ms -40ms/100ms 40ms 40ms/ms 100ms/40ms 40ms/100ms/1 99999999999999999999/1 0.5us/100us; do
 		unchanged "CBS-7: reservation '$bad'" "sparectl: '" /vm/a sparectl set /vm/a "--reservation=$bad" --cpus 1
 	done
 	unchanged 'CBS-7: a period too long' 'must lie between' /vm/a sparectl set /vm/a --reservation 1s/2s
@@ -106,6 +112,9 @@ test_refusals() {
 	unchanged 'sparectl: a CPU that is not there' 'not have all of these CPUs' /vm/a sparectl set /vm/a --cpus 0,999
 	unchanged 'sparectl: a malformed CPU list' 'malformed' /vm/a sparectl set /vm/a --cpus 1-
 	unchanged 'sparectl: without CAP_SYS_NICE' 'CAP_SYS_NICE' /vm/a capsh --drop=cap_sys_nice -- -c 'sparectl set /vm/a -r 1ms/10ms'
+	ktap_refused 'sparectl: nothing to set' 'nothing to set' sparectl set /vm/a
+	ktap_refused 'sparectl: an unknown command' "did you mean 'status'" sparectl statsu
+	ktap_refused 'sparectl: create --exclusive of what is there' 'is there already' sparectl create --exclusive /vm/a
 	ktap_refused 'sparectl: no such cgroup' 'there is no cgroup /vm/none; --create makes it' sparectl set /vm/none -r max
 	sparectl run /vm/a -- sleep 1000 &
 	wait_for 10 grep -q . "$CGROUP/vm/a/cgroup.procs"
@@ -118,6 +127,27 @@ test_refusals() {
 	ktap_check 'CBS-6: reservation and CPUs change together, in whichever order fits' sparectl set /vm/a -r 75ms/100ms -c 0
 	ktap_refused 'sparectl: a new cgroup that is refused is not left behind' 'is full' sparectl set --create /vm/b -r 90ms/100ms -c 0
 	is 'sparectl: it is not there' no "$([[ -d $CGROUP/vm/b ]] && echo yes || echo no)"
+}
+
+# Names of any bytes, cgroups that come and go, cgroups that others have made.
+test_others() {
+	mkdir "$ODD" "$CGROUP/vm/by-hand"
+	echo '1000 100000' >"$ODD/spare.reservation"
+	is 'sparectl: status shows a name of any bytes' 1 "$(sparectl status | grep -cF 'odd \x1b[31m\xff')"
+	is 'sparectl: and so does its JSON' True "$(sparectl status --json |
+		python3 -c 'import json, sys; print(r"/vm/odd \x1b[31m\xff" in [vm["cgroup"] for vm in json.load(sys.stdin)["vms"]])')"
+	is 'sparectl: an error about it, too' 0 "$(sparectl show "/vm/none"$'\e' 2>&1 | grep -c $'\e' || true)"
+	rmdir "$ODD"
+	ktap_refused 'sparectl: remove of what it has not made' '--force' sparectl remove /vm/by-hand
+	ktap_check 'sparectl: remove --force' sparectl remove --force /vm/by-hand
+	is 'sparectl: then it is gone' no "$([[ -d $CGROUP/vm/by-hand ]] && echo yes || echo no)"
+	(while :; do mkdir -p "$CGROUP/vm/come/and"; rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come"; done) &
+	local comes=$! i failed=0
+	for ((i = 0; i < 40; i++)); do sparectl status >/dev/null || failed=$((failed + 1)); done
+	kill "$comes"
+	wait "$comes" 2>/dev/null || true
+	rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come" 2>/dev/null || true
+	is 'sparectl: status beside cgroups that come and go, 40 times: failed' 0 "$failed"
 }
 
 test_run() {
@@ -136,10 +166,11 @@ test_run() {
 }
 
 insmod "$SPARE_LIB/sched_spare.ko"
-ktap_plan 56
+ktap_plan 72
 test_set
 test_link
 test_show
 test_refusals
+test_others
 test_run
 ktap_done

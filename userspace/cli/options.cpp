@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
+#include <numeric>
 #include <utility>
 
 namespace cli {
@@ -96,11 +98,48 @@ void App::fallthrough(bool value) { app_.fallthrough(value); }
 void App::callback(std::function<void()> function) { app_.callback(std::move(function)); }
 bool App::has_subcommand() const { return !app_.get_subcommands().empty(); }
 
+namespace {
+
+// Letters to change, add or leave out to make one of the other (Levenshtein 1966).
+std::size_t distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 1; i <= a.size(); i++) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); j++) {
+      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
+    }
+  }
+  return row.back();
+}
+
+// The subcommand that a word is like; empty: none, or it is one.
+std::string nearest(const CLI::App& app, const std::string& word) {
+  std::string best;
+  std::size_t least = 3;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::size_t far = distance(word, command->get_name());
+    if (far < least) {
+      least = far;
+      best = command->get_name();
+    }
+  }
+  return least == 0 ? std::string() : best;
+}
+
+}  // namespace
+
 std::optional<int> App::parse(int argc, char** argv) {
   try {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app_.exit(error);
+    const int status = app_.exit(error);
+    const std::string meant = status != 0 && argc > 1 && argv[1][0] != '-' ? nearest(app_, argv[1]) : std::string();
+    if (!meant.empty()) {
+      std::fprintf(stderr, "There is no command '%s'; did you mean '%s'?\n", argv[1], meant.c_str());
+    }
+    return status;
   }
   return std::nullopt;
 }

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // spared: loads the scheduling class, keeps an eye on it. Options and modes; the daemon is in daemon.cpp.
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <memory>
+#include <string_view>
 
 #include "class_loader.hpp"
 #include "class_state.hpp"
@@ -21,10 +26,23 @@ namespace {
 
 constexpr int exit_usage = 2;
 
+// The journal's priority of a line, as in sd-daemon(3): "<4>".
+class JournalPriority : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& to) override {
+    constexpr std::string_view priorities[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>", "<6>"};  // trace ... critical, off
+    const std::string_view priority = priorities[std::min<size_t>(message.level, std::size(priorities) - 1)];
+    to.append(priority.data(), priority.data() + priority.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
+};
+
 void set_up_log(bool verbose) {
   auto logger = spdlog::stderr_logger_st("spared");
   // The journal adds time and name itself.
-  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v" : "spared: %l: %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<JournalPriority>('*').set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%*%l: %v" : "spared: %l: %v");
+  logger->set_formatter(std::move(formatter));
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));

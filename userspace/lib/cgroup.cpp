@@ -210,19 +210,25 @@ Result<void> CgroupTree::remove(std::string_view name) const {
 
 Result<std::vector<std::string>> CgroupTree::with_reservation() const {
   std::vector<std::string> paths;
-  std::error_code failed;
-  for (fs::recursive_directory_iterator entry(mount_, failed), end; !failed && entry != end; entry.increment(failed)) {
-    std::error_code gone;
-    if (!entry->is_directory(gone)) {
-      continue;
+  std::vector<fs::path> left = {mount_};
+  while (!left.empty()) {
+    const fs::path dir = std::move(left.back());
+    left.pop_back();
+    std::error_code failed;
+    for (fs::directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
+      std::error_code gone;
+      if (!entry->is_directory(gone)) {
+        continue;
+      }
+      left.push_back(entry->path());
+      const auto reservation = read_file(entry->path() / file::reservation);
+      if (reservation && trim(*reservation) != "max") {
+        paths.push_back(entry->path().string().substr(mount_.string().size()));
+      }
     }
-    const auto reservation = read_file(entry->path() / file::reservation);
-    if (reservation && trim(*reservation) != "max") {
-      paths.push_back(entry->path().string().substr(mount_.string().size()));
+    if (failed && dir == mount_) {  // any other one has been removed meanwhile
+      return errno_error(mount_.string(), failed.value());
     }
-  }
-  if (failed) {
-    return errno_error(mount_.string(), failed.value());
   }
   std::sort(paths.begin(), paths.end());
   return paths;

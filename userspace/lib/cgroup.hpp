@@ -29,12 +29,13 @@ inline constexpr const char* host = "spare.host";  // in the root alone
 inline constexpr const char* cpu_max = "cpu.max";  // the cpu controller's
 }  // namespace file
 
-// What spared remembers of a cgroup.
+// What spared and sparectl remember of a cgroup.
 namespace mark {
 inline constexpr const char* pool = "pool";            // it belongs to the pool of this name
 inline constexpr const char* member = "member";        // what spared wrote into spare.use and spare.policy
 inline constexpr const char* placement = "placement";  // why it wrote what into spare.cpus
 inline constexpr const char* cpu_max = "cpu_max";      // the operator's cpu.max, and what spared wrote over it
+inline constexpr const char* made = "made";            // sparectl made it, for an operator or for spare-qemu: it may remove it
 }  // namespace mark
 
 // A cgroup, held by its directory: one that is removed and made again under the same name is another cgroup.

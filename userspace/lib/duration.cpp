@@ -5,6 +5,7 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <limits>
 
 #include "sched_spare/parse.h"
@@ -21,6 +22,18 @@ constexpr std::array<Unit, 4> units = {{{"us", 1}, {"ms", 1000}, {"s", 1'000'000
 
 constexpr std::string_view form =
     "a duration is a number with us, ms or s behind it, as 40ms or 0.4s; without a unit it is microseconds";
+
+constexpr std::string_view default_period = "100ms";  // of a reservation in per cent
+
+// "40%", "2.5%": of that period, in microseconds, rounded to the nearest.
+std::optional<std::uint64_t> parse_percent(std::string_view text, std::uint64_t period_us) {
+  double percent = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size() - 1, percent, std::chars_format::fixed);
+  if (failed != std::errc() || end != text.data() + text.size() - 1 || !(percent > 0 && percent <= 100)) {
+    return std::nullopt;
+  }
+  return static_cast<std::uint64_t>(std::llround(percent * static_cast<double>(period_us) / 100));
+}
 
 Error malformed(std::string_view text) { return {fmt::format("'{}' is not a duration: {}", text, form), EINVAL}; }
 
@@ -75,17 +88,26 @@ Result<std::optional<Reservation>> parse_reservation(std::string_view text) {
   if (trimmed == "max" || trimmed == "none") {
     return std::optional<Reservation>();
   }
-  const auto parts = split(trimmed, "/ ");
-  if (parts.size() != 2) {
-    return Error{fmt::format("'{}' is not a reservation: it is runtime/period, as 40ms/100ms, or max for none", text), EINVAL};
+  auto parts = split(trimmed, "/ ");
+  const bool percent = !parts.empty() && parts[0].ends_with('%');
+  if (percent && parts.size() == 1) {
+    parts.emplace_back(default_period);
   }
-  const auto runtime = parse_duration_us(parts[0]);
-  if (!runtime) {
-    return runtime.error();
+  if (parts.size() != 2) {
+    return Error{fmt::format("'{}' is not a reservation: it is runtime/period, as 40ms/100ms, a part of each CPU, as 40%, or max for none", text),
+                 EINVAL};
   }
   const auto period = parse_duration_us(parts[1]);
   if (!period) {
     return period.error();
+  }
+  const auto part = percent ? parse_percent(parts[0], *period) : std::nullopt;
+  if (percent && !part) {
+    return Error{fmt::format("'{}' is not a part of a CPU: it is more than 0 and at most 100 %, as 40% or 2.5%", text), EINVAL};
+  }
+  const auto runtime = part ? Result<std::uint64_t>(*part) : parse_duration_us(parts[0]);
+  if (!runtime) {
+    return runtime.error();
   }
   const Reservation result{*runtime, *period};
   if (result.runtime_us > result.period_us) {

@@ -27,7 +27,7 @@ struct Reservation {
   bool operator==(const Reservation&) const = default;
 };
 
-// "40ms/100ms", "40000/100000", "40000 100000" -> a reservation; "max" or "none" -> nothing. Q <= P and CBS-7's limits are
+// "40ms/100ms", "40000/100000", "40000 100000", "40%" and "40%/10ms" (of a CPU; of 100 ms unless said) -> a reservation; "max" or "none" -> nothing. Q <= P and CBS-7's limits are
 // checked here too, so that the message can say which one was broken.
 Result<std::optional<Reservation>> parse_reservation(std::string_view text);
 

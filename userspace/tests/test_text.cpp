@@ -38,12 +38,16 @@ TEST_CASE("CBS-7: reservations and their limits") {
   CHECK(**parse_reservation("40000/100000") == Reservation{40000, 100000});
   CHECK(**parse_reservation("40000 100000") == Reservation{40000, 100000});
   CHECK(**parse_reservation("0.4s/1s") == Reservation{400000, 1000000});
+  CHECK(**parse_reservation("40%") == Reservation{40000, 100000});
+  CHECK(**parse_reservation("2.5%/10ms") == Reservation{250, 10000});
+  CHECK(**parse_reservation("100%") == Reservation{100000, 100000});
+  CHECK(**parse_reservation("33.3333%/1ms") == Reservation{333, 1000});
   CHECK(**parse_reservation("50us/100us") == Reservation{50, 100});
   CHECK_FALSE(parse_reservation("max")->has_value());
   CHECK_FALSE(parse_reservation("none")->has_value());
 
   const auto* bad = GENERATE("", "40ms", "40ms/", "/100ms", "40ms/100ms/3", "-1/100", "100ms/40ms", "50us/99us", "1s/1.1s", "49us/100us",
-                             "4ms/1s", "0/100ms", "max/100ms");
+                             "4ms/1s", "0/100ms", "max/100ms", "%", "0%", "-1%", "101%", "0.4%", "40 %", "1e1%", "40%/2s", "40ms/100%");
   INFO(bad);
   CHECK_FALSE(parse_reservation(bad));
 }
@@ -65,6 +69,21 @@ TEST_CASE("flat keyed files") {
   CHECK_FALSE(keyed.number("q_ns"));
   CHECK_FALSE(keyed.number("word"));
   CHECK_FALSE(keyed.number("absent"));
+}
+
+TEST_CASE("names are shown so that a terminal and JSON can take them") {
+  CHECK(spare::printable("/vm/vm1") == "/vm/vm1");
+  CHECK(spare::printable("/machine.slice/machine-qemu\\x2d1.scope") == "/machine.slice/machine-qemu\\x2d1.scope");
+  CHECK(spare::printable("a\nb") == "a\nb");
+  CHECK(spare::printable("\x1b[31m\x7f\t") == "\\x1b[31m\\x7f\\x09");
+  CHECK(spare::printable("gr\u00fc\u00df \u20ac \U0001f600") == "gr\u00fc\u00df \u20ac \U0001f600");
+  // Broken: a lone byte, a cut one, an overlong one, a surrogate, beyond Unicode, a control character of C1.
+  CHECK(spare::printable("\xff") == "\\xff");
+  CHECK(spare::printable("\xe2\x82") == "\\xe2\\x82");
+  CHECK(spare::printable("\xc0\xaf") == "\\xc0\\xaf");
+  CHECK(spare::printable("\xed\xa0\x80") == "\\xed\\xa0\\x80");
+  CHECK(spare::printable("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");
+  CHECK(spare::printable("\xc2\x9b") == "\\xc2\\x9b");
 }
 
 TEST_CASE("words and blanks") {

@@ -83,7 +83,8 @@ class App {
   void callback(std::function<void()> function);
   [[nodiscard]] bool has_subcommand() const;  // one was given
 
-  // A number: help, version or what is wrong was printed; end with it. 0 unless something is wrong.
+  // A number: help, version or what is wrong was printed (of an unknown subcommand also which one it is like); end with it. 0 unless
+  // something is wrong.
   [[nodiscard]] std::optional<int> parse(int argc, char** argv);
   [[nodiscard]] std::optional<int> parse(std::vector<std::string> arguments);
 

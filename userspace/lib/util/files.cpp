@@ -1,9 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "util/files.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 namespace spare {
+namespace {
+
+// Length of the well-formed UTF-8 character at the beginning (Unicode 15, table 3-7), without the control characters of C1; 0: none.
+size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+  const auto follow = [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+      if ((byte(i) & 0xc0) != 0x80) {
+        return size_t{0};
+      }
+    }
+    return to;
+  };
+  const unsigned char first = byte(0), second = byte(1);
+  if (first < 0x80) {
+    return 1;
+  }
+  if (first < 0xc2 || first > 0xf4 || (first == 0xc2 && second < 0xa0)) {
+    return 0;
+  }
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+      (first == 0xf4 && second > 0x8f)) {
+    return 0;
+  }
+  return follow(1, first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4);
+}
+
+}  // namespace
 
 Result<std::string> read_file_at(int dir, const std::string& name) {
   const Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC));
@@ -65,6 +94,22 @@ std::vector<std::string> split(std::string_view text, std::string_view separator
     begin = end == std::string_view::npos ? end : text.find_first_not_of(separators, end);
   }
   return words;
+}
+
+std::string printable(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t n = utf8_length(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (n == 0 || (n == 1 && (first < 0x20 || first == 0x7f) && first != '\n')) {
+      shown += fmt::format("\\x{:02x}", first);
+      text.remove_prefix(1);
+    } else {
+      shown += text.substr(0, n);
+      text.remove_prefix(n);
+    }
+  }
+  return shown;
 }
 
 }  // namespace spare

@@ -21,6 +21,9 @@ inline Result<std::string> read_file(const std::filesystem::path& path) { return
 Result<void> write_file_at(int dir, const std::string& name, std::string_view text);
 
 std::string_view trim(std::string_view text);
+// A name as it may be shown on a terminal and in JSON: what is not printable UTF-8, and a control character but a newline, is written
+// as \xNN, byte by byte. (A backslash stays one: systemd's names are full of them.)
+std::string printable(std::string_view text);
 // Words between any of the separators; empty ones are left out.
 std::vector<std::string> split(std::string_view text, std::string_view separators);
 
