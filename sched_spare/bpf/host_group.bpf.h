@@ -12,17 +12,20 @@
  * sums along its own path matters to a task; what happens in a sibling costs it nothing. (The flattening is scx_flatcg's; that the
  * product is of prices, not of shares of the whole, is ours: it needs no generation that every wake-up in the system ends.)
  *
- * A cgroup's index is the id of its cpu css: small, dense, and read from the task without a look-up. Weights, cpu.idle and
- * cpu.max are read from the kernel's task group whenever the price is computed, at most once in a jiffy.
+ * A cgroup's index is the id of its cpu css: small, dense, and read from the task without a look-up. The first SPARE_GROUPS are in an
+ * array, those that a host seldom has in a hash table, which costs more (CBS-13). Weights, cpu.idle and cpu.max are read from the
+ * kernel's task group whenever the price is computed, at most once in a jiffy: for each cgroup on the way up, as the kernel's own
+ * scheduler does at each wake-up.
  */
 #ifndef SPARE_HOST_GROUP_BPF_H
 #define SPARE_HOST_GROUP_BPF_H
 
 enum group_const : __u64 {
-	SPARE_GROUPS		= 8192,		/* cgroups beyond that count as the root */
+	SPARE_GROUPS		= 8192,		/* in the array */
+	SPARE_GROUPS_MORE	= 1 << 18,	/* and beyond */
 	SPARE_GROUP_ROOT	= 1,		/* css ids: 0 an autogroup, 1 the root */
 	SPARE_GROUP_FIRST	= 2,
-	SPARE_GROUP_LEVELS	= 16,		/* deeper ones weigh nothing further */
+	SPARE_GROUP_LEVELS	= 1 << 16,	/* deeper than any path that the kernel can name */
 	SPARE_WEIGHT_SHIFT	= 4,		/* weights are kept in 1/16, so that cpu.idle has one */
 	SPARE_WEIGHT_IDLE	= 5,		/* 3/1024 of a nice-0 task, as the kernel has it */
 	SPARE_SUM_MAX		= 1ULL << 27,
@@ -52,6 +55,16 @@ struct {
 	__type(value, struct host_group);
 } groups SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SPARE_GROUPS_MORE);
+	__type(key, u32);
+	__type(value, struct host_group);
+} more_groups SEC(".maps");
+
+static const struct host_group no_group = {};
+u64 groups_missing;	/* times that there was no memory for one */
 s64 host_limits;	/* cgroups with cpu.max */
 
 /* (The call takes 60 instructions; writing the field is deprecated since 7.2.) */
@@ -61,13 +74,45 @@ static __always_inline void set_dsq_vtime(struct task_struct *p, u64 vtime)
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 }
 
-/* NULL: the root, or one too many. */
+/* A group beyond the array; it stays for whoever has the id next. NULL: no memory just now. */
+static __noinline struct host_group *more_group(u32 id)
+{
+	struct host_group *g = bpf_map_lookup_elem(&more_groups, &id);
+
+	if (g)
+		return g;
+	bpf_map_update_elem(&more_groups, &id, &no_group, BPF_NOEXIST);
+	g = bpf_map_lookup_elem(&more_groups, &id);
+	if (!g)
+		__sync_fetch_and_add(&groups_missing, 1);
+	return g;
+}
+
+/* NULL: the root, or no memory (more_group()). */
 static __always_inline struct host_group *group(u32 id)
 {
-	return id < SPARE_GROUP_FIRST ? NULL : bpf_map_lookup_elem(&groups, &id);
+	if (id < SPARE_GROUP_FIRST)
+		return NULL;
+	return id < SPARE_GROUPS ? bpf_map_lookup_elem(&groups, &id) : more_group(id);
 }
 
 u64 root_group;		/* the root's task group, once seen: most tasks of a host are told by it without a look at it */
+
+/* Of a group beyond the array; of the nearest one above it while there is no memory for it: what holds there holds here. */
+static __noinline u32 task_group_beyond(const struct task_struct *p)
+{
+	struct task_group *tg = p->sched_task_group;
+	u32 id = tg->css.id;
+	int i;
+
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		if (id < SPARE_GROUPS || more_group(id))
+			break;
+		tg = tg->parent;
+		id = tg->css.id;
+	}
+	return id < SPARE_GROUP_FIRST ? 0 : id;
+}
 
 static __always_inline u32 task_group_id(const struct task_struct *p)
 {
@@ -79,7 +124,9 @@ static __always_inline u32 task_group_id(const struct task_struct *p)
 	id = tg->css.id;
 	if (id == SPARE_GROUP_ROOT)
 		root_group = (u64)tg;
-	return id < SPARE_GROUP_FIRST || id >= SPARE_GROUPS ? 0 : id;
+	if (id >= SPARE_GROUPS)
+		return task_group_beyond(p);
+	return id < SPARE_GROUP_FIRST ? 0 : id;
 }
 
 /*
@@ -160,9 +207,13 @@ static __noinline int group_refresh(struct task_struct *p)
 
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		id = tg->css.id;
-		g = group(id);
-		if (!g)
+		if (id < SPARE_GROUP_FIRST)
 			break;
+		g = group(id);
+		if (!g) {
+			tg = tg->parent;	/* those above it hold */
+			continue;
+		}
 		group_read(g, id, tg);
 		if (!own)
 			own = g;

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 240
+# limit: 400
 #
 # hold.sh - what others do with files and programs holds nothing up: readers beside whoever makes cgroups (LIFE-8), as many servers as fit
-# from one process that does not fork, and a class that is loaded with them (CBS-12), programs of others that call the module.
+# from one process that does not fork, and a class that is loaded with them (CBS-12), programs of others that call the module, and limits
+# of subtrees whose owners make them deep or many (CBS-13).
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -97,8 +98,48 @@ test_intruders() {
 	rm -rf $pins
 }
 
-ktap_plan 13
+# burns_at_most PERMILLE DIR: a thread in it, over 3 s
+burns_at_most() {
+	local before used
+	background bash -c "echo \$\$ >$2/cgroup.procs && while :; do :; done"
+	sleep 2
+	before=$(awk '$1 == "usage_usec" { print $2 }' "$2/cpu.stat")
+	sleep 3
+	used=$((($(awk '$1 == "usage_usec" { print $2 }' "$2/cpu.stat") - before) / 3000))
+	background_stop
+	ktap_note "used $used of 1000"
+	((used <= $1))
+}
+
+# A tenth of a CPU for a subtree, by cpu.max; its owner makes cgroups in it, deep or many.
+test_subtree() {
+	local top=$CGROUP/subtree dir
+	mkdir "$top"
+	echo '10000 100000' >"$top/cpu.max"
+	dir=$(python3 -c 'import os, sys
+path = sys.argv[1]
+for _ in range(64):
+    open(path + "/cgroup.subtree_control", "w").write("+cpu")
+    path += "/d"
+    os.mkdir(path)
+print(path)' "$top")
+	ktap_check 'CBS-13: a limit holds 64 levels below it' burns_at_most 115 "$dir"
+	find "$top" -mindepth 1 -depth -type d -exec rmdir {} +
+	echo +cpu >"$top/cgroup.subtree_control"
+	python3 -c 'import os, sys
+for i in range(8400):
+    os.mkdir(f"{sys.argv[1]}/{i}")' "$top"
+	ktap_check 'CBS-13: and in the 8400th cgroup' burns_at_most 115 "$top/8399"
+	is 'CBS-13: of which the class knows' 0 "$(class_global groups_missing)"
+	python3 -c 'import os, sys
+for i in range(8400):
+    os.rmdir(f"{sys.argv[1]}/{i}")
+os.rmdir(sys.argv[1])' "$top"
+}
+
+ktap_plan 16
 spare_up
+test_subtree
 test_intruders
 test_readers
 test_stock
