@@ -21,6 +21,14 @@
 
 static void sweep_work_fn(struct work_struct *work);
 static DECLARE_DELAYED_WORK(sweep_work, sweep_work_fn);
+static bool stopping;	/* under spare_config */
+
+static void sweep_later(void)
+{
+	lockdep_assert_held(&spare_config);
+	if (!stopping)
+		schedule_delayed_work(&sweep_work, SWEEP_INTERVAL);
+}
 
 static u64 pack(const struct spare_reservation *res)
 {
@@ -38,9 +46,11 @@ static const unsigned long *wanted_cpus(const struct vm_config *cfg)
 /* Servers for the CPUs that @vm gains, on @fresh through srv->dying. */
 static int alloc_servers(struct vm *vm, const struct vm_config *new, struct list_head *fresh)
 {
-	unsigned int cpu;
+	unsigned int cpu, gained = 0;
 
-	if (!spare_server_queues_fit(bitmap_weight(wanted_cpus(new), nr_cpu_ids)))
+	for_each_set_bit(cpu, wanted_cpus(new), nr_cpu_ids)
+		gained += vm->slot[cpu] == SPARE_NO_SLOT;
+	if (gained && !spare_server_queues_fit(gained))
 		return -ENOBUFS;
 	for_each_set_bit(cpu, wanted_cpus(new), nr_cpu_ids) {
 		struct server *srv;
@@ -133,7 +143,7 @@ static void apply(struct vm *vm, const struct vm_config *new, struct list_head *
 /* The VM of a cgroup, and the sweep for when that goes. As spare_vm_make(). */
 struct vm *spare_config_vm(struct spare_node *node)
 {
-	schedule_delayed_work(&sweep_work, SWEEP_INTERVAL);
+	sweep_later();
 	return spare_vm_make(node);
 }
 
@@ -242,10 +252,13 @@ static void sweep_work_fn(struct work_struct *work)
 	spare_config_sweep();
 	spare_server_reap();
 	if (!list_empty(&spare_vms) || spare_server_reaping())
-		schedule_delayed_work(&sweep_work, SWEEP_INTERVAL);
+		sweep_later();
 }
 
-void spare_config_exit(void)
+/* No sweep runs any more, or will: nodes can be freed without us. */
+void spare_config_stop(void)
 {
+	scoped_guard(mutex, &spare_config)
+		stopping = true;
 	cancel_delayed_work_sync(&sweep_work);
 }

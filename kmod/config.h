@@ -15,6 +15,6 @@ int __must_check spare_config_set(struct vm *vm, const struct vm_config *new);
 void spare_config_sweep(void);
 void spare_config_sweep_for(struct vm *vm);
 void spare_config_remove(struct vm *vm);
-void spare_config_exit(void);
+void spare_config_stop(void);
 
 #endif /* KMOD_CONFIG_H */

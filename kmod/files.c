@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <linux/kernfs.h>
 #include <linux/rtnetlink.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
 #include <linux/user_namespace.h>
@@ -233,8 +234,7 @@ static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, 
 
 static int use_show(struct seq_file *m, void *v)
 {
-	spare_use_show(seq_vm(m), m);
-	return 0;
+	return spare_use_show(seq_vm(m), m);
 }
 
 static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
@@ -252,7 +252,9 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	}
 	if (!vm)
 		return -ENOMEM;
-	rtnl_lock();
+	/* Who has RTNL may wait for who waits for this operation to end (vm.h). */
+	if (!rtnl_trylock())
+		return restart_syscall();
 	err = spare_hook_set(vm, buf);
 	rtnl_unlock();
 	return err ?: nbytes;

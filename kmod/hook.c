@@ -36,6 +36,7 @@ struct tap {
 };
 
 static DEFINE_MUTEX(taps_lock);
+static DEFINE_MUTEX(drop_lock);		/* held while drop_work drops: never under taps_lock */
 static LIST_HEAD(taps);
 static LIST_HEAD(lost);			/* of VMs that were removed: drop_work drops them */
 
@@ -137,6 +138,7 @@ static void drop_lost(struct work_struct *work)
 {
 	LIST_HEAD(list);
 
+	guard(mutex)(&drop_lock);
 	scoped_guard(mutex, &taps_lock)
 		list_splice_init(&lost, &list);
 	drop_all(&list);
@@ -290,15 +292,18 @@ void spare_hook_show_packets(struct vm *vm, struct seq_file *m)
 	seq_printf(m, "tx_dropped %llu\n", sum.tx_dropped);
 }
 
-/* A renamed device stays bound. One that goes, or leaves its network namespace, does not. Under RTNL. */
+/*
+ * A renamed device stays bound. One that goes, or leaves its network namespace, does not: told by its address alone, as its owner may
+ * have changed what it is. Under RTNL.
+ */
 static int netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	LIST_HEAD(old);
 	char path[160];
-	struct tap *tap;
+	struct tap *tap, *next;
 
-	if (event != NETDEV_UNREGISTER || !is_tap(dev))
+	if (event != NETDEV_UNREGISTER)
 		return NOTIFY_DONE;
 	scoped_guard(mutex, &taps_lock) {
 		tap = tap_of(dev);
@@ -308,9 +313,14 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 				spare_vm_path(tap->vm, path, sizeof(path)), dev->name);
 			take_off(tap, &old);
 		}
+		list_for_each_entry_safe(tap, next, &lost, all)
+			if (tap->dev == dev)
+				list_move(&tap->all, &old);
 	}
 	drop_all(&old);
-	flush_work(&drop_work);	/* its hook may be among those */
+	/* It may be among those that are being dropped. (To wait for the work itself would be to wait for its worker's fork, too.) */
+	mutex_lock(&drop_lock);
+	mutex_unlock(&drop_lock);
 	return NOTIFY_DONE;
 }
 

@@ -61,6 +61,7 @@ static int __init spare_init(void)
 	return 0;
 
 err_node:
+	spare_config_stop();
 	spare_node_exit();
 err_hook:
 	spare_hook_exit();
@@ -69,7 +70,6 @@ err_timer:
 err_kick:
 	spare_kick_exit();
 err_server:
-	spare_config_exit();
 	spare_event_exit();
 	spare_server_exit();
 	return err;
@@ -78,11 +78,11 @@ err_server:
 /* No program that calls us is loaded: the kfuncs hold a reference on the module (LIFE-3). */
 static void __exit spare_exit(void)
 {
+	spare_config_stop();
 	spare_node_exit();
 	spare_hook_exit();
 	spare_timer_exit();
 	spare_kick_exit();
-	spare_config_exit();
 	spare_event_exit();
 	spare_server_exit();
 }

@@ -2,8 +2,8 @@
 /*
  * Life of a server:
  *
- *   alloc -> publish -> [class may hold it] -> withdraw: DYING -> class: spare_server_release() -> reap -> RCU -> free
- *                                                  '--------- no class attached --------------------^
+ *   alloc -> publish -> [class may hold it] -> withdraw -> RCU -> DYING -> class: spare_server_release() -> reap -> RCU -> free
+ *                                                                  '----- no class attached ------------^
  *
  * The slot is cleared at reap; its number is given out again only after a grace period, so that a number that
  * the class read from use[] or a claim never comes to mean another server within one operation.
@@ -142,18 +142,29 @@ static void unpublish(struct server *srv)
 	spare_vm_put(vm);
 }
 
-/* The class shall forget it, then it is freed. Nobody's use[] names it any more. */
+static void tell_class(struct rcu_head *rcu)
+{
+	struct server *srv = container_of(rcu, struct server, rcu);
+
+	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
+	smp_store_release(&srv->told, true);
+	smp_mb();	/* pairs with spare_server_detach(): we see it detached, or its reaper sees us */
+	if (spare_server_attached())
+		spare_server_attend(srv->cpu, srv->slot);
+	else
+		schedule_work(&reap_work);
+}
+
+/*
+ * The class shall forget it, then it is freed. Nobody's use[] names it any more, nor does its VM: once a grace period has passed, no
+ * thread is on its way into its queue, which may then be another server's.
+ */
 void spare_server_withdraw(struct server *srv)
 {
 	lockdep_assert_held(&spare_config);
 	list_add_tail(&srv->dying, &dying);
 	WRITE_ONCE(srv->withdrawn, true);
-	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
-	smp_mb();	/* pairs with spare_server_detach(): we see it detached, or its reaper sees us */
-	if (spare_server_attached())
-		spare_server_attend(srv->cpu, srv->slot);
-	else
-		unpublish(srv);
+	call_rcu(&srv->rcu, tell_class);
 }
 
 /*
@@ -166,7 +177,7 @@ void spare_server_reap(void)
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(srv, next, &dying, dying)
-		if (READ_ONCE(srv->released) || !spare_server_attached() || !cpu_online(srv->cpu))
+		if (smp_load_acquire(&srv->told) && (READ_ONCE(srv->released) || !spare_server_attached() || !cpu_online(srv->cpu)))
 			unpublish(srv);
 }
 
@@ -185,11 +196,16 @@ bool spare_server_reaping(void)
 /* Wait until the slots of servers that were withdrawn are free, for some milliseconds. Process context, no locks. */
 void spare_server_settle(void)
 {
+	bool left = true;
 	int tries;
 
-	for (tries = 0; tries < 20 && data_race(spare_server_reaping()); tries++) {
+	rcu_barrier();	/* tell_class() */
+	for (tries = 0; tries < 20 && left; tries++) {
 		usleep_range(500, 1000);
-		flush_work(&reap_work);
+		/* (To wait for the work would be to wait for its worker's fork, too.) */
+		guard(mutex)(&spare_config);
+		spare_server_reap();
+		left = spare_server_reaping();
 	}
 	rcu_barrier();	/* server_free() */
 }
@@ -243,10 +259,13 @@ u32 spare_server_queues_wanted(void)
 	return READ_ONCE(queues_wanted);
 }
 
-/* From the class. */
+/* From the class: several who fork may say so, in any order. */
 void spare_server_queues_made(u32 made)
 {
-	WRITE_ONCE(queues_made, made);
+	u32 old = READ_ONCE(queues_made);
+
+	while (old < made && !try_cmpxchg(&queues_made, &old, made))
+		;
 }
 
 /* The class shall look at this server: set its bit, then send its CPU through the scheduler. Any context. */
@@ -274,7 +293,7 @@ int spare_server_attach(void)
 
 	if (atomic_cmpxchg(&attached, 0, 1))
 		return -EBUSY;
-	spare_server_queues_made(0);
+	WRITE_ONCE(queues_made, 0);
 	/* Whatever was configured before is news to this class. */
 	for_each_possible_cpu(cpu)
 		for (slot = 0; slot < SPARE_SLOTS; slot++)
@@ -356,8 +375,11 @@ int spare_server_init(void)
 void spare_server_exit(void)
 {
 	cancel_work_sync(&fork_work);
+	rcu_barrier();	/* tell_class() */
 	irq_work_sync(&reap_irq);
 	cancel_work_sync(&reap_work);
+	scoped_guard(mutex, &spare_config)
+		spare_server_reap();
 	rcu_barrier();	/* server_free(), and vm's */
 	free_percpu(spare_cpus);
 }

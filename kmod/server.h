@@ -17,7 +17,8 @@ struct server {
 	struct spare_server abi;	/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
 	struct vm *vm;			/* reference */
 	u32 cpu, slot;			/* abi's are copies */
-	bool withdrawn;			/* abi.flags has SPARE_F_DYING */
+	bool withdrawn;			/* its VM has it no more */
+	bool told;			/* abi.flags has SPARE_F_DYING */
 	bool released;			/* the class has forgotten it */
 	struct list_head dying;		/* fresh, lost or dying: under spare_config */
 	struct list_head gone;		/* vm->gone, under vm->lock */

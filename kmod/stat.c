@@ -38,7 +38,7 @@ static u64 sum_debt(struct vm *vm)
 
 	guard(rcu)();
 	for_each_possible_cpu(cpu) {
-		struct server *srv = spare_server_at(cpu, vm->slot[cpu]);
+		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 		if (srv)
 			sum += READ_ONCE(srv->abi.debt_ns);
@@ -91,18 +91,23 @@ static void show_servers(struct vm *vm, struct seq_file *m)
 /* @vm NULL: nobody has written to the cgroup's files. Process context, without spare_config: no writer is waited for. */
 void spare_stat_show(struct vm *vm, struct seq_file *m)
 {
+	bool cpus_auto = false, use_auto = true;
 	struct spare_stats st = { };
-	unsigned int i;
+	unsigned int i, nr = 0;
 
+	/* Copied, not printed, under the lock: a reader may be stopped anywhere, by its own cpu.max. */
 	if (vm)
-		mutex_lock(&vm->lock);
-	if (vm)
-		spare_server_sum(vm, &st);
+		scoped_guard(mutex, &vm->lock) {
+			spare_server_sum(vm, &st);
+			cpus_auto = vm->cfg.cpus_auto;
+			use_auto = !vm->use_manual;
+			nr = vm->nr_servers;
+		}
 	seq_printf(m, "class %d\n", spare_server_attached());
-	seq_printf(m, "placed %d\n", vm && spare_vm_placed(vm));
-	seq_printf(m, "cpus_auto %d\n", vm && vm->cfg.cpus_auto);
-	seq_printf(m, "use_auto %d\n", !vm || !vm->use_manual);
-	seq_printf(m, "nr_servers %u\n", vm ? vm->nr_servers : 0);
+	seq_printf(m, "placed %d\n", !!nr);
+	seq_printf(m, "cpus_auto %d\n", cpus_auto);
+	seq_printf(m, "use_auto %d\n", use_auto);
+	seq_printf(m, "nr_servers %u\n", nr);
 	seq_printf(m, "nr_throttled %u\n", vm ? READ_ONCE(vm->abi.nr_throttled) : 0);
 	for (i = 0; i < ARRAY_SIZE(stats); i++)
 		seq_printf(m, "%s %llu\n", stats[i].name, *(u64 *)((void *)&st + stats[i].offset));
@@ -110,10 +115,8 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
 	spare_hook_show_packets(vm, m);
 	show_latencies(&st, m);
-	if (vm) {
+	if (vm)
 		show_servers(vm, m);
-		mutex_unlock(&vm->lock);
-	}
 }
 
 void spare_stat_show_events(struct vm *vm, struct seq_file *m)

@@ -200,8 +200,8 @@ void spare_use_free(struct list_head *uses)
 	}
 }
 
-/* Exchange @vm's list and @uses. */
-static void exchange(struct vm *vm, struct list_head *uses)
+/* Exchange @vm's list and @uses; @manual: an operator's. */
+static void exchange(struct vm *vm, struct list_head *uses, bool manual)
 {
 	LIST_HEAD(old);
 
@@ -211,13 +211,14 @@ static void exchange(struct vm *vm, struct list_head *uses)
 	list_splice_init(uses, &vm->uses);
 	list_splice_init(&old, uses);
 	vm->nr_uses = list_count_nodes(&vm->uses);
+	vm->use_manual = manual;
 }
 
 void spare_use_clear(struct vm *vm)
 {
 	LIST_HEAD(uses);
 
-	exchange(vm, &uses);
+	exchange(vm, &uses, false);
 	spare_use_free(&uses);
 }
 
@@ -386,14 +387,13 @@ int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
 			return -EINVAL;
 	if (!spare_use_covers(uses, vm->cfg.cpus))
 		return -EINVAL;
-	exchange(vm, uses);
-	vm->use_manual = who == USE_OPERATOR;
+	exchange(vm, uses, who == USE_OPERATOR);
 	spare_use_resolve(vm);
 	return 0;
 }
 
-/* References to the cgroups on @vm's list; NULL: none, or no memory. */
-static struct cgroup_subsys_state **get_all(struct vm *vm, unsigned int *n)
+/* References to the @n cgroups on @vm's list. Returns -ENOMEM: none. */
+static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned int *n)
 {
 	struct cgroup_subsys_state **css = NULL;
 	unsigned int room = 0;
@@ -407,14 +407,15 @@ static struct cgroup_subsys_state **get_all(struct vm *vm, unsigned int *n)
 					css_get(u->css);
 					css[(*n)++] = u->css;
 				}
-				return css;
+				*all = css;
+				return 0;
 			}
 			room = vm->nr_uses;
 		}
 		kfree(css);
 		css = kmalloc_array(room, sizeof(*css), GFP_KERNEL);
 		if (!css)
-			return NULL;
+			return -ENOMEM;
 	}
 }
 
@@ -422,28 +423,27 @@ static struct cgroup_subsys_state **get_all(struct vm *vm, unsigned int *n)
  * Context: process, in a file's operation. That keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not
  * wait for that, and cgroup_path_ns() does. This is what that does with it.
  */
-void spare_use_show(struct vm *vm, struct seq_file *m)
+int spare_use_show(struct vm *vm, struct seq_file *m)
 {
 	struct kernfs_node *root = current->nsproxy->cgroup_ns->root_cset->dfl_cgrp->kn;
-	struct cgroup_subsys_state **css;
+	char *path = kmalloc(PATH_MAX, GFP_KERNEL);
+	struct cgroup_subsys_state **css = NULL;
 	const char *sep = "";
-	unsigned int i, n;
-	char *path;
+	unsigned int i, n = 0;
+	int err = path ? 0 : -ENOMEM;
 
-	css = vm ? get_all(vm, &n) : NULL;
-	if (!css) {
-		seq_puts(m, "none\n");
-		return;
-	}
-	path = kmalloc(PATH_MAX, GFP_KERNEL);
-	for (i = 0; i < n; i++) {
-		if (path && kernfs_path_from_node(css[i]->cgroup->kn, root, path, PATH_MAX) >= 0) {
+	if (!err && vm)
+		err = get_all(vm, &css, &n);
+	for (i = 0; i < n && !err; i++) {
+		if (kernfs_path_from_node(css[i]->cgroup->kn, root, path, PATH_MAX) >= 0) {
 			seq_printf(m, "%s%s", sep, path);
 			sep = " ";
 		}
 		css_put(css[i]);
 	}
-	seq_puts(m, *sep ? "\n" : "none\n");
+	if (!err)
+		seq_puts(m, *sep ? "\n" : "none\n");
 	kfree(path);
 	kfree(css);
+	return err;
 }

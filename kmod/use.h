@@ -27,7 +27,7 @@ enum use_who {
 int __must_check spare_use_parse(char *text, enum use_who *who, struct list_head *uses);
 int __must_check spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who);
 void spare_use_free(struct list_head *uses);
-void spare_use_show(struct vm *vm, struct seq_file *m);
+int spare_use_show(struct vm *vm, struct seq_file *m);
 void spare_use_clear(struct vm *vm);
 
 bool spare_use_has_user(struct vm *provider, int cpu);

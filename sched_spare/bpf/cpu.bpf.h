@@ -236,7 +236,7 @@ static __always_inline bool server_begin(struct cpu_ctx *c, struct spare_server 
 		return true;
 	s->dsq = queue_take();
 	if (!s->dsq) {
-		class_error("CPU %u: no queue for the server in slot %u", s->cpu, s->slot);
+		spare_attend(s->cpu, s->slot);
 		return false;
 	}
 	s->lender = SPARE_NO_SLOT;
@@ -269,7 +269,7 @@ __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_se
 	if (!server_is_news(s) || !cfg || s->flags & SPARE_F_DYING)
 		return 0;
 	if (!server_begin(c, s))
-		return 0;
+		return 0;	/* its threads are the host's until the next try */
 	spare_cbs_configure(&s->cbs, cfg, !s->cfg_seen, now);
 	s->cfg_seen = cfg;
 	if (spare_edf_has(&c->ready, s->slot))

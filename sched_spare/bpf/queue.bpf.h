@@ -19,24 +19,32 @@ struct {
 /* User space sets it, too. */
 const volatile u32 queues_max = 4096;
 
+u32 queue_ids;		/* numbers given to queues, also to those that could not be made */
 u32 queues_made;
 s64 queues_free;
 
-/* The next free queue; 0: none, which the module does not let happen. */
+/* The next free queue; 0: none just now (the lock of the stock is taken), or none, which the module does not let happen: an error. */
 static __always_inline u64 queue_take(void)
 {
 	u64 id = 0;
+	long err = bpf_map_pop_elem(&queue_stock, &id);
 
-	if (bpf_map_pop_elem(&queue_stock, &id))
+	if (err == -ENOENT)
+		class_error("no queue is left for a server: %u were made, %u are wanted", queues_made, spare_queues_wanted());
+	if (err)
 		return 0;
 	__sync_fetch_and_add(&queues_free, -1);
 	return id;
 }
 
-/* An empty queue comes back. */
+/* An empty queue comes back. One that cannot, as the lock is taken, is replaced by another. */
 static __always_inline void queue_give(u64 id)
 {
-	if (id && !bpf_map_push_elem(&queue_stock, &id, 0))
+	if (!id)
+		return;
+	if (bpf_map_push_elem(&queue_stock, &id, 0))
+		__sync_fetch_and_add(&queues_made, -1);
+	else
 		__sync_fetch_and_add(&queues_free, 1);
 }
 
@@ -44,21 +52,20 @@ static __always_inline void queue_give(u64 id)
 static __always_inline int queues_fill(void)
 {
 	u32 n, most = SPARE_SLOTS * SPARE_CPUS_MAX;
-	int i, err;
+	int i, err = 0;
 
-	if (queues_made >= spare_queues_wanted())
-		return 0;
 	bpf_for(i, 0, most) {
 		if (queues_made >= spare_queues_wanted() || queues_made >= queues_max)
 			break;
-		n = __sync_fetch_and_add(&queues_made, 1);
+		n = __sync_fetch_and_add(&queue_ids, 1);
 		err = scx_bpf_create_dsq(SPARE_DSQ_SERVER | n, -1);
 		if (err)
-			return err;
+			break;
+		__sync_fetch_and_add(&queues_made, 1);
 		queue_give(SPARE_DSQ_SERVER | n);
 	}
 	spare_queues_made(queues_made);
-	return 0;
+	return err;
 }
 
 #endif

@@ -24,6 +24,7 @@ SEC("struct_ops.s/" #name) BPF_PROG(name, ##args)
 #define PF_KTHREAD 0x00200000
 #define PF_NO_SETAFFINITY 0x04000000
 #define MAX_RT_PRIO 100
+#define ENOENT 2
 #define ENOMEM 12
 #define E2BIG 7
 

@@ -26,6 +26,7 @@ export a
 
 # In the slowest of its rounds, milliseconds: a cgroup with a list is made and removed.
 rounds() {
+	set -e
 	local i before took most=0
 	for ((i = 0; i < $1; i++)); do
 		before=$(date +%s%N)
@@ -33,6 +34,7 @@ rounds() {
 		echo '10000 100000' >"$CGROUP/vm/round/spare.reservation"
 		echo 1 >"$CGROUP/vm/round/spare.cpus"
 		echo /pool/p0 >"$CGROUP/vm/round/spare.use"
+		[[ $(<"$CGROUP/vm/round/spare.use") == /pool/p0 ]]
 		rmdir "$CGROUP/vm/round"
 		took=$((($(date +%s%N) - before) / 1000000))
 		((took <= most)) || most=$took
@@ -137,12 +139,46 @@ for i in range(8400):
 os.rmdir(sys.argv[1])' "$top"
 }
 
-ktap_plan 16
+# A tap's owner makes something else of it while it is bound, and it goes.
+test_type_change() {
+	vm_cgroup a 20000 100000 1 >/dev/null
+	ip tuntap add hold0 mode tap
+	echo hold0 >"$a/spare.netdev"
+	python3 -c 'import fcntl, struct
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH22x", b"hold0", 0x1002))  # TUNSETIFF: IFF_TAP | IFF_NO_PI
+fcntl.ioctl(tun, 0x400454cd, 0xfffe)  # TUNSETLINK: ARPHRD_NONE'
+	ktap_check 'LIFE-4: a tap that has become something else' grep -qx 65534 /sys/class/net/hold0/type
+	ip link del hold0
+	is 'LIFE-4: is unbound when it goes' none "$(<"$a/spare.netdev")"
+	cgroup_remove "$a"
+}
+
+# Cgroups go, and at once the module.
+unload_rounds() {
+	local i
+	for i in {1..10}; do
+		insmod "$SPARE_LIB/sched_spare.ko" || return
+		mkdir "$CGROUP/vm/gone" "$CGROUP/vm/stays"
+		for dir in gone stays; do
+			echo '10000 100000' >"$CGROUP/vm/$dir/spare.reservation" || return
+			echo 0-1 >"$CGROUP/vm/$dir/spare.cpus" || return
+		done
+		sleep "0.$((RANDOM % 10))"
+		rmdir "$CGROUP/vm/gone"
+		rmmod sched_spare || return
+		rmdir "$CGROUP/vm/stays"
+	done
+}
+
+ktap_plan 19
 spare_up
 test_subtree
 test_intruders
+test_type_change
 test_readers
 test_stock
 ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+ktap_check 'LIFE-3: ten times the module goes right after cgroups' unload_rounds
 is 'LIFE-8: the kernel log has no complaint' '' "$(bad_log)"
 ktap_done
