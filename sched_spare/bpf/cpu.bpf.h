@@ -279,38 +279,11 @@ __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_se
 	return 0;
 }
 
-/* What others left for it to pay (spare_cbs_pay_debt), and what strays took: never more than it had, so nothing of it is forgiven. */
+/* What others left for it to pay (spare_cbs_pay_debt). */
 static __always_inline void server_pay_debt(struct spare_server *s)
 {
-	if (s->taken_ns) {
-		s->cbs.q_ns -= (s64)__sync_lock_test_and_set(&s->taken_ns, 0);
-		if (s->cbs.q_ns > (s64)s->cbs.runtime_ns)
-			s->cbs.q_ns = s->cbs.runtime_ns;
-	}
 	if (s->debt_ns)
 		spare_cbs_pay_debt(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0));
-}
-
-/* What strays may still take of the budget, read from any CPU: of an INACTIVE server as if it were credited now. */
-static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
-{
-	struct spare_cbs cbs = s->cbs;
-
-	if (!s->cfg_seen || !cbs.period_ns || !cbs.runtime_ns)
-		return 0;
-	if (s->state == SPARE_INACTIVE && !spare_before(now, cbs.d_ns))
-		spare_cbs_credit(&cbs, now);
-	return cbs.q_ns - s->taken_ns;
-}
-
-/* An INACTIVE server of which strays have taken: credit the periods passed and pay. On its CPU. */
-static __always_inline void server_settle(struct spare_server *s, u64 now)
-{
-	if (s->state != SPARE_INACTIVE || !s->taken_ns || !s->cfg_seen)
-		return;
-	if (!spare_before(now, s->cbs.d_ns))
-		spare_cbs_credit(&s->cbs, now);
-	server_pay_debt(s);
 }
 
 /* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */

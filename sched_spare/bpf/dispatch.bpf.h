@@ -39,7 +39,6 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 			if (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued)
 				spare_mark_serve(&s->mark);
 		}
-		server_settle(s, now);
 		if (s->state == SPARE_THROTTLED)
 			boost_check(c, s, now);
 		else if (want)

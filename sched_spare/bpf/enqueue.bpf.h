@@ -50,7 +50,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (s && c && cpu == here && server_is_news(s))
 		server_configure(c, s, now);
 	if (!s || !c || !s->dsq) {
-		/* Its affinity excludes every server, or that is not configured yet: the host's, paid from its VM's budget (host_limit.bpf.h). */
+		/* Its affinity excludes every server, or that is not configured yet: the host's, charged as debt (task_charge_stray). */
 		if (s && !s->dsq)
 			spare_attend(cpu, slot);
 		return host_enqueue(p, enq_flags);

@@ -84,7 +84,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (!prev || c->host.servers)
 		deadline_look(c, cpu);
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
-		prev_host = prev_runs && task_stays_host(prev, cpu);
+		prev_host = prev_runs && !task_vm(prev);
 		if (!kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL))
 			host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
@@ -100,7 +100,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
 		cur = SPARE_NO_SLOT, prev_runs = false;
-	prev_host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu);
+	prev_host = prev_runs && cur == SPARE_NO_SLOT && !task_vm(prev);
 	c->pick = SPARE_NO_SLOT;
 	if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
 		spare_timer_arm(next_replenishment(c));
