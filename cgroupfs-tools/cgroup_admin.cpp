@@ -102,7 +102,10 @@ Result<spare::Cgroup> make_cgroup(const spare::CgroupTree& tree, const std::stri
   if (*path == "/") {
     return Error{"the root cgroup is there already", EEXIST};
   }
-  const bool existed = static_cast<bool>(tree.at(*path));
+  std::vector<std::string> missing;  // from the innermost
+  for (std::filesystem::path each = *path; each.has_relative_path() && !tree.at(each.string()); each = each.parent_path()) {
+    missing.push_back(each.string());
+  }
   const auto object = handle(tree, *path);
   if (!object) {
     return object.error();
@@ -116,11 +119,12 @@ Result<spare::Cgroup> make_cgroup(const spare::CgroupTree& tree, const std::stri
     const std::string what = "cannot make cgroup " + *path, why = why_not_made(tree, *path);
     return why.empty() ? libcgroup_error(what, failed) : Error{what + ": " + why};
   }
-  auto made = tree.at(*path);
-  if (made && !existed) {
-    static_cast<void>(made->set_mark(spare::mark::made, "1"));  // without it sparectl remove asks for --force
+  for (const std::string& each : missing) {
+    if (const auto made = tree.at(each)) {
+      static_cast<void>(made->set_mark(spare::mark::made, "1"));  // without it sparectl remove asks for --force
+    }
   }
-  return made;
+  return tree.at(*path);
 }
 
 Result<void> enter_cgroup(const spare::CgroupTree& tree, const std::string& name) {

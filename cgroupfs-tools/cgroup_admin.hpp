@@ -10,7 +10,7 @@
 namespace sparectl {
 
 // Makes the cgroup and those above it that are missing, each with the controllers that a VM needs: cpu, io, and cpuset
-// where the kernel has it. One that is there already is fine. A new one is marked as sparectl's (mark::made).
+// where the kernel has it. One that is there already is fine. New ones are marked as sparectl's (mark::made).
 spare::Result<spare::Cgroup> make_cgroup(const spare::CgroupTree& tree, const std::string& name);
 
 // Moves this process into the cgroup.

@@ -136,7 +136,7 @@ Result<void> set(const spare::Roots& roots, const SetOptions& options) {
   if (!tree) {
     return tree.error();
   }
-  if (!options.changes()) {
+  if (!options.changes() && !options.create) {
     return spare::Error{"nothing to set: give --reservation, --cpus, --provide, --use, --netdev or --policy"};
   }
   // Everything that can be refused without touching the kernel is refused first.
@@ -147,7 +147,7 @@ Result<void> set(const spare::Roots& roots, const SetOptions& options) {
   const bool existed = static_cast<bool>(tree->at(options.cgroup));
   const auto cgroup = options.create ? make_cgroup(*tree, options.cgroup) : tree->at(options.cgroup);
   if (!cgroup) {
-    return cgroup.error().code == ENOENT ? spare::Error{cgroup.error().text + "; --create makes it"} : cgroup.error();
+    return cgroup.error().code == ENOENT && !options.create ? spare::Error{cgroup.error().text + "; --create makes it"} : cgroup.error();
   }
   auto applied = spare::apply(*cgroup, *settings);
   if (!applied && applied.error().code == EBUSY) {

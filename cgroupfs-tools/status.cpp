@@ -209,7 +209,7 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   if (!vm) {
     return vm.error();
   }
-  const std::string placement = placement_text(*found, *vm);
+  const std::string placement = spare::printable(placement_text(*found, *vm));
   if (as_json) {
     json object = vm_json(*vm);
     object["placement"] = placement.empty() ? json() : json(placement);

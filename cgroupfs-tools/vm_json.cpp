@@ -44,14 +44,15 @@ json policy_json(const std::string& policy) {
 }  // namespace
 
 json vm_json(const spare::Vm& vm) {
-  std::vector<std::string> use;
+  std::vector<std::string> use, netdev;
   std::transform(vm.use.begin(), vm.use.end(), std::back_inserter(use), spare::printable);
+  std::transform(vm.netdev.begin(), vm.netdev.end(), std::back_inserter(netdev), spare::printable);
   return {{"cgroup", spare::printable(vm.path)},
           {"reservation_us", vm.reservation ? json{vm.reservation->runtime_us, vm.reservation->period_us} : json()},
           {"cpus", vm.cpus},
           {"provide", vm.provider},
           {"use", use},
-          {"netdev", vm.netdev},
+          {"netdev", netdev},
           {"policy", policy_json(vm.policy)},
           {"stat", keyed_json(vm.stat)},
           {"events", keyed_json(vm.events)}};

@@ -4,6 +4,7 @@
  * in write_begin().
  */
 #include <linux/capability.h>
+#include <linux/delay.h>
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/kernfs.h>
@@ -253,8 +254,10 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	if (!vm)
 		return -ENOMEM;
 	/* Who has RTNL may wait for who waits for this operation to end (vm.h). */
-	if (!rtnl_trylock())
+	if (!rtnl_trylock()) {
+		usleep_range(500, 1000);
 		return restart_syscall();
+	}
 	err = spare_hook_set(vm, buf);
 	rtnl_unlock();
 	return err ?: nbytes;

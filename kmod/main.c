@@ -64,6 +64,7 @@ err_node:
 	spare_config_stop();
 	spare_node_exit();
 err_hook:
+	spare_config_stop();	/* files were there for a moment */
 	spare_hook_exit();
 err_timer:
 	spare_timer_exit();

@@ -164,7 +164,7 @@ void spare_server_withdraw(struct server *srv)
 	lockdep_assert_held(&spare_config);
 	list_add_tail(&srv->dying, &dying);
 	WRITE_ONCE(srv->withdrawn, true);
-	call_rcu(&srv->rcu, tell_class);
+	call_rcu_hurry(&srv->rcu, tell_class);
 }
 
 /*

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <set>
 
 #include "launch.hpp"
@@ -34,6 +35,7 @@ constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute o
 constexpr std::chrono::milliseconds tap_check_starting{100};  // while QEMU starts
 constexpr std::chrono::milliseconds tap_check_running{2000};  // a tap may be plugged in later
 constexpr std::chrono::seconds starting{15};
+constexpr int lock_tries = 20, lock_pause_us = 20000;
 
 void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
 
@@ -49,6 +51,9 @@ class GuestCgroup {
         return removed.error();
       }
       made = open(path);
+      if (!made && made.error().code == sparectl_exists) {
+        return spare::Error{fmt::format("somebody else makes the cgroup {} just now", path)};
+      }
     }
     if (!made) {
       return made.error();
@@ -66,12 +71,15 @@ class GuestCgroup {
   void signal(int number) const {
     const auto processes = spare::read_file_at(dir_.get(), "cgroup.procs");
     for (const std::string& word : processes ? spare::split(*processes, "\n") : std::vector<std::string>()) {
-      ::kill(static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10)), number);
+      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
+      if (pid > 0) {  // 0: of a pid namespace that is not below ours
+        ::kill(pid, number);
+      }
     }
   }
   // Kills what is left in it.
   void remove() const {
-    if (auto removed = sparectl({"remove", path_}); !removed) {
+    if (auto removed = sparectl({"remove", "--force", path_}); !removed) {
       complain(removed.error().text);
     }
   }
@@ -89,7 +97,12 @@ class GuestCgroup {
     if (!dir) {
       return spare::errno_error(directory);
     }
-    if (::flock(dir.get(), LOCK_EX | LOCK_NB) != 0) {
+    // One that was refused looks at the cgroup under this lock, for a moment.
+    int tries = 0;
+    while (::flock(dir.get(), LOCK_EX | LOCK_NB) != 0 && ++tries < lock_tries) {
+      ::usleep(lock_pause_us);
+    }
+    if (tries == lock_tries) {
       return spare::Error{fmt::format("another spare-qemu runs in {}: give this guest another -name or --spare-cgroup", path)};
     }
     return dir;
@@ -101,7 +114,11 @@ class GuestCgroup {
     if (auto created = sparectl({"create", "--exclusive", path}, &directory); !created) {
       return created.error().code == sparectl_exists ? spare::Error{directory, sparectl_exists} : created.error();
     }
-    return locked(directory, path);
+    auto dir = locked(directory, path);
+    if (!dir) {
+      ::rmdir(directory.c_str());  // nobody else's: it was made here, and has nothing in it
+    }
+    return dir;
   }
 
   static Result<void> remove_left_behind(const std::string& path, const std::string& directory) {
@@ -111,9 +128,9 @@ class GuestCgroup {
     }
     if (::fgetxattr(dir->get(), wrapper_mark, nullptr, 0) < 0) {
       return spare::Error{fmt::format("the cgroup {} is there already, and no spare-qemu has made it: choose another with --spare-cgroup, or "
-                                      "end and remove it with `sparectl remove {}`", path, path)};
+                                      "end and remove it with `sparectl remove --force {}`", path, path)};
     }
-    auto removed = sparectl({"remove", path});
+    auto removed = sparectl({"remove", "--force", path});
     return removed ? Result<void>() : removed.error();
   }
 
@@ -158,11 +175,16 @@ class TapBinder {
     again_ = now + tap_check_running;
     if (set(taps)) {
       bound_ = taps;
+      refused_.clear();
       return;
     }
-    // One that cannot be bound, as it is another's, does not keep the others from it.
+    // One that cannot be bound, as it is another's, does not keep the others from it; those that are bound stay so.
     std::set<std::string> good;
+    std::set_intersection(bound_.begin(), bound_.end(), taps.begin(), taps.end(), std::inserter(good, good.end()));
     for (const std::string& name : taps) {
+      if (good.contains(name)) {
+        continue;
+      }
       std::set<std::string> more = good;
       more.insert(name);
       if (const auto done = set(more)) {
@@ -178,7 +200,7 @@ class TapBinder {
   std::chrono::milliseconds watch(pid_t qemu) {
     auto taps = open_taps(qemu);
     // Those bound by name may not be open yet.
-    taps.insert(bound_.begin(), bound_.end());
+    taps.insert(tried_.begin(), tried_.end());
     std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
     bind(taps);
     return std::chrono::steady_clock::now() - start_ < starting ? tap_check_starting : tap_check_running;

@@ -144,10 +144,16 @@ __noinline int group_publish(u32 id)
 		if (!g)
 			break;
 		want = g->sum ? g->weight : 0;
+		if (want == g->given)
+			break;
+		up = group(g->parent);
+		if (g->parent >= SPARE_GROUP_FIRST && (!up || !up->serial)) {
+			g->weight = 0;	/* the parent is not known yet: the next refresh reads the weight anew, and publishes it */
+			break;
+		}
 		had = __sync_lock_test_and_set(&g->given, want);
 		if (had == want)
 			break;
-		up = group(g->parent);
 		if (up)
 			old = __sync_fetch_and_add(&up->sum, want - had);
 		if (!g->sum != !want)

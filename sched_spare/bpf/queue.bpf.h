@@ -23,13 +23,13 @@ u32 queue_ids;		/* numbers given to queues, also to those that could not be made
 u32 queues_made;
 s64 queues_free;
 
-/* The next free queue; 0: none just now (the lock of the stock is taken), or none, which the module does not let happen: an error. */
+/* The next free queue; 0: none just now (the lock of the stock is taken, or one was lost and is yet to be replaced). */
 static __always_inline u64 queue_take(void)
 {
 	u64 id = 0;
 	long err = bpf_map_pop_elem(&queue_stock, &id);
 
-	if (err == -ENOENT)
+	if (err == -ENOENT && queues_made >= spare_queues_wanted())
 		class_error("no queue is left for a server: %u were made, %u are wanted", queues_made, spare_queues_wanted());
 	if (err)
 		return 0;

@@ -132,7 +132,17 @@ print(path)' "$top")
 for i in range(8400):
     os.mkdir(f"{sys.argv[1]}/{i}")' "$top"
 	ktap_check 'CBS-13: and in the 8400th cgroup' burns_at_most 115 "$top/8399"
-	is 'CBS-13: of which the class knows' 0 "$(class_global groups_missing)"
+	dir=$(python3 -c 'import os, sys
+path = sys.argv[1]
+for _ in range(8):
+    open(path + "/cgroup.subtree_control", "w").write("+cpu")
+    path += "/d"
+    os.mkdir(path)
+print(path)' "$top/8398")
+	ktap_check 'CBS-13: and 8 levels below another one' burns_at_most 115 "$dir"
+	find "$top/8398" -mindepth 1 -depth -type d -exec rmdir {} +
+	ktap_note "groups for which there was no memory at first: $(class_global groups_missing)"
+	ktap_check 'CBS-13: what is above has its weight still' burns_at_most 115 "$top/8398"
 	python3 -c 'import os, sys
 for i in range(8400):
     os.rmdir(f"{sys.argv[1]}/{i}")
@@ -171,7 +181,7 @@ unload_rounds() {
 	done
 }
 
-ktap_plan 19
+ktap_plan 20
 spare_up
 test_subtree
 test_intruders

@@ -14,6 +14,7 @@ cleanup() {
 	sparectl remove /vm/wrapped 2>/dev/null || true
 	sparectl remove /pool/p0 2>/dev/null || true
 	ip link del wrapped 2>/dev/null || true
+	ip link del wrapped2 2>/dev/null || true
 	spared --stop 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
 	rm -rf "$work"
@@ -131,7 +132,9 @@ test_parents() {
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[2], sys.argv[2:])
-while not os.path.exists(sys.argv[1]):
+for _ in range(300):
+    if os.path.exists(sys.argv[1]):
+        break
     time.sleep(0.1)
 os.close(terminal)
 os.waitpid(pid, 0)' "$work/ready" "${WRAP[@]}" -name wrapped
@@ -140,7 +143,7 @@ os.waitpid(pid, 0)' "$work/ready" "${WRAP[@]}" -name wrapped
 	rm -f "$work/ready"
 	MODE=daemon ktap_check 'spare-qemu: -daemonize: it returns' status_is 0 timeout 60 "${WRAP[@]}" -name wrapped -daemonize
 	ktap_check 'spare-qemu: and QEMU runs on in its cgroup' wait_for 10 eval '[[ -e $work/ready ]] && grep -q . "$VM/cgroup.procs"'
-	pkill -TERM -f '^spare-qemu .*-daemonize'
+	pkill -TERM -f '^spare-qemu .*-daemonize' || true
 	ktap_check 'spare-qemu: a signal to what stays of the wrapper ends it' wait_for 20 no_cgroup
 }
 

@@ -58,18 +58,19 @@ Result<unsigned> restore_caps(const Roots& roots) {
     return tree.error();
   }
   unsigned restored = 0;
-  std::error_code failed, unknown;
-  for (std::filesystem::recursive_directory_iterator entry(tree->mount(), failed), end; !failed && entry != end; entry.increment(failed)) {
-    const auto cgroup = entry->is_directory(unknown) ? tree->at(entry->path().string()) : Result<Cgroup>(Error{});
+  std::optional<Error> first;
+  for (const auto& dir : tree->below(tree->mount())) {
+    const auto cgroup = tree->at(dir.string());
     if (!cgroup || !cgroup->mark(mark::cpu_max)) {
       continue;
     }
-    if (auto done = mirror(*cgroup, std::nullopt); !done) {
-      return done.error();
+    if (auto done = mirror(*cgroup, std::nullopt); done) {
+      restored++;
+    } else if (done.error().code != ENODEV && !first) {  // the others get theirs all the same
+      first = done.error();
     }
-    restored++;
   }
-  return failed ? Result<unsigned>(errno_error(tree->mount().string(), failed.value())) : restored;
+  return first ? Result<unsigned>(*first) : restored;
 }
 
 namespace {

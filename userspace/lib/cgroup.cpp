@@ -208,26 +208,33 @@ Result<void> CgroupTree::remove(std::string_view name) const {
   }
 }
 
-Result<std::vector<std::string>> CgroupTree::with_reservation() const {
-  std::vector<std::string> paths;
-  std::vector<fs::path> left = {mount_};
+std::vector<fs::path> CgroupTree::below(const fs::path& top) const {
+  std::vector<fs::path> all, left = {top};
   while (!left.empty()) {
     const fs::path dir = std::move(left.back());
     left.pop_back();
-    std::error_code failed;
-    for (fs::directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
-      std::error_code gone;
-      if (!entry->is_directory(gone)) {
-        continue;
-      }
-      left.push_back(entry->path());
-      const auto reservation = read_file(entry->path() / file::reservation);
-      if (reservation && trim(*reservation) != "max") {
-        paths.push_back(entry->path().string().substr(mount_.string().size()));
+    std::error_code gone;
+    for (fs::directory_iterator entry(dir, gone), end; !gone && entry != end; entry.increment(gone)) {
+      std::error_code unknown;
+      if (entry->is_directory(unknown)) {
+        all.push_back(entry->path());
+        left.push_back(entry->path());
       }
     }
-    if (failed && dir == mount_) {  // any other one has been removed meanwhile
-      return errno_error(mount_.string(), failed.value());
+  }
+  return all;
+}
+
+Result<std::vector<std::string>> CgroupTree::with_reservation() const {
+  std::error_code failed;
+  if (!fs::is_directory(mount_, failed)) {
+    return errno_error(mount_.string(), failed ? failed.value() : ENOTDIR);
+  }
+  std::vector<std::string> paths;
+  for (const fs::path& dir : below(mount_)) {
+    const auto reservation = read_file(dir / file::reservation);
+    if (reservation && trim(*reservation) != "max") {
+      paths.push_back(dir.string().substr(mount_.string().size()));
     }
   }
   std::sort(paths.begin(), paths.end());

@@ -82,6 +82,8 @@ class CgroupTree {
   // Makes the cgroup and those above it, each with the controllers that a VM needs. Those that are there stay as they are.
   [[nodiscard]] Result<Cgroup> make(std::string_view name) const;
 
+  // Directories of all cgroups below one, itself left out; those that vanish meanwhile are left out, too.
+  [[nodiscard]] std::vector<std::filesystem::path> below(const std::filesystem::path& top) const;
   // Paths of every cgroup that has a reservation, sorted.
   [[nodiscard]] Result<std::vector<std::string>> with_reservation() const;
 

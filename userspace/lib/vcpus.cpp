@@ -35,11 +35,8 @@ bool is_vcpu_name(std::string_view comm) {
 unsigned vcpus_in(const Roots& roots, const CgroupTree& tree, const std::string& path) {
   const fs::path dir = tree.mount() / path.substr(1);
   unsigned count = vcpus_of(roots, dir);
-  std::error_code failed, unknown;
-  for (fs::recursive_directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
-    if (entry->is_directory(unknown)) {
-      count += vcpus_of(roots, entry->path());
-    }
+  for (const fs::path& each : tree.below(dir)) {
+    count += vcpus_of(roots, each);
   }
   return count;
 }
