@@ -43,12 +43,12 @@ turn=$((4000 / 5))
 burn threads "a=$HOST/a,1" "b=$HOST/b,3"
 part "weight 100 and 300, 1 and 3 threads" 250000 $((2 * turn)) threads a.share_ppm
 part "weight 100 and 300, 1 and 3 threads" 750000 $((2 * turn)) threads b.share_ppm
-burn crowd "a=$HOST/a,12" "b=$HOST/b,1"
-# Twelve that are in phase have twelve turns in a row: up to 12 * 0.75 of them more, or less.
-part "weight 100 and 300, 12 and 1 threads" 250000 $((9 * turn)) crowd a.share_ppm
-part "weight 100 and 300, 12 and 1 threads" 750000 $((9 * turn)) crowd b.share_ppm
-part "12 threads of one cgroup" 20833 $((2 * turn)) crowd a.least_ppm
-part "12 threads of one cgroup" 20833 $((2 * turn)) crowd a.most_ppm
+# Twelve that are in phase have twelve turns in a row: up to 12 * 0.75 of them more, or less: 3600 ppm of 10 s; and two turns of one: 800.
+SECONDS_BURN=10 burn crowd "a=$HOST/a,12" "b=$HOST/b,1"
+part "weight 100 and 300, 12 and 1 threads" 250000 5000 crowd a.share_ppm
+part "weight 100 and 300, 12 and 1 threads" 750000 5000 crowd b.share_ppm
+part "12 threads of one cgroup" 20833 800 crowd a.least_ppm
+part "12 threads of one cgroup" 20833 800 crowd a.most_ppm
 burn nested "n1=$HOST/nest/n1,2" "n2=$HOST/nest/n2,1" "flat=$HOST/flat,3"
 part "nested 100 of 100+300 in 100 of 100+100" 125000 $((2 * turn)) nested n1.share_ppm
 part "nested 300 of 100+300 in 100 of 100+100" 375000 $((2 * turn)) nested n2.share_ppm
