@@ -113,21 +113,6 @@ static __always_inline void charge_switch(struct cpu_ctx *c, s32 cpu, u64 now)
 		server_throttle(c, by, now);
 }
 
-/* 0: nothing is throttled. */
-static __always_inline u64 next_replenishment(struct cpu_ctx *c)
-{
-	u64 key = 0;
-
-	spare_edf_top(&c->throttled, &key);
-	return key;
-}
-
-/* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
-static __always_inline u64 next_event(struct cpu_ctx *c)
-{
-	return host_event(&c->host, next_replenishment(c));
-}
-
 /* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */
 static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 {

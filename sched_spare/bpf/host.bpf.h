@@ -128,8 +128,9 @@ static __always_inline u64 host_behind(const struct host_cpu *h, struct task_str
 }
 
 /* p's cgroup has used its cpu.max: p waits for the refill. Returns whether it does. */
-static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p, s32 cpu, u32 limit, u64 v, u64 enq_flags)
+static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u32 limit, u64 v, u64 enq_flags)
 {
+	struct host_cpu *h = &c->host;
 	struct task_ctx *t = task_ctx(p);
 	u64 due;
 
@@ -141,9 +142,15 @@ static __always_inline bool host_park(struct host_cpu *h, struct task_struct *p,
 	set_dsq_vtime(p, v);
 	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 	limit_note(h, due);
-	/* The CPU's dispatch arms its timer. */
 	h->detour = 1;
-	spare_kick(cpu);
+	/*
+	 * In the switch away from p a kick would be lost: dispatch has chosen before, and the kernel forgets the wish when it has
+	 * switched. While a server's thread runs its timer stays.
+	 */
+	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT)
+		spare_timer_arm(next_event(c));
+	else
+		spare_kick(cpu);
 	return true;
 }
 
@@ -178,7 +185,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (!limit && !h->servers && host_short_cut(c, p, enq_flags))
 		return 0;
 	v = group_enter(p, task_group_id(p), host_wakes_at(h, p->scx.dsq_vtime));
-	if (limit && host_park(h, p, cpu, limit, v, enq_flags))
+	if (limit && host_park(c, p, cpu, limit, v, enq_flags))
 		return 0;
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
 	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))

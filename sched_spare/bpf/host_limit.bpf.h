@@ -147,6 +147,21 @@ static __always_inline u64 host_event(struct host_cpu *h, u64 when)
 	return when;
 }
 
+/* 0: nothing is throttled. */
+static __always_inline u64 next_replenishment(struct cpu_ctx *c)
+{
+	u64 key = 0;
+
+	spare_edf_top(&c->throttled, &key);
+	return key;
+}
+
+/* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
+static __always_inline u64 next_event(struct cpu_ctx *c)
+{
+	return host_event(&c->host, next_replenishment(c));
+}
+
 /* p waits for the refill at `due`. The caller sees to the CPU's timer. */
 static __always_inline void limit_note(struct host_cpu *h, u64 due)
 {
