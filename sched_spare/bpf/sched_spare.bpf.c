@@ -85,8 +85,10 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		deadline_look(c, cpu);
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
 		prev_host = prev_runs && !task_vm(prev);
-		if (!kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL))
-			host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
+		/* Whom cpu.max holds back waits for the kernel thread: armed for a time that has passed, the timer would fire without end. */
+		if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL))
+			return;
+		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
 			spare_timer_arm(next_event(c));
 		return;
