@@ -2,7 +2,7 @@
 //
 // e1_probe - pings a VM on a fixed schedule and knows, for every packet, whether the VM's budget was spent when it was sent.
 //
-// The schedule comes from --seed alone: a gap of 60 to 160 ms after the previous answer (a width of the longest
+// The schedule comes from --seed alone: a gap of 20 to 120 ms after the previous answer (a width of the longest
 // period, so phases are uniform), then either a packet at that instant ("random", every fourth) or a packet at the next exhaustion
 // ("aimed", as in Cucinotta et al. 2011; given up after --aim-limit ms, then sent anyway and recorded as "unaimed").
 //
@@ -55,6 +55,7 @@ using Ns = std::int64_t;
 constexpr Ns ms = 1'000'000;
 constexpr Ns reply_limit = 1000 * ms;
 constexpr Ns guest_tick = 4 * ms;
+constexpr int own_priority = 50;
 
 Ns now()
 {
@@ -284,7 +285,7 @@ private:
 struct Options {
     std::string target, column = "column", packets, switches;
     int vm_pid = 0, vcpu_tid = 0, vm_cpu = 1, own_cpu = 0;
-    unsigned count = 80, seed = 1, aim_limit_ms = 120;
+    unsigned count = 80, first = 1, seed = 1, aim_limit_ms = 120;
 };
 
 // Runs on that CPU before everybody else for so long.
@@ -293,13 +294,13 @@ void take_cpu(int cpu, Ns length)
     cpu_set_t before, set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<unsigned>(cpu), &set);
-    const sched_param fifo{.sched_priority = 1}, other{};
+    const sched_param fifo{.sched_priority = 1}, own{.sched_priority = own_priority};
     if (sched_getaffinity(0, sizeof before, &before) != 0 || sched_setaffinity(0, sizeof set, &set) != 0 ||
         sched_setscheduler(0, SCHED_FIFO, &fifo) != 0)
         fail("real-time thread on the VM's CPU");
     for (const Ns end = now() + length; now() < end;) {
     }
-    if (sched_setscheduler(0, SCHED_OTHER, &other) != 0 || sched_setaffinity(0, sizeof before, &before) != 0)
+    if (sched_setaffinity(0, sizeof before, &before) != 0 || sched_setscheduler(0, SCHED_FIFO, &own) != 0)
         fail("back from the VM's CPU");
 }
 
@@ -309,7 +310,7 @@ std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& ping
     std::vector<Packet> packets;
     for (unsigned i = 0; i < o.count; ++i) {
         // Not std::uniform_int_distribution: its sequence is the library's choice.
-        const Ns gap = 60 * ms + static_cast<Ns>(random() % 100'000) * 1000;
+        const Ns gap = 20 * ms + static_cast<Ns>(random() % 100'000) * 1000;
         const bool aimed = i % 4 != 0;
         sleep_until(now() + gap);
         Packet p;
@@ -334,7 +335,7 @@ std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& ping
         p.spent = watch.spent();
         p.sent = now();
         p.spent_for = p.spent ? p.sent - watch.spent_since() : 0;
-        const auto seq = static_cast<std::uint16_t>(i + 1);
+        const auto seq = static_cast<std::uint16_t>(o.first + i);
         pinger.send(seq);
         p.answered = pinger.wait(seq, p.sent + reply_limit);
         packets.push_back(p);
@@ -366,7 +367,7 @@ void write_packets(const Options& o, const CpuWatch& watch, const std::vector<Pa
         const std::string rtt = p.answered ? fmt::format("{:.1f}", static_cast<double>(*p.answered - p.sent) / 1e3) : "";
         const auto vhost = [&](int tid) { return watch.is_vhost(tid); };
         const auto vcpu = [&](int tid) { return tid == watch.vcpu(); };
-        fmt::print(f, "{},{},{},{},{},{:.1f},{},{},{}\n", o.column, i + 1, p.kind, p.sent, p.spent ? 1 : 0,
+        fmt::print(f, "{},{},{},{},{},{:.1f},{},{},{}\n", o.column, o.first + i, p.kind, p.sent, p.spent ? 1 : 0,
                    static_cast<double>(p.spent_for) / 1e3, rtt, first_run_us(watch, p.sent, vhost), first_run_us(watch, p.sent, vcpu));
     }
     if (std::fclose(f) != 0)
@@ -384,9 +385,9 @@ void write_switches(const Options& o, const CpuWatch& watch, const std::vector<P
         auto s = std::lower_bound(watch.switches.begin(), watch.switches.end(), sent - 60 * ms,
                                   [](const Switch& a, Ns t) { return a.t < t; });
         if (s != watch.switches.begin())    // what was running when the window begins
-            fmt::print(f, "{},-60000.0,{}\n", i + 1, watch.kind_of(std::prev(s)->next));
+            fmt::print(f, "{},-60000.0,{}\n", o.first + i, watch.kind_of(std::prev(s)->next));
         for (; s != watch.switches.end() && s->t < sent + 120 * ms; ++s) {
-            fmt::print(f, "{},{:.1f},{}\n", i + 1, static_cast<double>(s->t - sent) / 1e3, watch.kind_of(s->next));
+            fmt::print(f, "{},{:.1f},{}\n", o.first + i, static_cast<double>(s->t - sent) / 1e3, watch.kind_of(s->next));
         }
     }
     if (std::fclose(f) != 0)
@@ -440,7 +441,7 @@ void become_realtime(int cpu)
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<unsigned>(cpu), &set);
-    const sched_param param{.sched_priority = 50};
+    const sched_param param{.sched_priority = own_priority};
     if (sched_setaffinity(0, sizeof set, &set) != 0 || sched_setscheduler(0, SCHED_FIFO, &param) != 0 ||
         mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
         fail("real-time priority on its own CPU");
@@ -458,6 +459,7 @@ int main(int argc, char** argv)
     app.add_option("--vm-cpu", o.vm_cpu, "CPU that the VM runs on")->capture_default_str();
     app.add_option("--own-cpu", o.own_cpu, "CPU of the probe")->capture_default_str();
     app.add_option("--count", o.count, "packets")->capture_default_str()->check(cli::Range(1u, 60000u));
+    app.add_option("--first", o.first, "number of the first one")->capture_default_str()->check(cli::Range(1u, 60000u));
     app.add_option("--seed", o.seed, "of the schedule")->capture_default_str();
     app.add_option("--aim-limit", o.aim_limit_ms, "ms to wait for an exhaustion")->capture_default_str();
     app.add_option("--column", o.column, "name in the CSV")->capture_default_str();

@@ -322,7 +322,7 @@ closing() {
 	0)
 		printf '\nreport:   file://%s/report.html\n' "$(realpath "$1")"
 		printf 'try next: selftests/run shell                          a root shell in that host: insmod, spared, sparectl as in README\n'
-		printf '          selftests/run experiment E1 --out DIR        all seven schedulers, 80 packets each, the same report\n'
+		printf '          selftests/run experiment E1 --out DIR        all seven schedulers, 96 packets each, the same report\n'
 		printf '          selftests/run test                           every rule with its test\n'
 		;;
 	"$NOT_MEASURED")
