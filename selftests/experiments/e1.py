@@ -287,7 +287,9 @@ class Experiment:
                 if trouble.status != TOO_BUSY:
                     raise
                 self.too_busy = c.label
-                say(f"{c.label}: measured three times, and each time this machine had less than 80 % of its speed")
+                say(f"{c.label}: a part was measured three times, and each time this machine's speed was another:")
+                for line in str(trouble).splitlines():
+                    say(f"    {line.split(': ')[-2] if line.endswith('not counted') else line}")
                 return chosen[:i]
         self.measure_throughput([c for c in chosen if c.kind == "ours"])
         return chosen

@@ -11,11 +11,13 @@
  * CPU's at once and of the last one's alone: a packet's work is done by one CPU after the other and partly by both, and on a machine with
  * fewer CPUs than it emulates that is not the same.
  *
- * --dilation sets it to K. --pace sets it so that the speed is UNITS, within 1 and 10 (dilation_page.h): up to six rounds, until it is within 5 %.
+ * --dilation sets it to K. --pace sets it so that the speed is UNITS, within 1 and 10 (dilation_page.h): up to six rounds, until a look is within
+ * 80 and 125 % of that. Of what such a look is off, the dilation takes up a third: on a shared machine (one was seen to do 0.6 to 2.3 of its mean
+ * speed in half seconds that followed each other) most of it is the look's own, and the mean of many is what counts.
  *
- * COMMAND is run between two measurements (the second of which is the median of three when the first look was off). When one of them is below 80 % of UNITS (default: of the first), or with --pace above 125 %
- * although there is a dilation to take back, what COMMAND has measured is worth nothing: it is run again, at most twice. It writes its
- * results so that the last run's count.
+ * COMMAND is run between two looks (the second one is the median of three when the first of them was off). When their geometric mean is
+ * below 80 % of UNITS (default: of the first), or with --pace above 125 % although there is a dilation to take back, what COMMAND has
+ * measured is worth nothing: it is run again, at most twice. It writes its results so that the last run's count.
  *
  * Prints "KEY VALUE" lines: speed_before, speed_after (with COMMAND), dilation (1 where the clock is the real one), tries (with COMMAND).
  * Exit status: 0; COMMAND's when that is not 0; 75 (EX_TEMPFAIL) when it had not its speed three times; 2 when it cannot measure.
@@ -42,7 +44,7 @@
 
 namespace {
 
-constexpr double near = 0.05, too_slow = 0.80, too_fast = 1 / too_slow;
+constexpr double too_slow = 0.80, too_fast = 1 / too_slow, own_error = 2.0 / 3;
 constexpr int most_rounds = 6, most_tries = 3;
 
 /* --- the work */
@@ -187,21 +189,20 @@ double measure(const Options &o)
 	return o.cpus.size() == 1 ? together : std::sqrt(together * measure({o.cpus.back()}, o.ms));
 }
 
-/* The speed, with the dilation chosen for the wanted one. */
+/* The speed that was seen last, with the dilation chosen for the wanted one. */
 double pace(const Options &o, dilation::Page &page)
 {
-	double speed = measure(o);
-
-	for (int i = 1; i < most_rounds && std::abs(speed / o.wanted - 1) > near; i++) {
-		const double k = double(page.k_milli) * o.wanted / speed;
+	for (int i = 1;; i++) {
+		const double speed = measure(o), off = speed / o.wanted;
+		const bool near = off > too_slow && off < too_fast;
+		const double k = double(page.k_milli) / (near ? std::pow(off, 1 - own_error) : off);
 		const auto k_milli = uint32_t(std::clamp(k, double(dilation::min_milli), double(dilation::max_milli)));
+		const bool at_limit = k_milli == page.k_milli;
 
-		if (k_milli == page.k_milli)
-			break; /* at a limit */
 		page.k_milli = k_milli;
-		speed = measure(o);
+		if (near || at_limit || i == most_rounds)
+			return speed;
 	}
-	return speed;
 }
 
 /* --- around a command */
@@ -252,10 +253,10 @@ int main(int argc, char **argv)
 		page->k_milli = uint32_t(std::lround(o.dilation * 1000));
 	/* Did the machine have the speed while COMMAND ran? */
 	const auto paced = [&](double before, double after) {
-		const bool slow = std::min(before, after) < too_slow * o.wanted;
-		const bool fast = o.pace && page->k_milli > dilation::min_milli && std::max(before, after) > too_fast * o.wanted;
+		const double off = std::sqrt(before * after) / o.wanted;
+		const bool fast = o.pace && page->k_milli > dilation::min_milli && off > too_fast;
 
-		return !slow && !fast;
+		return off >= too_slow && !fast;
 	};
 	/* A hiccup of the machine after COMMAND says nothing of COMMAND. */
 	const auto sample = [&] {
