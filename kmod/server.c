@@ -318,6 +318,8 @@ static void forget(struct server *srv)
 	s->svc_pending = 0;
 	s->owed_ns = 0;
 	s->debt_ns = 0;
+	s->taken_ns = 0;
+	s->strayed_ns = 0;
 	s->pending = 0;
 	s->rx_served = READ_ONCE(srv->vm->abi.rx_seq);
 	srv->vm->abi.nr_throttled = 0;

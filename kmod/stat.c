@@ -96,13 +96,13 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	unsigned int i, nr = 0;
 
 	/* Copied, not printed, under the lock: a reader may be stopped anywhere, by its own cpu.max. */
-	if (vm) {
-		guard(mutex)(&vm->lock);
-		spare_server_sum(vm, &st);
-		cpus_auto = vm->cfg.cpus_auto;
-		use_auto = !vm->use_manual;
-		nr = vm->nr_servers;
-	}
+	if (vm)
+		scoped_guard(mutex, &vm->lock) {
+			spare_server_sum(vm, &st);
+			cpus_auto = vm->cfg.cpus_auto;
+			use_auto = !vm->use_manual;
+			nr = vm->nr_servers;
+		}
 	seq_printf(m, "class %d\n", spare_server_attached());
 	seq_printf(m, "placed %d\n", !!nr);
 	seq_printf(m, "cpus_auto %d\n", cpus_auto);

@@ -182,7 +182,8 @@ __noinline int server_inactive(struct cpu_ctx *c __arg_nonnull, struct spare_ser
 __noinline int server_throttle(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
 	struct spare_vm *vm;
-	u64 over = s->cbs.q_ns < 0 ? -s->cbs.q_ns : 0;
+	s64 left = s->cbs.q_ns + (s->strayed_ns > 0 ? s->strayed_ns : 0);
+	u64 over = left < 0 ? -left : 0;
 
 	if (!s->dsq || !s->cbs.period_ns) {
 		class_error("CPU %u: the server in slot %u is throttled before it is configured", s->cpu, s->slot);
@@ -279,11 +280,60 @@ __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_se
 	return 0;
 }
 
+/* What strays took, or gave back, since (CBS-11): it was part of the budget, so nothing of it is forgiven, nor is it an overrun. */
+static __always_inline void server_pay_taken(struct spare_server *s)
+{
+	s64 taken;
+
+	if (!s->taken_ns)
+		return;
+	taken = __sync_lock_test_and_set(&s->taken_ns, 0);
+	s->cbs.q_ns -= taken;
+	if (s->cbs.q_ns > (s64)s->cbs.runtime_ns)
+		s->cbs.q_ns = s->cbs.runtime_ns;
+	s->strayed_ns += taken;
+}
+
 /* What others left for it to pay (spare_cbs_pay_debt). */
 static __always_inline void server_pay_debt(struct spare_server *s)
 {
+	server_pay_taken(s);
 	if (s->debt_ns)
 		spare_cbs_pay_debt(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0));
+}
+
+/* INACTIVE, and its deadline has passed: a credit for the periods since is due. */
+static __always_inline bool server_sleeps_past(const struct spare_server *s, u64 now)
+{
+	return s->state == SPARE_INACTIVE && !spare_before(now, s->cbs.d_ns);
+}
+
+/* What strays may still take of the budget, read from any CPU: the credit that is due counts, and what the run has used so far. */
+static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
+{
+	struct spare_cbs cbs = s->cbs;
+	struct cpu_ctx *c;
+	u64 stamp;
+
+	if (!s->cfg_seen || !cbs.period_ns || !cbs.runtime_ns)
+		return 0;
+	if (server_sleeps_past(s, now))
+		spare_cbs_credit(&cbs, now);
+	c = s->state == SPARE_RUNNING ? cpu_ctx(s->cpu) : NULL;
+	stamp = c && c->by == s->slot ? c->stamp_ns : now;
+	if (spare_before(stamp, now))
+		cbs.q_ns -= now - stamp;
+	return cbs.q_ns - s->taken_ns;
+}
+
+/* An INACTIVE server of which strays have taken is credited first, as they have counted on. On its CPU. */
+static __always_inline void server_settle(struct spare_server *s, u64 now)
+{
+	if (s->taken_ns && s->cfg_seen && server_sleeps_past(s, now)) {
+		s->strayed_ns = 0;
+		spare_cbs_credit(&s->cbs, now);
+	}
+	server_pay_taken(s);
 }
 
 /* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */
@@ -307,9 +357,12 @@ __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		server_configure(c, s, now);
 	if (s->state != SPARE_INACTIVE || !s->dsq)
 		return 0;
+	server_settle(s, now);
 	server_pay_debt(s);
-	if (!spare_before(now, s->cbs.d_ns))
+	if (!spare_before(now, s->cbs.d_ns)) {
 		s->st.periods++;
+		s->strayed_ns = 0;
+	}
 	if (spare_cbs_wake(&s->cbs, now))
 		server_ready(c, s);
 	else

@@ -39,6 +39,8 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 			if (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued)
 				spare_mark_serve(&s->mark);
 		}
+		if (s->state == SPARE_INACTIVE)
+			server_settle(s, now);
 		if (s->state == SPARE_THROTTLED)
 			boost_check(c, s, now);
 		else if (want)
@@ -66,6 +68,7 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		}
 		server_pay_debt(s);
 		s->st.periods++;
+		s->strayed_ns = 0;
 		runs = spare_cbs_replenish(&s->cbs, now);
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
 		if (!runs && s->valve_ns <= 0) {

@@ -50,13 +50,15 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (s && c && cpu == here && server_is_news(s))
 		server_configure(c, s, now);
 	if (!s || !c || !s->dsq) {
-		/* Its affinity excludes every server, or that is not configured yet: the host's, charged as debt (task_charge_stray). */
+		/* Its affinity excludes every server, or that is not configured yet: the host's, paid from its VM's budget (host_limit.bpf.h). */
 		if (s && !s->dsq)
 			spare_attend(cpu, slot);
 		return host_enqueue(p, enq_flags);
 	}
 	if (t->group)
 		group_uncount(t);	/* the host's until now */
+	if (t->grant_ns)
+		limit_return(t);
 	if (enq_flags & SCX_ENQ_WAKEUP)
 		t->ran_ns = t->turn_left = 0;
 	front = t->ran_ns < SPARE_TURN_NS;

@@ -135,7 +135,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	u64 due;
 
 	if (t && t->grant_ns)
-		limit_return(t, limit);
+		limit_return(t);
 	due = limit_due(limit, bpf_ktime_get_ns());
 	if (!due)
 		return false;
@@ -325,7 +325,7 @@ static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
 	u64 mono;
 
 	host_valve(h, cpu, now);
-	if (!h->park_ns && !host_limits)
+	if (!h->park_ns && !host_limits && !servers_total)
 		return;
 	mono = bpf_ktime_get_ns();
 	if (h->park_ns && !spare_before(mono, h->park_ns))

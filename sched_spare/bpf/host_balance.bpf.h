@@ -116,6 +116,7 @@ __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp
 		if (t && limit) {
 			limit_add(limit, 0, -(s64)SPARE_VALVE_GRANT_NS);
 			t->grant_ns = SPARE_VALVE_GRANT_NS;
+			t->grant_of = limit;
 		}
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 		h->queued = 1;

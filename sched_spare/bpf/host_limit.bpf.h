@@ -9,6 +9,10 @@
  *
  * Who finds a bucket of its chain empty waits in its CPU's parking queue, in order of arrival, until the refill. Only as many
  * are let out as there is for them to take.
+ *
+ * A stray, which is a VM's thread on a CPU where that has no server, takes its grants from the budget of one of the VM's servers in
+ * the same way (CBS-11). So what a VM has is one sum wherever its threads run, its own threads pay for the strays, and a VM with nothing
+ * but strays gets its reservation, in the host's share.
  */
 #ifndef SPARE_HOST_LIMIT_BPF_H
 #define SPARE_HOST_LIMIT_BPF_H
@@ -16,6 +20,8 @@
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
 	SPARE_GRANT_MIN_NS	= 200000ULL,	/* shorter ones are all switching */
+	SPARE_STRAY_GRANT_NS	= 2000000ULL,
+	SPARE_STRAY_LOOK_NS	= 1000000ULL,	/* the server that pays has still to be credited on its CPU */
 	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PASS_SCAN		= 32,		/* and such at the head of the queue */
@@ -24,6 +30,92 @@ enum limit_const : __u64 {
 static __always_inline u64 park_dsq(s32 cpu)
 {
 	return SPARE_DSQ_PARK | (u32)cpu;
+}
+
+enum limit_id : __u32 {
+	SPARE_LIMIT_SERVER	= 1U << 31,	/* | cpu << 8 | slot: not a group, but a server's budget */
+};
+
+static __always_inline struct spare_server *limit_server(u32 id)
+{
+	return server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
+}
+
+/* Have its CPU bring an INACTIVE server's budget up to date. */
+static __always_inline void stray_settle(const struct spare_server *s, u64 now)
+{
+	if (s->taken_ns && server_sleeps_past(s, now))
+		spare_attend(s->cpu, s->slot);
+}
+
+/* As limit_take(). */
+static __noinline u64 stray_take(u32 id, u64 now)
+{
+	struct spare_server *s = limit_server(id);
+	s64 left, got = SPARE_STRAY_GRANT_NS;
+
+	if (!s)
+		return SPARE_GRANT_MIN_NS;
+	stray_settle(s, now);
+	left = server_budget(s, now);
+	if (left < got)
+		got = left;
+	if (got < (s64)SPARE_LEFT_MIN_NS)
+		return 0;
+	__sync_fetch_and_add(&s->taken_ns, got);
+	return got;
+}
+
+/* As limit_due(). */
+static __noinline u64 stray_due(u32 id, u64 now)
+{
+	struct spare_server *s = limit_server(id);
+
+	if (!s || server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
+		return 0;
+	stray_settle(s, now);
+	return spare_before(now, s->cbs.d_ns) ? s->cbs.d_ns : now + SPARE_STRAY_LOOK_NS;
+}
+
+static __noinline int stray_add(u32 id, s64 ns)
+{
+	struct spare_server *s = limit_server(id);
+
+	if (s)
+		__sync_fetch_and_add(&s->taken_ns, -ns);
+	return 0;
+}
+
+/* It has run for so long: counted at the first server of its VM. */
+static __always_inline void stray_count(struct task_struct *p, u64 ns)
+{
+	s32 cpu = spare_task_next_cpu(p, 0);
+	struct spare_server *s = cpu < 0 ? NULL : server(cpu, spare_task_slot(p, cpu));
+
+	if (s)
+		__sync_fetch_and_add(&s->st.stray_ns, ns);
+}
+
+/* The server that pays for a stray: the first of its VM with budget, else the first. 0: none that serves. */
+static __noinline u32 stray_payer(struct task_struct *p)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct spare_server *s;
+	u32 first = 0, slot;
+	s32 cpu;
+	int i;
+
+	task_for_each_cpu(p, i, cpu) {
+		slot = spare_task_slot(p, cpu);
+		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+		if (!s || !s->cfg_seen)
+			continue;
+		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
+		if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
+			return slot;
+		first = first ?: slot;
+	}
+	return first;
 }
 
 static __always_inline void limit_refill(struct host_group *g, u64 now)
@@ -51,6 +143,10 @@ static __always_inline void limit_add(u32 id, u32 end, s64 ns)
 	struct host_group *g;
 	int i;
 
+	if (id & SPARE_LIMIT_SERVER) {
+		stray_add(id, ns);
+		return;
+	}
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = id == end ? NULL : group(id);
 		if (!g)
@@ -63,12 +159,15 @@ static __always_inline void limit_add(u32 id, u32 end, s64 ns)
 /* Take a grant from the chain of limits that begins with `id`. 0: one of them is exhausted. */
 __noinline u64 limit_take(u32 id, u64 now)
 {
-	struct host_group *g = group(id);
+	struct host_group *g;
 	u64 got, nr;
 	u32 at = id;
 	s64 old;
 	int i;
 
+	if (id & SPARE_LIMIT_SERVER)
+		return stray_take(id, now);
+	g = group(id);
 	if (!g)
 		return SPARE_GRANT_MAX_NS;
 	/* A crowd takes less each, so that all get their turn in few periods. */
@@ -107,6 +206,8 @@ __noinline u64 limit_due(u32 id, u64 now)
 	u64 due = 0;
 	int i;
 
+	if (id & SPARE_LIMIT_SERVER)
+		return stray_due(id, now);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = group(id);
 		if (!g)
@@ -119,21 +220,24 @@ __noinline u64 limit_due(u32 id, u64 now)
 	return due;
 }
 
-/* The limit that p, of this group, is under; 0: none. */
+/*
+ * The limit that p, of this group, is under; 0: none. A VM's cpu.max is the mirror of its reservation, which governs it alone, but while
+ * all its CPUs are away.
+ */
 static __always_inline u32 task_limit_in(struct task_struct *p, u32 id)
 {
+	u32 payer = task_vm(p) ? stray_payer(p) : 0;
 	struct host_group *g;
 
-	/* A VM's own limit is the mirror of its reservation, which governs it alone. */
-	if (!id || !host_limits || task_vm(p))
-		return 0;
+	if (payer || !id || !host_limits)
+		return payer;
 	g = task_group_of(p, id);
 	return g ? g->limit : 0;
 }
 
 static __always_inline u32 task_limit(struct task_struct *p)
 {
-	return host_limits ? task_limit_in(p, task_group_id(p)) : 0;
+	return host_limits || servers_total ? task_limit_in(p, task_group_id(p)) : 0;
 }
 
 /* When this CPU's timer has to fire for the host's sake; `when` is what others want; 0: never. */
@@ -175,12 +279,12 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	struct task_ctx *t = task_ctx(p);
 	u64 now = bpf_ktime_get_ns();
 
-	h->limit = limit;
+	h->limit = t && t->grant_ns ? t->grant_of : limit;
 	h->grant_ns = t ? t->grant_ns : 0;
 	if (t)
 		t->grant_ns = 0;
 	if (!h->grant_ns)
-		h->grant_ns = limit_take(limit, now);
+		h->grant_ns = limit_take(h->limit, now);
 	h->grant_end_ns = now + h->grant_ns;
 }
 
@@ -194,9 +298,9 @@ static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 }
 
 /* A task that was queued with a grant is queued again: it gives it back. */
-static __always_inline void limit_return(struct task_ctx *t, u32 limit)
+static __always_inline void limit_return(struct task_ctx *t)
 {
-	limit_add(limit, 0, t->grant_ns);
+	limit_add(t->grant_of, 0, t->grant_ns);
 	t->grant_ns = 0;
 }
 
@@ -217,6 +321,7 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (!t || t->grant_ns || h->scan++ >= SPARE_PASS_SCAN)
 			break;
 		t->grant_ns = limit_take(limit, now);
+		t->grant_of = limit;
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
@@ -244,8 +349,10 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (limit && limit == dry)
 			continue;
 		t = limit ? task_ctx(p) : NULL;
-		if (t && !t->grant_ns)
+		if (t && !t->grant_ns) {
 			t->grant_ns = limit_take(limit, now);
+			t->grant_of = limit;
+		}
 		if (!t || t->grant_ns) {
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 			h->queued = 1;

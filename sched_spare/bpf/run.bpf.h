@@ -79,6 +79,8 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		server_configure(c, s, now);
 	if (s && !s->dsq)
 		s = NULL;	/* it is being withdrawn */
+	if (s && t->grant_ns)
+		limit_return(t);
 	t->stray = vm && !s;
 	if (t->stray) {
 		host_running(c, p);
@@ -165,7 +167,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	now = bpf_ktime_get_ns();
 	if (c->cur == SPARE_NO_SLOT) {
 		if (t->stray)
-			task_charge_stray(p, now - t->start_ns);
+			stray_count(p, now - t->start_ns);
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
 	} else {

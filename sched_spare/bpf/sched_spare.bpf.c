@@ -84,8 +84,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (!prev || c->host.servers)
 		deadline_look(c, cpu);
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
-		prev_host = prev_runs && !task_vm(prev);
-		/* Whom cpu.max holds back waits for the kernel thread: armed for a time that has passed, the timer would fire without end. */
+		prev_host = prev_runs && task_stays_host(prev, cpu);
+		/* Who is parked waits for the kernel thread: armed for a time that has passed, the timer would fire without end. */
 		if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL))
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
@@ -102,7 +102,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
 		cur = SPARE_NO_SLOT, prev_runs = false;
-	prev_host = prev_runs && cur == SPARE_NO_SLOT && !task_vm(prev);
+	prev_host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu);
 	c->pick = SPARE_NO_SLOT;
 	if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
 		spare_timer_arm(next_replenishment(c));

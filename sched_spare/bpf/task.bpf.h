@@ -6,7 +6,8 @@
 struct task_ctx {
 	u32 group;		/* host task: group that counts it as runnable, 0: none, */
 	u64 group_weight;	/* and what it counts there (host_group.bpf.h) */
-	u64 grant_ns;		/* queued: taken from its cgroup's cpu.max (host_limit.bpf.h) */
+	u64 grant_ns;		/* queued: taken from its cgroup's cpu.max, or its VM's budget (host_limit.bpf.h), */
+	u32 grant_of;		/* of which that is */
 	u64 ran_ns;	/* CPU used since it last woke */
 	u64 start_ns;	/* of the current run */
 	u64 key;	/* its place in the server's queue */
@@ -328,19 +329,10 @@ static __always_inline bool server_pull(struct spare_server *s)
 	return false;
 }
 
-/* Time of a VM's thread on a CPU without a server of its own: debt of its first server (CBS-3). */
-static __always_inline void task_charge_stray(struct task_struct *p, u64 delta)
+/* prev may go on in the host's share: a host task, or a stray that has no server here nor may go to one. */
+static __always_inline bool task_stays_host(struct task_struct *prev, s32 cpu)
 {
-	s32 cpu = spare_task_next_cpu(p, 0);
-	struct spare_server *s;
-
-	if (cpu < 0)
-		return;
-	s = server(cpu, spare_task_slot(p, cpu));
-	if (!s)
-		return;
-	__sync_fetch_and_add(&s->debt_ns, delta);
-	__sync_fetch_and_add(&s->st.stray_ns, delta);
+	return !task_vm(prev) || (spare_task_slot(prev, cpu) == SPARE_NO_SLOT && !task_server_elsewhere(prev, cpu));
 }
 
 #endif

@@ -156,14 +156,14 @@ test_migration() {
 	still_enabled 'migration'
 }
 
-# Affinity that excludes the reservation's CPU: it runs as the host's, charged as debt.
+# Affinity that excludes the reservation's CPU: it runs as the host's, paid from the VM's budget.
 test_affinity() {
 	local pid=${STANDIN[life]} stray
 	enter "$vm"
 	stray=$(stat_of "$vm" stray_ns)
 	taskset -acp 0 "$pid" >/dev/null
 	sleep 2
-	ktap_check 'CBS-3: taskset away from its server: it runs, charged as debt' at_least $((stray + 1000000)) "$(stat_of "$vm" stray_ns)"
+	ktap_check 'CBS-3: taskset away from its server: it runs, and is counted' at_least $((stray + 1000000)) "$(stat_of "$vm" stray_ns)"
 	taskset -acp 0-1 "$pid" >/dev/null
 	ktap_check 'LIFE-4: taskset back: its server serves' wait_for 30 runs_on "$vm" 1
 	background bash -c 'while :; do taskset -acp $((RANDOM % 2)) $0; taskset -acp 0-1 $0; sleep 0.0$((RANDOM % 3)); done' "$pid"
@@ -174,7 +174,7 @@ test_affinity() {
 	stray=$(stat_of "$vm" stray_ns)
 	echo 0 >"$vm/cpuset.cpus"
 	sleep 2
-	ktap_check 'CBS-3: cpuset.cpus without its CPU: it runs, charged as debt' at_least $((stray + 1000000)) "$(stat_of "$vm" stray_ns)"
+	ktap_check 'CBS-3: cpuset.cpus without its CPU: it runs, and is counted' at_least $((stray + 1000000)) "$(stat_of "$vm" stray_ns)"
 	for _ in {1..30}; do
 		echo 1 >"$vm/cpuset.cpus"
 		sleep 0.03

@@ -101,7 +101,7 @@ struct spare_stats {		/* [c] */
 	__u64 blocked;		/* marks that found every provider taken; of a provider: those that named it first */
 	__u64 hastened;		/* chunks run under a nearer deadline (SPARE-7) */
 	__u64 migrated;		/* threads queued from another CPU */
-	__u64 stray_ns;		/* run on a CPU without a server (affinity), charged as debt */
+	__u64 stray_ns;		/* run on CPUs where the VM has no server, and paid from here (CBS-11) */
 	__u64 stolen_ns;	/* ready, while a real-time or deadline thread had the CPU, or the host its floor beside one */
 	__u64 valve_ns;		/* beyond the budget, for a crowd of threads (CBS-7) */
 	__u64 vcpu_ns;		/* CPU of its vCPU threads, wherever it was paid */
@@ -146,6 +146,8 @@ struct spare_server {
 	__u16 borrower;		/* [c] of a provider: server that has claimed it, or SPARE_NO_SLOT */
 	__u32 net_queued;	/* [c] network threads waiting in its queue */
 	__u64 debt_ns;		/* [a] CPU to be charged at the next opportunity */
+	__s64 taken_ns;		/* [a] what strays have taken of the budget and the server has not paid yet; less than 0: given back (CBS-11) */
+	__s64 strayed_ns;	/* [c] what it has paid of that in this period */
 	__u32 pending;		/* [a] enum spare_pending: what another CPU wants of this server */
 	__u32 svc_pending;	/* [c] a packet was picked up by the network thread, the vCPU has not run since */
 	__u64 owed_ns;		/* [c] what the vCPU has not had yet of that packet's grant */
