@@ -317,23 +317,31 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 
 	if (!s->cfg_seen || !cbs.period_ns || !cbs.runtime_ns)
 		return 0;
-	if (server_sleeps_past(s, now))
-		spare_cbs_credit(&cbs, now);
 	c = s->state == SPARE_RUNNING ? cpu_ctx(s->cpu) : NULL;
 	stamp = c && c->by == s->slot ? c->stamp_ns : now;
 	if (spare_before(stamp, now))
 		cbs.q_ns -= now - stamp;
-	return cbs.q_ns - s->taken_ns;
+	cbs.q_ns -= s->taken_ns;
+	if (cbs.q_ns > (s64)cbs.runtime_ns)
+		cbs.q_ns = cbs.runtime_ns;
+	if (server_sleeps_past(s, now))
+		spare_cbs_credit(&cbs, now);
+	return cbs.q_ns;
 }
 
-/* An INACTIVE server of which strays have taken is credited first, as they have counted on. On its CPU. */
+/*
+ * An INACTIVE server of which strays have taken pays and is credited, in this order: what they took until the deadline was of the budget
+ * before it, and a credit in between would be cut at Q. On its CPU.
+ */
 static __always_inline void server_settle(struct spare_server *s, u64 now)
 {
-	if (s->taken_ns && s->cfg_seen && server_sleeps_past(s, now)) {
+	bool taken = s->taken_ns;
+
+	server_pay_taken(s);
+	if (taken && s->cfg_seen && server_sleeps_past(s, now)) {
 		s->strayed_ns = 0;
 		spare_cbs_credit(&s->cbs, now);
 	}
-	server_pay_taken(s);
 }
 
 /* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */
