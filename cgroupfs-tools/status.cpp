@@ -210,9 +210,11 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
     return vm.error();
   }
   const std::string placement = spare::printable(placement_text(*found, *vm));
+  const std::string threads = spare::printable(found->mark(spare::mark::threads).value_or(""));
   if (as_json) {
     json object = vm_json(*vm);
     object["placement"] = placement.empty() ? json() : json(placement);
+    object["threads"] = threads.empty() ? json() : json(threads);
     fmt::print("{}\n", object.dump(2));
     return {};
   }
@@ -222,6 +224,9 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   fmt::print("cpus         {}\n", vm->cpus.empty() ? "- (not placed)" : vm->cpus);
   if (!placement.empty()) {
     fmt::print("placement    by spared: {}\n", placement);
+  }
+  if (!threads.empty()) {
+    fmt::print("threads      {}\n", threads);
   }
   fmt::print("provide      {}\nuse          {}\nnetdev       {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
              listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);

@@ -9,6 +9,7 @@
  *   admission   how much fits on a CPU
  *   use         who borrows from whom
  *   hook        taps and the packets that arrive on them
+ *   realtime    charges real-time threads, which no budget holds back
  *   timer       ends a budget; kick sends a CPU through the scheduler
  *   kfuncs      what the class may call
  */
@@ -22,6 +23,7 @@
 #include "kfuncs.h"
 #include "kick.h"
 #include "node.h"
+#include "realtime.h"
 #include "server.h"
 #include "timer.h"
 #include "vm.h"
@@ -55,11 +57,16 @@ static int __init spare_init(void)
 	err = spare_node_init();
 	if (err)
 		goto err_hook;
-	err = spare_kfuncs_init();
+	err = spare_realtime_init();
 	if (err)
 		goto err_node;
+	err = spare_kfuncs_init();
+	if (err)
+		goto err_realtime;
 	return 0;
 
+err_realtime:
+	spare_realtime_exit();
 err_node:
 	spare_config_stop();
 	spare_node_exit();
@@ -79,6 +86,7 @@ err_server:
 /* No program that calls us is loaded: the kfuncs hold a reference on the module (LIFE-3). */
 static void __exit spare_exit(void)
 {
+	spare_realtime_exit();
 	spare_config_stop();
 	spare_node_exit();
 	spare_hook_exit();

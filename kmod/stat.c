@@ -17,6 +17,8 @@ static const char *const event_names[SPARE_EV_NR] = {
 	[SPARE_EV_GUARDED]		= "guarded",
 	[SPARE_EV_OVERRUN]		= "overrun",
 	[SPARE_EV_PROVIDER_LOST]	= "provider_lost",
+	[SPARE_EV_STRAY]		= "stray",
+	[SPARE_EV_RT]			= "rt",
 };
 
 #define STAT(field) { #field, offsetof(struct spare_stats, field) }
@@ -96,13 +98,13 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	unsigned int i, nr = 0;
 
 	/* Copied, not printed, under the lock: a reader may be stopped anywhere, by its own cpu.max. */
-	if (vm)
-		scoped_guard(mutex, &vm->lock) {
-			spare_server_sum(vm, &st);
-			cpus_auto = vm->cfg.cpus_auto;
-			use_auto = !vm->use_manual;
-			nr = vm->nr_servers;
-		}
+	if (vm) {
+		guard(mutex)(&vm->lock);
+		spare_server_sum(vm, &st);
+		cpus_auto = vm->cfg.cpus_auto;
+		use_auto = !vm->use_manual;
+		nr = vm->nr_servers;
+	}
 	seq_printf(m, "class %d\n", spare_server_attached());
 	seq_printf(m, "placed %d\n", !!nr);
 	seq_printf(m, "cpus_auto %d\n", cpus_auto);
@@ -112,6 +114,7 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	for (i = 0; i < ARRAY_SIZE(stats); i++)
 		seq_printf(m, "%s %llu\n", stats[i].name, *(u64 *)((void *)&st + stats[i].offset));
 	seq_printf(m, "debt_ns %llu\n", vm ? sum_debt(vm) : 0);
+	seq_printf(m, "rt_ns %llu\n", vm ? READ_ONCE(vm->abi.rt_ns) : 0);
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
 	spare_hook_show_packets(vm, m);
 	show_latencies(&st, m);

@@ -57,6 +57,7 @@ struct vm {
 	struct spare_stats past;	/* [lock] of servers that are gone */
 
 	struct list_head taps;		/* struct tap (hook.c), under its lock or RCU */
+	u64 rt_said_ns;			/* when SPARE_EV_RT was last counted */
 	atomic_t notify;		/* spare.events is to be notified */
 	refcount_t refs;		/* node, servers (dying ones too), taps */
 	struct rcu_head rcu;

@@ -22,6 +22,7 @@ enum limit_const : __u64 {
 	SPARE_GRANT_MIN_NS	= 200000ULL,	/* shorter ones are all switching */
 	SPARE_STRAY_GRANT_NS	= 2000000ULL,
 	SPARE_STRAY_LOOK_NS	= 1000000ULL,	/* the server that pays has still to be credited on its CPU */
+	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
 	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PASS_SCAN		= 32,		/* and such at the head of the queue */
@@ -86,14 +87,20 @@ static __noinline int stray_add(u32 id, s64 ns)
 	return 0;
 }
 
-/* It has run for so long: counted at the first server of its VM. */
-static __always_inline void stray_count(struct task_struct *p, u64 ns)
+/* It has run for so long: counted at the first server of its VM, and said once a second. */
+static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
 {
 	s32 cpu = spare_task_next_cpu(p, 0);
 	struct spare_server *s = cpu < 0 ? NULL : server(cpu, spare_task_slot(p, cpu));
+	struct spare_vm *vm = s ? server_vm(s) : NULL;
 
-	if (s)
-		__sync_fetch_and_add(&s->st.stray_ns, ns);
+	if (!s || !vm)
+		return;
+	__sync_fetch_and_add(&s->st.stray_ns, ns);
+	if (now - vm->stray_ns < SPARE_STRAY_EVENT_NS)
+		return;
+	vm->stray_ns = now;
+	vm_event(s, SPARE_EV_STRAY);
 }
 
 /* The server that pays for a stray: the first of its VM with budget, else the first. 0: none that serves. */

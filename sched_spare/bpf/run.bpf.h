@@ -167,7 +167,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	now = bpf_ktime_get_ns();
 	if (c->cur == SPARE_NO_SLOT) {
 		if (t->stray)
-			stray_count(p, now - t->start_ns);
+			stray_count(p, now - t->start_ns, now);
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
 	} else {

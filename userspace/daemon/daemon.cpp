@@ -29,6 +29,8 @@ constexpr milliseconds quiet{100}, patience{1000};
 // A pass without a reason: for vCPU threads that have come, and for what no watch has seen. At most 2 % of a CPU.
 constexpr milliseconds pass_interval{5000};
 constexpr int pass_share = 50;
+// How often spare.events says whether threads have left their servers: a move is done within a second.
+constexpr milliseconds look_interval{500};
 
 Fd open_signals() {
   sigset_t signals;
@@ -90,6 +92,7 @@ void reload(Manager& manager, const std::filesystem::path& file, ReloadReport& r
 
 int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::filesystem::path& file) {
   PassClock clock;
+  auto look = Clock::now();
   ReloadReport report;
   for (;;) {
     while (const auto signal = next_signal(signals)) {
@@ -106,12 +109,18 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
     if (manager.watcher().drain()) {
       clock.reason();
     }
+    if (Clock::now() >= look) {
+      if (manager.threads_changed()) {
+        clock.reason();
+      }
+      look = Clock::now() + look_interval;
+    }
     if (Clock::now() >= clock.due()) {
       const auto began = Clock::now();
       manager.pass();
       clock.done(Clock::now() - began);
     }
-    wait(signals, manager.watcher(), std::min(clock.due(), watched.next()));
+    wait(signals, manager.watcher(), std::min({clock.due(), watched.next(), look}));
   }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "manager.hpp"
 
+#include "flat_keyed.hpp"
+
 namespace spare {
 
 bool is_pool_path(const std::string& path) { return path.starts_with(std::string(pools_dir) + "/"); }
@@ -26,10 +28,24 @@ Result<Pass> Manager::look() {
       claims.push_back(std::move(*claim));
     }
   }
-  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
+  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), reported_, Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
+}
+
+bool Manager::threads_changed() {
+  bool changed = false;
+  for (auto& [path, seen] : watched_) {
+    const auto cgroup = tree_.at(path);
+    const auto text = cgroup ? cgroup->read(file::events) : Result<std::string>(Error{});
+    const auto events = FlatKeyed::parse(text ? *text : "");
+    const std::uint64_t now = events.number("stray").value_or(0) + events.number("rt").value_or(0);
+    changed = changed || now != seen;
+    seen = now;
+  }
+  return changed;
 }
 
 void Manager::pass() {
+  reported_.clear();
   auto pass = look();
   if (pass) {
     release_members(*pass);
@@ -37,6 +53,13 @@ void Manager::pass() {
     place_vms(*pass);
     bind_members(*pass);
     mirror_caps(*pass);
+    std::map<std::string, std::uint64_t> watched;
+    for (const Claim& claim : pass->ledger.claims()) {
+      if (claim.reservation && !reported_.contains(claim.path)) {
+        watched[claim.path] = watched_[claim.path];
+      }
+    }
+    watched_.swap(watched);
   } else {
     complaints_.say("look", pass.error().text);
   }

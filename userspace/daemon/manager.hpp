@@ -5,6 +5,8 @@
 // another configuration.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,7 @@ struct Pass {
   Complaints& complaints;
   Refusals& refusals;
   std::vector<HostCpu> host;
+  std::set<std::string>& reported;  // cgroups whose threads are complained of
   Ledger ledger;  // every cgroup with spare files, those without a reservation too; kept up to date by the steps
 
   [[nodiscard]] Cpus online() const { return ids_of(host); }
@@ -51,6 +54,8 @@ class Manager {
   void configure(Config config) { config_ = std::move(config); }
   [[nodiscard]] Watcher& watcher() { return watcher_; }
   void pass();
+  // Has a thread become a stray or a real-time one where the last pass has seen none? Two numbers of a small file for each reservation.
+  bool threads_changed();
 
  private:
   Result<Pass> look();
@@ -61,6 +66,8 @@ class Manager {
   Watcher watcher_;
   Complaints complaints_;
   Refusals refusals_;
+  std::set<std::string> reported_;
+  std::map<std::string, std::uint64_t> watched_;  // reservations without a report: their events so far
 };
 
 }  // namespace spare

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Writes spare.cpus of cgroups that have a reservation and no list: lib/placement.cpp chooses. A list that somebody else has
-// written is never touched: the module refuses "auto LIST" there, also when it came between our look and our write.
+// Writes spare.cpus of cgroups that have a reservation and no list: lib/placement.cpp chooses, where the affinities of the vCPUs allow, and
+// anew when these change (CBS-11). A list that somebody else has written is never touched: the module refuses "auto LIST" there, also when it
+// came between our look and our write. Threads that no server can serve are reported.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -10,7 +11,7 @@
 #include "manager.hpp"
 #include "membership.hpp"
 #include "placement.hpp"
-#include "vcpus.hpp"
+#include "threads.hpp"
 
 namespace spare {
 namespace {
@@ -31,13 +32,37 @@ bool has_spares(const Pass& pass, const std::string& pool, unsigned cpu) {
   });
 }
 
-std::vector<Site> sites_for(const Pass& pass, const Cgroup& cgroup, const Claim& claim) {
+// Where its vCPUs may run or, when no thread has such a name, all its threads: what its servers are for.
+std::vector<Cpus> affinities(const Pass& pass, const std::vector<Thread>& threads) {
+  const auto vcpus = vcpus_of(threads);
+  const Cpus online = pass.online();
+  std::vector<Cpus> masks;
+  for (const Thread& thread : vcpus.empty() ? threads : vcpus) {
+    Cpus allowed = intersection(thread.allowed, online);
+    if (!allowed.empty() && std::find(masks.begin(), masks.end(), allowed) == masks.end()) {
+      masks.push_back(std::move(allowed));
+    }
+  }
+  return masks;
+}
+
+// May any of them run there?
+bool of_use(const std::vector<Cpus>& masks, unsigned cpu) {
+  return masks.empty() || std::any_of(masks.begin(), masks.end(), [&](const Cpus& mask) { return contains(mask, cpu); });
+}
+
+bool serve(const Cpus& cpus, const std::vector<Cpus>& masks) {
+  return std::all_of(masks.begin(), masks.end(), [&](const Cpus& mask) { return !intersection(mask, cpus).empty(); }) &&
+         std::all_of(cpus.begin(), cpus.end(), [&](unsigned cpu) { return of_use(masks, cpu); });
+}
+
+std::vector<Site> sites_for(const Pass& pass, const Cgroup& cgroup, const Claim& claim, const std::vector<Cpus>& masks) {
   const std::string pool = pool_for(pass, claim);
   const auto text = cgroup.has("cpuset.cpus.effective") ? cgroup.read("cpuset.cpus.effective") : Result<std::string>(Error{});
   const auto cpuset = text ? parse_cpu_list(*text) : Result<Cpus>(Error{});
   std::vector<Site> sites;
   for (const HostCpu& cpu : pass.host) {
-    const bool allowed = !cpuset || cpuset->empty() || contains(*cpuset, cpu.id);
+    const bool allowed = (!cpuset || cpuset->empty() || contains(*cpuset, cpu.id)) && of_use(masks, cpu.id);
     if (allowed && (contains(claim.cpus, cpu.id) || !pass.refusals.recent(claim.path, cpu.id))) {
       sites.push_back({cpu, pass.ledger.room_ppm(cpu.id, claim.path), has_spares(pass, pool, cpu.id)});
     }
@@ -70,8 +95,9 @@ Result<void> write_placement(const Cgroup& cgroup, Claim& claim, const Cpus& cho
 }
 
 void not_placed(Pass& pass, const Cgroup& cgroup, const Claim& claim, const std::string& why) {
-  pass.complaints.say("place " + claim.path, fmt::format("{} is not placed: {}", claim.path, why));
-  if (auto set = cgroup.set_mark(mark::placement, "not placed: " + why); !set) {
+  const std::string state = claim.cpus.empty() ? "not placed" : fmt::format("left on CPUs {}", format_cpu_list(claim.cpus));
+  pass.complaints.say("place " + claim.path, fmt::format("{} is {}: {}", claim.path, state, why));
+  if (auto set = cgroup.set_mark(mark::placement, state + ": " + why); !set) {
     pass.complaints.say("record " + claim.path, set.error().text);
   }
 }
@@ -96,10 +122,11 @@ std::string refused_text(const Pass& pass, const Claim& claim) {
   return refused.empty() ? "" : "; refused by the kernel: CPUs " + format_cpu_list(refused);
 }
 
-void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers) {
-  auto sites = sites_for(pass, cgroup, claim);
-  const PlacementRequest request{utilization_ppm(*claim.reservation), servers, intersection(claim.cpus, pass.online())};
+void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers, const std::vector<Cpus>& masks) {
+  auto sites = sites_for(pass, cgroup, claim, masks);
   for (;;) {
+    PlacementRequest request{utilization_ppm(*claim.reservation), servers, intersection(claim.cpus, pass.online())};
+    request.keep = keep_for(sites, request, masks);
     const Cpus chosen = place(sites, request);
     if (chosen.empty()) {
       not_placed(pass, cgroup, claim, no_room(pass, claim, sites));
@@ -112,10 +139,12 @@ void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers)
     if (chosen == claim.cpus) {
       return;
     }
+    const Cpus before = claim.cpus;
     const std::string why = explain(sites, request, chosen, pool_for(pass, claim)) + refused_text(pass, claim);
     auto written = write_placement(cgroup, claim, chosen, why);
     if (written) {
-      spdlog::info("{} is placed on CPUs {}: {}", claim.path, format_cpu_list(chosen), why);
+      spdlog::info("{} is {} CPUs {}: {}", claim.path, before.empty() ? "placed on" : fmt::format("moved from CPUs {} to", format_cpu_list(before)),
+                   format_cpu_list(chosen), why);
       return;
     }
     if (written.error().code == EEXIST) {
@@ -124,7 +153,7 @@ void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers)
     // The module knows of load that the files do not show.
     const auto full = full_cpu_in(written.error().text);
     const auto site = std::find_if(sites.begin(), sites.end(), [&](const Site& each) { return full == each.cpu.id; });
-    if (written.error().code != EBUSY || site == sites.end() || contains(request.keep, site->cpu.id)) {
+    if (written.error().code != EBUSY || site == sites.end() || contains(claim.cpus, site->cpu.id)) {
       not_placed(pass, cgroup, claim, written.error().text);
       return;
     }
@@ -134,28 +163,62 @@ void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers)
 }
 
 // Is it ours to place, and is there something to do?
-void consider(Pass& pass, Claim& claim) {
-  const auto cgroup = pass.tree.at(claim.path);
-  if (!cgroup) {
+void consider(Pass& pass, const Cgroup& cgroup, Claim& claim, const std::vector<Thread>& threads) {
+  if (!claim.cpus.empty() && !placed_by_program(cgroup)) {
     return;
   }
-  if (!claim.cpus.empty() && !placed_by_program(*cgroup)) {
-    return;
-  }
-  const unsigned servers = std::max(pass.config.servers ? *pass.config.servers : vcpus_in(pass.roots, pass.tree, claim.path), 1U);
+  const auto vcpus = static_cast<unsigned>(vcpus_of(threads).size());
+  const unsigned servers = std::max(pass.config.servers ? *pass.config.servers : vcpus, 1U);
   const unsigned most = static_cast<unsigned>(std::max<size_t>(pass.host.size(), 1));
+  const auto masks = affinities(pass, threads);
   const Cpus here = intersection(claim.cpus, pass.online());
-  if (claim.cpus.empty() || here != claim.cpus || here.size() < std::min(servers, most)) {
-    place_one(pass, *cgroup, claim, std::min(servers, most));
+  if (claim.cpus.empty() || here != claim.cpus || here.size() < std::min(servers, most) || !serve(here, masks)) {
+    place_one(pass, cgroup, claim, std::min(servers, most), masks);
+  }
+}
+
+std::string named(const std::vector<const Thread*>& threads) {
+  constexpr size_t most = 4;
+  std::string text;
+  for (size_t i = 0; i < std::min(threads.size(), most); i++) {
+    text += fmt::format("{}{} ({})", i == 0 ? "" : ", ", threads[i]->name, threads[i]->id);
+  }
+  return threads.size() > most ? fmt::format("{} and {} more", text, threads.size() - most) : text;
+}
+
+// Threads that run otherwise than who has reserved for them will think.
+void report(Pass& pass, const Cgroup& cgroup, const Claim& claim, const std::vector<Thread>& threads) {
+  std::vector<const Thread*> strays, realtime;
+  for (const Thread& thread : threads) {
+    if (thread.realtime) {
+      realtime.push_back(&thread);
+    } else if (!claim.cpus.empty() && !thread.allowed.empty() && intersection(thread.allowed, claim.cpus).empty()) {
+      strays.push_back(&thread);
+    }
+  }
+  std::string text;
+  if (!strays.empty()) {
+    text = fmt::format("no server where these threads may run: {}; paid from the reservation, they get what the host leaves there. {}", named(strays),
+                       placed_by_program(cgroup) ? "No room for one, or they are no vCPUs"
+                                                 : fmt::format("{} was not written by spared: add their CPUs, or empty it", file::cpus));
+  }
+  if (!realtime.empty()) {
+    text += fmt::format("{}real-time: {}; no reservation holds them back, other VMs lose what they use", text.empty() ? "" : "; ", named(realtime));
+  }
+  if (text.empty()) {
+    cgroup.clear_mark(mark::threads);
+    return;
+  }
+  pass.reported.insert(claim.path);
+  pass.complaints.say("threads " + claim.path, fmt::format("{}: {}", claim.path, text));
+  if (auto set = cgroup.set_mark(mark::threads, text); !set) {
+    pass.complaints.say("record " + claim.path, set.error().text);
   }
 }
 
 }  // namespace
 
 void place_vms(Pass& pass) {
-  if (!pass.config.place) {
-    return;
-  }
   std::vector<Claim> todo;
   for (const Claim& claim : pass.ledger.claims()) {
     if (claim.reservation && !claim.provider && !is_pool_path(claim.path)) {
@@ -166,8 +229,15 @@ void place_vms(Pass& pass) {
   std::stable_sort(todo.begin(), todo.end(), [](const Claim& a, const Claim& b) {
     return utilization_ppm(*a.reservation) > utilization_ppm(*b.reservation);
   });
-  for (const Claim& claim : todo) {
-    consider(pass, *pass.ledger.find(claim.path));
+  for (const Claim& each : todo) {
+    Claim& claim = *pass.ledger.find(each.path);
+    if (const auto cgroup = pass.tree.at(claim.path)) {
+      const auto threads = threads_in(pass.roots, pass.tree, claim.path);
+      if (pass.config.place) {
+        consider(pass, *cgroup, claim, threads);
+      }
+      report(pass, *cgroup, claim, threads);
+    }
   }
 }
 

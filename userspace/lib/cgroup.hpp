@@ -34,6 +34,7 @@ namespace mark {
 inline constexpr const char* pool = "pool";            // it belongs to the pool of this name
 inline constexpr const char* member = "member";        // what spared wrote into spare.use and spare.policy
 inline constexpr const char* placement = "placement";  // why it wrote what into spare.cpus
+inline constexpr const char* threads = "threads";      // what it has found wrong with its threads
 inline constexpr const char* cpu_max = "cpu_max";      // the operator's cpu.max, and what spared wrote over it
 inline constexpr const char* made = "made";            // sparectl made it, for an operator or for spare-qemu: it may remove it
 }  // namespace mark

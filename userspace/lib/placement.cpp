@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -104,6 +105,33 @@ Cpus place(const Sites& sites, const PlacementRequest& request) {
     }
   }
   return best;
+}
+
+Cpus keep_for(const Sites& sites, const PlacementRequest& request, std::vector<Cpus> threads) {
+  std::stable_sort(threads.begin(), threads.end(), [](const Cpus& a, const Cpus& b) { return a.size() < b.size(); });
+  Cpus kept;
+  const auto keep = [&](unsigned cpu) {
+    if (!contains(kept, cpu) && site_of(sites, cpu) != nullptr) {
+      kept.insert(std::upper_bound(kept.begin(), kept.end(), cpu), cpu);
+    }
+  };
+  for (const Cpus& allowed : threads) {
+    if (!intersection(kept, allowed).empty()) {
+      continue;
+    }
+    const Cpus has = intersection(request.keep, allowed);
+    Sites within;
+    std::copy_if(sites.begin(), sites.end(), std::back_inserter(within), [&](const Site& site) { return contains(allowed, site.cpu.id); });
+    for (const unsigned cpu : has.empty() ? place(within, {request.ask_ppm, 1, {}}) : Cpus{has.front()}) {
+      keep(cpu);
+    }
+  }
+  for (const unsigned cpu : request.keep) {
+    if (kept.size() < request.servers) {
+      keep(cpu);
+    }
+  }
+  return kept;
 }
 
 std::string explain(const Sites& sites, const PlacementRequest& request, const Cpus& chosen, const std::string& pool) {

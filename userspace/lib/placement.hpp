@@ -30,6 +30,11 @@ struct PlacementRequest {
 // has them all; CPUs on which the pool has spares; distinct cores; the most room left; the lowest numbers.
 Cpus place(const std::vector<Site>& sites, const PlacementRequest& request);
 
+// What the cgroup shall keep, or get first, so that each thread has a server where it may run. threads: for each one the CPUs that it may run
+// on. Those with the fewest go first; each takes a CPU that the cgroup has (request.keep), else the best one with room. The others of
+// request.keep follow, up to request.servers.
+Cpus keep_for(const std::vector<Site>& sites, const PlacementRequest& request, std::vector<Cpus> threads);
+
 // The choice in words, for people.
 std::string explain(const std::vector<Site>& sites, const PlacementRequest& request, const Cpus& chosen, const std::string& pool);
 

@@ -9,7 +9,7 @@
 #include "fake_tree.hpp"
 #include "membership.hpp"
 #include "util/files.hpp"
-#include "vcpus.hpp"
+#include "threads.hpp"
 
 using namespace spare;
 
@@ -144,7 +144,7 @@ TEST_CASE("LIFE-2: back-off: 1 s, doubled to 60 s, over after 5 minutes of healt
   CHECK(backoff.after_failure({}) == seconds(2));
 }
 
-TEST_CASE("CBS-6: vCPU threads are counted by their names, below the cgroup too") {
+TEST_CASE("CBS-6, CBS-11: threads below the cgroup too, vCPUs by their names, affinity and policy") {
   FakeTree tree;
   tree.good_machine();
   tree.file("sys/fs/cgroup/vm/a/cgroup.threads", "10\n11\n");
@@ -155,7 +155,14 @@ TEST_CASE("CBS-6: vCPU threads are counted by their names, below the cgroup too"
   const Roots roots = Roots::below(tree.root());
   const auto cgroups = CgroupTree::open(roots);
   REQUIRE(cgroups);
-  CHECK(vcpus_in(roots, *cgroups, "/vm/a") == 2);
+  tree.file("proc/12/status", "Name:\tCPU 11/KVM\nCpus_allowed:\tc\nCpus_allowed_list:\t2-3\nMems_allowed:\t1\n");
+  tree.file("proc/12/stat", "12 (CPU 11/KVM) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 -2 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 2 1 1 0 0 0\n");
+  const auto threads = threads_in(roots, *cgroups, "/vm/a");
+  CHECK(threads.size() == 4);  // 99 has gone
+  const auto vcpus = vcpus_of(threads);
+  REQUIRE(vcpus.size() == 2);
+  CHECK((vcpus[0].id == "11" && vcpus[0].allowed.empty() && !vcpus[0].realtime));
+  CHECK((vcpus[1].name == "CPU 11/KVM" && vcpus[1].allowed == Cpus{2, 3} && vcpus[1].realtime));
   CHECK_FALSE(is_vcpu_name("CPU /KVM"));
   CHECK_FALSE(is_vcpu_name("CPU 0/TCG"));
 }

@@ -88,6 +88,49 @@ TEST_CASE("CBS-6: worst fit: the CPU with the most room") {
   CHECK(place(sites, {900'000, 2, {0}}) == Cpus{0});
 }
 
+TEST_CASE("CBS-11: each thread has a server where it may run, if there is room") {
+  const auto sites = sites_with_room({300'000, 700'000, 500'000, 100'000});
+  const PlacementRequest two{200'000, 2, {0, 1}};
+  CHECK(keep_for(sites, two, {}) == Cpus{0, 1});
+  CHECK(keep_for(sites, two, {{0, 1, 2, 3}}) == Cpus{0, 1});
+  CHECK(keep_for(sites, two, {{2}, {0, 2}}) == Cpus{0, 2});
+  CHECK(keep_for(sites, two, {{1, 2}, {2}, {0, 1, 2, 3}}) == Cpus{0, 2});
+  CHECK(keep_for(sites, two, {{3}}) == Cpus{0, 1});  // full
+  CHECK(keep_for(sites, {200'000, 1, {}}, {{0, 2}, {1}}) == Cpus{1, 2});  // more threads than servers asked for
+  std::mt19937 random(11);
+  const auto upto = [&](unsigned most) { return std::uniform_int_distribution<unsigned>(0, most)(random); };
+  for (int round = 0; round < 3000; round++) {
+    Sites some;
+    const unsigned cpus = 1 + upto(6);
+    for (unsigned id = 0; id < cpus; id++) {
+      some.push_back({{id, id, 0}, 100'000 * upto(9), false});
+    }
+    PlacementRequest request{100'000 * (1 + upto(8)), 1 + upto(3), {}};
+    std::vector<Cpus> threads(upto(4));
+    for (unsigned id = 0; id < cpus; id++) {
+      if (upto(3) == 0) {
+        request.keep.push_back(id);
+      }
+      for (Cpus& thread : threads) {
+        if (upto(1) == 0) {
+          thread.push_back(id);
+        }
+      }
+    }
+    const Cpus kept = keep_for(some, request, threads);
+    for (const unsigned cpu : kept) {
+      REQUIRE((contains(request.keep, cpu) || some[cpu].room_ppm >= request.ask_ppm));
+    }
+    REQUIRE(kept.size() <= std::max<size_t>(request.servers, threads.size()));
+    for (const Cpus& thread : threads) {
+      const bool possible = std::any_of(thread.begin(), thread.end(), [&](unsigned cpu) {
+        return contains(request.keep, cpu) || some[cpu].room_ppm >= request.ask_ppm;
+      });
+      REQUIRE(intersection(kept, thread).empty() != possible);
+    }
+  }
+}
+
 TEST_CASE("CBS-6: siblings of one core come last, and a node is not left") {
   // Two nodes of two cores with two threads each.
   Sites sites;

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Real-time and deadline threads run before every server, and the class is not asked (CBS-11). What those of a VM use is counted, said, and
+ * left to its servers as debt: its other threads pay.
+ *
+ * Seen in sched_switch, at the switch away from one, when the kernel has brought its account up to date; one that is never switched away from
+ * keeps nobody waiting. Modules find that tracepoint in the kernel's list.
+ */
+#include <linux/ktime.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/prio.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/tracepoint.h>
+#include "event.h"
+#include "node.h"
+#include "realtime.h"
+#include "server.h"
+#include "vm.h"
+
+/* The real-time thread that runs on a CPU (told by its address alone), and what it had used when it was switched to. */
+struct run {
+	const struct task_struct *p;
+	u64 used_ns;
+};
+
+static DEFINE_PER_CPU(struct run, runs);
+static struct tracepoint *sched_switch;
+
+/* The VM's server on @cpu, else its first. Under RCU. */
+static struct server *payer(struct vm *vm, unsigned int cpu)
+{
+	struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+
+	if (srv)
+		return srv;
+	for_each_set_bit(cpu, (const unsigned long *)vm->abi.cpus, nr_cpu_ids) {
+		srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		if (srv)
+			return srv;
+	}
+	return NULL;
+}
+
+/* Preemption is off; the run-queue lock is held. */
+static noinline void charge(struct task_struct *p, u64 ns)
+{
+	u64 now = ktime_get_mono_fast_ns();
+	struct server *srv;
+	struct vm *vm;
+
+	guard(rcu)();
+	vm = spare_task_effective(p);
+	srv = vm ? payer(vm, smp_processor_id()) : NULL;
+	if (!srv)
+		return;
+	atomic64_add(ns, (atomic64_t *)&vm->abi.rt_ns);
+	atomic64_add(ns, (atomic64_t *)&srv->abi.debt_ns);
+	if (now - READ_ONCE(vm->rt_said_ns) < NSEC_PER_SEC)
+		return;
+	WRITE_ONCE(vm->rt_said_ns, now);
+	spare_event(vm, SPARE_EV_RT);
+}
+
+static void switched(void *unused, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
+{
+	struct run *run = this_cpu_ptr(&runs);
+
+	if (unlikely(prev->prio < MAX_RT_PRIO) && run->p == prev)
+		charge(prev, prev->se.sum_exec_runtime - run->used_ns);
+	if (likely(next->prio >= MAX_RT_PRIO)) {
+		run->p = NULL;
+		return;
+	}
+	run->p = next;
+	run->used_ns = next->se.sum_exec_runtime;
+}
+
+static void find(struct tracepoint *tp, void *unused)
+{
+	if (!strcmp(tp->name, "sched_switch"))
+		sched_switch = tp;
+}
+
+int spare_realtime_init(void)
+{
+	for_each_kernel_tracepoint(find, NULL);
+	if (!sched_switch) {
+		pr_err("this kernel has no tracepoint sched_switch\n");
+		return -ENOENT;
+	}
+	return tracepoint_probe_register(sched_switch, switched, NULL);
+}
+
+void spare_realtime_exit(void)
+{
+	tracepoint_probe_unregister(sched_switch, switched, NULL);
+	tracepoint_synchronize_unregister();
+}
