@@ -294,12 +294,11 @@ static __always_inline void server_pay_taken(struct spare_server *s)
 	s->strayed_ns += taken;
 }
 
-/* What others left for it to pay (spare_cbs_pay_debt). */
-static __always_inline void server_pay_debt(struct spare_server *s)
+/* What others left for it to pay (spare_cbs_settle). Returns whether its deadline has moved. */
+static __always_inline bool server_pay_debt(struct spare_server *s, u64 now)
 {
 	server_pay_taken(s);
-	if (s->debt_ns)
-		spare_cbs_pay_debt(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0));
+	return s->debt_ns && spare_cbs_settle(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0), now);
 }
 
 /* INACTIVE, and its deadline has passed: a credit for the periods since is due. */
@@ -366,8 +365,7 @@ __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	if (s->state != SPARE_INACTIVE || !s->dsq)
 		return 0;
 	server_settle(s, now);
-	server_pay_debt(s);
-	if (!spare_before(now, s->cbs.d_ns)) {
+	if (server_pay_debt(s, now) || !spare_before(now, s->cbs.d_ns)) {
 		s->st.periods++;
 		s->strayed_ns = 0;
 	}

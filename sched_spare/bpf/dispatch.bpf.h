@@ -66,10 +66,9 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 			heap_del(&c->throttled, slot);
 			continue;
 		}
-		server_pay_debt(s);
 		s->st.periods++;
 		s->strayed_ns = 0;
-		runs = spare_cbs_replenish(&s->cbs, now);
+		runs = server_pay_debt(s, now) ? s->cbs.q_ns > 0 : spare_cbs_replenish(&s->cbs, now);
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
 		if (!runs && s->valve_ns <= 0) {
 			heap_put(&c->throttled, slot, s->cbs.d_ns);

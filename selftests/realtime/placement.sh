@@ -33,7 +33,8 @@ two_vcpus() {
 import threading, time
 def vcpu(n):
     open(f"/proc/self/task/{threading.get_native_id()}/comm", "w").write(f"CPU {n}/KVM")
-    time.sleep(1000)
+    while True:
+        time.sleep(0.02)
 for n in range(2):
     threading.Thread(target=vcpu, args=(n,)).start()' &
 	disown
@@ -61,6 +62,35 @@ test_place() {
 	ktap_check 'CBS-6: and is not explained as ours' eval "! sparectl show /vm/one | grep ^placement >/dev/null"
 	echo >$CG/vm/one/spare.cpus
 	is 'CBS-6: an empty list is for spared again' 0 "$(until_is 10 0 cpus one)"
+}
+
+# A move is to be done within a second of the first stray's run.
+test_threads() {
+	local pid stray rt
+	pid=$(head -n 1 "$CG/vm/two/cgroup.procs")
+	taskset -acp 1 "$pid" >/dev/null
+	is 'CBS-11: both vCPUs go to CPU 1, and so does the server' 1 "$(until_is 2 1 cpus two)"
+	ktap_check 'CBS-11: that is said' said '/vm/two is moved from CPUs 0-1 to CPUs 1: 1 of 2 servers'
+	taskset -acp 0 "$pid" >/dev/null
+	is 'CBS-11: they go to CPU 0' 0 "$(until_is 2 0 cpus two)"
+	taskset -acp 0-1 "$pid" >/dev/null
+	is 'CBS-11: they may run everywhere: one server for each again' 0-1 "$(until_is 10 0-1 cpus two)"
+	ktap_check 'CBS-11: nothing is wrong with them' eval '! sparectl show /vm/two | grep "^threads" >/dev/null'
+	echo 0 >$CG/vm/two/spare.cpus
+	stray=$(key vm/two/spare.events stray)
+	taskset -acp 1 "$pid" >/dev/null
+	ktap_check "CBS-11: beside an operator's list that is a matter for him" wait_for 10 said '/vm/two: no server where these threads may run: '
+	is "CBS-11: it stays" 0 "$(cpus two)"
+	ktap_check 'CBS-11: sparectl show says so too' eval "sparectl show /vm/two | grep '^threads .*CPU 1/KVM.*spare.cpus was not written by spared' >/dev/null"
+	ktap_check 'CBS-11: and the events' at_least $((stray + 1)) "$(key vm/two/spare.events stray)"
+	rt=$(key vm/two/spare.stat rt_ns)
+	chrt -f -ap 1 "$pid"
+	ktap_check 'CBS-11: real-time threads are named' wait_for 10 said '/vm/two: real-time: '
+	ktap_check 'CBS-11: and what they use is counted' at_least $((rt + 1)) "$(key vm/two/spare.stat rt_ns)"
+	chrt -o -ap 0 "$pid"
+	taskset -acp 0-1 "$pid" >/dev/null
+	echo >$CG/vm/two/spare.cpus
+	is 'CBS-11: an empty list is for spared again' 0-1 "$(until_is 10 0-1 cpus two)"
 }
 
 test_nothing_fits() {
@@ -123,10 +153,11 @@ test_deadline() {
 	is 'CBS-6: they end, and there is room' 0 "$(until_is 20 0 cpus rt)"
 }
 
-ktap_plan 23
+ktap_plan 35
 : >"$conf"
 spare_up -c "$conf"
 test_place
+test_threads
 test_nothing_fits
 test_restart_and_hotplug
 test_deadline

@@ -290,3 +290,32 @@ TEST_CASE("CBS-5: servers of total bandwidth 1 meet every deadline under EDF, wh
 		}
 	}
 }
+
+TEST_CASE("CBS-11: debt is paid by the periods that have passed first, then by those to come")
+{
+	std::mt19937_64 random(7);
+	const auto upto = [&](std::uint64_t most) { return std::uniform_int_distribution<std::uint64_t>(0, most)(random); };
+
+	for (int round = 0; round < 20000; round++) {
+		const std::uint64_t period = 1000 + upto(100000), runtime = 100 + upto(period - 100), start = upto(1) != 0 ? 1000 : ~0ULL - 500000;
+		spare_cbs s{};
+
+		s.runtime_ns = runtime;
+		s.period_ns = period;
+		s.d_ns = start;
+		s.q_ns = std::int64_t(upto(2 * runtime)) - std::int64_t(runtime);
+		const std::int64_t before = s.q_ns;
+		const std::uint64_t now = start + upto(20 * period) - 5 * (upto(3) == 0) * period, debt = upto(30 * runtime);
+		/* One period after the other: its budget comes, and what is owed by then is nobody's to forgive. */
+		std::int64_t periods = 0;
+		while (!spare_before(now, start + std::uint64_t(periods) * period))
+			periods++;
+		const std::int64_t floor = -8 * std::int64_t(runtime);
+		std::int64_t q = before + periods * std::int64_t(runtime) - std::int64_t(debt);
+		q = std::min(q, periods ? std::int64_t(runtime) : q);
+		const int moved = spare_cbs_settle(&s, debt, now);
+		REQUIRE(moved == (periods > 0));
+		REQUIRE(s.d_ns == start + std::uint64_t(periods) * period);
+		REQUIRE(s.q_ns == std::max(q, std::min(floor, before)));
+	}
+}

@@ -53,7 +53,7 @@ class Cpu {
   void server_inactive(Server& s, Time now);
   void server_throttle(Server& s, Time now);
   void server_unthrottle(Server& s, Time now);
-  void server_pay_debt(Server& s);
+  bool server_pay_debt(Server& s, Time now);
   void server_wake(Server& s, Time now);
   void end_period(Server& s);
   bool charge(Time now);

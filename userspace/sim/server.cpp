@@ -52,11 +52,8 @@ void Cpu::server_unthrottle(Server& s, Time) {
   }
 }
 
-void Cpu::server_pay_debt(Server& s) {
-  if (s.s.debt_ns != 0) {
-    spare_cbs_pay_debt(&s.s.cbs, s.s.debt_ns);
-    s.s.debt_ns = 0;
-  }
+bool Cpu::server_pay_debt(Server& s, Time now) {
+  return s.s.debt_ns != 0 && spare_cbs_settle(&s.s.cbs, std::exchange(s.s.debt_ns, 0), now) != 0;
 }
 
 void Cpu::end_period(Server& s) {
@@ -69,8 +66,8 @@ void Cpu::server_wake(Server& s, Time now) {
   if (s.s.state != SPARE_INACTIVE) {
     return;
   }
-  server_pay_debt(s);
   const Time before = s.s.cbs.d_ns;
+  server_pay_debt(s, now);
   const bool may_run = spare_cbs_wake(&s.s.cbs, now) != 0;
   if (s.s.cbs.d_ns != before) {
     end_period(s);
@@ -110,7 +107,9 @@ bool Cpu::charge(Time now) {
   if (observer_ != nullptr && delta != 0) {
     observer_->ran(number_, by, s, cur_thread_, from, now);
   }
-  server_pay_debt(by);
+  if (server_pay_debt(by, now) && spare_edf_has(&ready_, by.s.slot)) {
+    spare_edf_put(&ready_, by.s.slot, spare_deadline(&by.s.far, &by.s.cbs));
+  }
   const bool exhausted = spare_cbs_charge(&by.s.cbs, delta);
   if (exhausted) {
     server_throttle(by, now);
@@ -168,9 +167,9 @@ void Cpu::replenish(Time now) {
       return;
     }
     Server& s = *servers_[slot];
-    server_pay_debt(s);
+    const bool paid = server_pay_debt(s, now);
     end_period(s);
-    if (!spare_cbs_replenish(&s.s.cbs, now)) {
+    if (paid ? s.s.cbs.q_ns <= 0 : !spare_cbs_replenish(&s.s.cbs, now)) {
       spare_edf_put(&throttled_, slot, s.s.cbs.d_ns);
       if (s.s.mark.phase != SPARE_UNMARKED) {
         boost_check(s, now);

@@ -117,6 +117,34 @@ static inline void spare_cbs_pay_debt(struct spare_cbs *s, __u64 debt_ns)
 		s->q_ns -= (__s64)debt_ns;
 }
 
+/*
+ * The same for debt that was made up to now, when nobody has looked since the deadline (a real-time thread had the CPU, or the server
+ * slept): the budgets of the periods that have passed pay first. Returns 1 when the deadline has moved.
+ */
+static inline int spare_cbs_settle(struct spare_cbs *s, __u64 debt_ns, __u64 now)
+{
+	__u64 passed, earned;	/* at most now - d + P: Q <= P */
+
+	if (!s->period_ns || spare_before(now, s->d_ns)) {
+		spare_cbs_pay_debt(s, debt_ns);
+		return 0;
+	}
+	passed = (now - s->d_ns) / s->period_ns + 1;
+	earned = passed * s->runtime_ns;
+	if (debt_ns < earned) {
+		earned -= debt_ns;
+		s->d_ns += passed * s->period_ns;
+		if (earned >= (__u64)((__s64)s->runtime_ns - s->q_ns))
+			s->q_ns = (__s64)s->runtime_ns;
+		else
+			s->q_ns += (__s64)earned;
+		return 1;
+	}
+	s->d_ns += passed * s->period_ns;
+	spare_cbs_pay_debt(s, debt_ns - earned);
+	return 1;
+}
+
 /* How much more debt is still paid in full; debt_ns: what waits to be paid. Beyond this the floor would forgive it. */
 static inline __u64 spare_cbs_debt_room(const struct spare_cbs *s, __u64 debt_ns)
 {

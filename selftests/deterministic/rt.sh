@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# limit: 300
+# CBS-11: a real-time thread of a VM runs before every reservation. What it uses is counted and said, the VM's other threads pay for it, and
+# what a neighbour loses shows in stolen_ns. What servers used is the class's own account: the kernel's loses time (DESIGN, "rq clock").
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
+
+q=20000 p=100000 seconds=${SPARE_SECONDS:-10}
+a=$CGROUP/vm/a b=$CGROUP/vm/b
+
+# realtime RUN_US SLEEP_S: a SCHED_FIFO thread in a, so long at a time
+realtime() {
+	# shellcheck disable=SC2016 # expands inside
+	chrt -f 10 bash -c '
+		echo $$ >"$3/cgroup.procs"
+		exec {nothing}<> <(:)
+		while :; do
+			at=${EPOCHREALTIME/./}
+			while ((${EPOCHREALTIME/./} - at < $1)); do :; done
+			read -rt "$2" -u "$nothing"
+		done' realtime "$1" "$2" "$a" &
+	RT=$!
+}
+realtime_stop() {
+	[[ -z ${RT-} ]] || { kill -KILL "$RT" 2>/dev/null || true; wait "$RT" 2>/dev/null || true; }
+	RT=
+}
+ktap_cleanup realtime_stop
+
+event() { awk -v key="$1" '$1 == key { print $2 }' "$a/spare.events"; }
+
+# The real-time thread's schedstat, what a has counted of it, a's and b's own use, in ns; when, in us.
+look() { LOOK=("$(cut -d' ' -f1 "/proc/$RT/schedstat")" "$(stat_of "$a" rt_ns)" "$(stat_of "$a" used_ns)" "$(stat_of "$b" used_ns)" "${EPOCHREALTIME/./}"); }
+
+# ppm PART WHOLE: how far PART is from WHOLE
+ppm() { echo $(($1 * 1000000 / $2 - 1000000)); }
+
+ktap_plan 9
+spare_up -v
+host_quiet || ktap_note "the host is still busy"
+vm_cgroup a $q $p 0 >/dev/null
+vm_cgroup b $q $p 0 >/dev/null
+ktap_cleanup "cgroup_remove $a $b"
+standin a --cgroup "$a"
+standin b --cgroup "$b"
+sleep 1
+ktap_check 'CBS-11: no real-time thread, nothing counted' equal '0 0' "$(stat_of "$a" rt_ns) $(event rt)"
+
+realtime 8000 0.09
+sleep 1
+look
+before=("${LOOK[@]}")
+sleep "$seconds"
+look
+us=$((LOOK[4] - before[4])) rt=$((LOOK[0] - before[0])) own=$((us * q * 1000 / p))
+counted=$((LOOK[1] - before[1])) vcpu=$((LOOK[2] - before[2])) other=$((LOOK[3] - before[3]))
+ktap_note "in $us us: the real-time thread $rt ns, counted $counted, the VM beside it $vcpu, the neighbour $other"
+ktap_check 'CBS-11: it did run' at_least $((us * 50)) "$rt"
+ktap_check 'CBS-11: what it ran is counted, to 1 %' at_most 10000 "$(ppm "$counted" "$rt")"
+# At the ends of the window a period may be cut.
+ktap_check "CBS-11: it and the VM's other threads together have the reservation" at_most $((p * 3 / 2 / seconds)) "$(ppm $((rt + vcpu)) "$own")"
+ktap_check 'CBS-11: the neighbour has its own' at_most $((p * 3 / 2 / seconds)) "$(ppm "$other" "$own")"
+ktap_check 'CBS-11: and is told what it waited for' at_least 1 "$(stat_of "$b" stolen_ns)"
+ktap_check 'CBS-11: the event came, once a second' at_most 2 $(($(event rt) - us / 1000000))
+realtime_stop
+
+# A hog, for a second; what ends it must go before it. Then the debt is more than eight periods, of which CBS-7 forgives the rest.
+chrt -f 60 bash -c 'sleep 1; pkill -KILL -f "^bash.*realtime 3000000"' &
+killer=$!
+realtime 3000000 0.01
+wait "$killer" || true
+realtime_stop
+sleep 0.2
+vcpu=$(stat_of "$a" used_ns)
+sleep 0.5
+ktap_check "CBS-11: after a hog the VM's other threads wait for periods" equal 0 $(($(stat_of "$a" used_ns) - vcpu))
+runs() { (($(stat_of "$a" used_ns) > vcpu)); }
+ktap_check 'CBS-7: for eight of them at most' wait_for 1 runs
+ktap_done
