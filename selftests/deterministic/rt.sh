@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 300
 # CBS-11: a real-time thread of a VM runs before every reservation. What it uses is counted and said, the VM's other threads pay for it, and
-# what a neighbour loses shows in stolen_ns. What servers used is the class's own account: the kernel's loses time (DESIGN, "rq clock").
+# what a neighbour loses shows in stolen_ns. What servers used is the class's own account: the kernel's loses time (DESIGN, "The rq clock").
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"

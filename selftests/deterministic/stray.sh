@@ -5,8 +5,8 @@
 # CBS-11: a VM whose threads may run on CPU 0 alone, or partly, although its servers are elsewhere: together they get its reservation
 # and not more, beside burning host tasks and on an idle CPU. By the threads' own schedstat, between two instants at which the budget is
 # spent: then what they have used since is that of whole periods. (Under -icount the CPUs take turns on one clock: what happens while it
-# is another's turn is seen when that ends, in the worst case 5 ms late, and an interrupt may seem to last as long. The class carries the one
-# and charges the other, which schedstat leaves out; so a thread at home counts by the class's account.)
+# is another's turn is seen when that ends, in the worst case 5 ms late; it is carried. A thread at home, after which its CPU goes idle, counts by
+# the class's account: DESIGN, "The rq clock".)
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"

@@ -40,12 +40,18 @@ packets() {
 	background bash -c "$loop" _ "$TOOLS" "$1" "$2"
 }
 
-# read_used DIR [CPU]: sets USED_NS and AT_US, without a fork: beside a load one may take a second.
+# read_used DIR [CPU]: sets USED_NS and AT_US, without a fork: beside a load one may take a second. Of one server only what its budget
+# has paid: while the outer machine lets an emulated CPU stand still its clock goes on, the thread has "run" for longer than its
+# budget, and the next periods pay.
 read_used() {
-	local name key=${2:+cpu$2.}used_ns
-	while read -r name USED_NS && [[ $name != "$key" ]]; do :; done <"$1/spare.stat"
-	AT_US=${EPOCHREALTIME/./}
-	[[ $name == "$key" ]]
+	local name value left=0 key=${2:+cpu$2.}used_ns
+	while read -r name value; do
+		[[ $name != "cpu${2-}.q_ns" ]] || left=$value
+		[[ $name == "$key" ]] || continue
+		AT_US=${EPOCHREALTIME/./} USED_NS=$((value + (left < 0 ? left : 0)))
+		return 0
+	done <"$1/spare.stat"
+	return 1
 }
 
 # shares SECONDS "DIR [CPU]"...: sets SHARES, a per cent of one CPU for each, over the same time
