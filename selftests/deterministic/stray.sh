@@ -13,7 +13,7 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 
-q=20000 p=100000 seconds=${SPARE_SECONDS:-12}
+q=20000 p=100000 seconds=${SPARE_SECONDS:-10}
 vm=$CGROUP/vm/stray
 HOME=
 exec {NOTHING}<> <(:)
@@ -72,7 +72,7 @@ burners_stop() {
 }
 ktap_cleanup burners_stop
 
-ktap_plan 8
+ktap_plan 9
 ktap_check 'HOST: three CPUs' equal 3 "$(nproc)"
 spare_up -v
 host_quiet || ktap_note 'the host is still busy'
@@ -98,6 +98,12 @@ taskset -cp 0 "${HOME##*/}" >/dev/null
 HOME=
 echo 1-2 >"$vm/spare.cpus"
 got 'three strays of a VM with two servers' 2
+# With no server left the mirror in cpu.max holds, which spared wrote.
+echo 1 >"$vm/spare.cpus"
+wait_for 10 grep -q '^20000 100000$' "$vm/cpu.max"
+echo 0 >/sys/devices/system/cpu/cpu1/online
+got "a VM whose only CPU is offline" 1 5000
+echo 1 >/sys/devices/system/cpu/cpu1/online
 standin_stop stray
 ktap_check 'CBS-11: the class still runs' class_is enabled
 ktap_done

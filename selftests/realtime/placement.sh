@@ -7,6 +7,7 @@ set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
+. "$here/../deterministic/measure.inc.sh"
 . "$here/module.inc.sh"
 
 work=$(mktemp -d)
