@@ -210,7 +210,7 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
     return vm.error();
   }
   const std::string placement = spare::printable(placement_text(*found, *vm));
-  const std::string threads = spare::printable(found->mark(spare::mark::threads).value_or(""));
+  const std::string threads = vm->reservation && !vm->provider ? spare::printable(found->mark(spare::mark::threads).value_or("")) : "";
   if (as_json) {
     json object = vm_json(*vm);
     object["placement"] = placement.empty() ? json() : json(placement);

@@ -200,8 +200,10 @@ double pace(const Options &o, dilation::Page &page)
 		const bool at_limit = k_milli == page.k_milli;
 
 		page.k_milli = k_milli;
-		if (near || at_limit || i == most_rounds)
+		if (near || at_limit)
 			return speed;
+		if (i == most_rounds)
+			return measure(o);
 	}
 }
 

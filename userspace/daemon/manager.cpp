@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "manager.hpp"
 
+#include <algorithm>
+
 #include "flat_keyed.hpp"
 
 namespace spare {
@@ -28,24 +30,33 @@ Result<Pass> Manager::look() {
       claims.push_back(std::move(*claim));
     }
   }
-  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), reported_, Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
+  return Pass{roots_, tree_, config_, complaints_, refusals_, std::move(*host), changed_, Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
 }
 
 bool Manager::threads_changed() {
+  constexpr std::chrono::seconds first{1}, longest{64};
+  const auto now = std::chrono::steady_clock::now();
   bool changed = false;
-  for (auto& [path, seen] : watched_) {
+  for (auto& [path, watched] : watched_) {
+    if (now < watched.next) {
+      continue;
+    }
     const auto cgroup = tree_.at(path);
     const auto text = cgroup ? cgroup->read(file::events) : Result<std::string>(Error{});
     const auto events = FlatKeyed::parse(text ? *text : "");
-    const std::uint64_t now = events.number("stray").value_or(0) + events.number("rt").value_or(0);
-    changed = changed || now != seen;
-    seen = now;
+    const std::uint64_t count = events.number("stray").value_or(0) + events.number("rt").value_or(0);
+    if (count != watched.events) {
+      changed = true;
+      watched.events = count;
+      watched.wait = std::clamp(2 * watched.wait, first, longest);
+      watched.next = now + watched.wait;
+    }
   }
   return changed;
 }
 
 void Manager::pass() {
-  reported_.clear();
+  changed_.clear();
   auto pass = look();
   if (pass) {
     release_members(*pass);
@@ -53,10 +64,14 @@ void Manager::pass() {
     place_vms(*pass);
     bind_members(*pass);
     mirror_caps(*pass);
-    std::map<std::string, std::uint64_t> watched;
+    std::map<std::string, Watched> watched;
     for (const Claim& claim : pass->ledger.claims()) {
-      if (claim.reservation && !reported_.contains(claim.path)) {
-        watched[claim.path] = watched_[claim.path];
+      if (claim.reservation) {
+        Watched& each = watched[claim.path] = watched_[claim.path];
+        if (changed_.contains(claim.path)) {
+          each.wait = {};
+          each.next = {};
+        }
       }
     }
     watched_.swap(watched);

@@ -5,6 +5,7 @@
 // another configuration.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -28,7 +29,7 @@ struct Pass {
   Complaints& complaints;
   Refusals& refusals;
   std::vector<HostCpu> host;
-  std::set<std::string>& reported;  // cgroups whose threads are complained of
+  std::set<std::string>& changed;  // cgroups that were moved, or of whose threads something new is said
   Ledger ledger;  // every cgroup with spare files, those without a reservation too; kept up to date by the steps
 
   [[nodiscard]] Cpus online() const { return ids_of(host); }
@@ -54,7 +55,8 @@ class Manager {
   void configure(Config config) { config_ = std::move(config); }
   [[nodiscard]] Watcher& watcher() { return watcher_; }
   void pass();
-  // Has a thread become a stray or a real-time one where the last pass has seen none? Two numbers of a small file for each reservation.
+  // Has a thread run as a stray or a real-time one since the last look, so that a pass may find something to do? Two numbers of a small file for
+  // each reservation. Where passes have found nothing, it asks for the next one after 1, 2, 4 ... 64 s.
   bool threads_changed();
 
  private:
@@ -66,8 +68,13 @@ class Manager {
   Watcher watcher_;
   Complaints complaints_;
   Refusals refusals_;
-  std::set<std::string> reported_;
-  std::map<std::string, std::uint64_t> watched_;  // reservations without a report: their events so far
+  struct Watched {
+    std::uint64_t events = 0;  // so far
+    std::chrono::seconds wait{0};
+    std::chrono::steady_clock::time_point next;
+  };
+  std::set<std::string> changed_;
+  std::map<std::string, Watched> watched_;  // each reservation
 };
 
 }  // namespace spare

@@ -4,14 +4,18 @@
 // anew when these change (CBS-11). A list that somebody else has written is never touched: the module refuses "auto LIST" there, also when it
 // came between our look and our write. Threads that no server can serve are reported.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "manager.hpp"
 #include "membership.hpp"
 #include "placement.hpp"
 #include "threads.hpp"
+#include "util/files.hpp"
 
 namespace spare {
 namespace {
@@ -122,12 +126,21 @@ std::string refused_text(const Pass& pass, const Claim& claim) {
   return refused.empty() ? "" : "; refused by the kernel: CPUs " + format_cpu_list(refused);
 }
 
-void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers, const std::vector<Cpus>& masks) {
+// What it says of a cgroup that it could not place, or move.
+bool tells_trouble(const std::string& why) { return why.starts_with("left on ") || why.starts_with("not placed"); }
+
+void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers, std::vector<Cpus> masks) {
   auto sites = sites_for(pass, cgroup, claim, masks);
   for (;;) {
     PlacementRequest request{utilization_ppm(*claim.reservation), servers, intersection(claim.cpus, pass.online())};
     request.keep = keep_for(sites, request, masks);
     const Cpus chosen = place(sites, request);
+    if (chosen.empty() && claim.cpus.empty() && !masks.empty()) {
+      // No room where its threads may run, as far as they are there yet: strays are better than no reservation.
+      masks.clear();
+      sites = sites_for(pass, cgroup, claim, masks);
+      continue;
+    }
     if (chosen.empty()) {
       not_placed(pass, cgroup, claim, no_room(pass, claim, sites));
       return;
@@ -136,13 +149,17 @@ void place_one(Pass& pass, const Cgroup& cgroup, Claim& claim, unsigned servers,
       pass.complaints.say("place " + claim.path, fmt::format("{} has room for {} of {} servers: {}", claim.path, chosen.size(), servers,
                                                              no_room(pass, claim, sites)));
     }
-    if (chosen == claim.cpus) {
-      return;
-    }
     const Cpus before = claim.cpus;
     const std::string why = explain(sites, request, chosen, pool_for(pass, claim)) + refused_text(pass, claim);
+    if (chosen == claim.cpus) {
+      if (tells_trouble(cgroup.mark(mark::placement).value_or(""))) {
+        static_cast<void>(cgroup.set_mark(mark::placement, why));
+      }
+      return;
+    }
     auto written = write_placement(cgroup, claim, chosen, why);
     if (written) {
+      pass.changed.insert(claim.path);
       spdlog::info("{} is {} CPUs {}: {}", claim.path, before.empty() ? "placed on" : fmt::format("moved from CPUs {} to", format_cpu_list(before)),
                    format_cpu_list(chosen), why);
       return;
@@ -169,37 +186,45 @@ void consider(Pass& pass, const Cgroup& cgroup, Claim& claim, const std::vector<
   }
   const auto vcpus = static_cast<unsigned>(vcpus_of(threads).size());
   const unsigned servers = std::max(pass.config.servers ? *pass.config.servers : vcpus, 1U);
-  const unsigned most = static_cast<unsigned>(std::max<size_t>(pass.host.size(), 1));
   const auto masks = affinities(pass, threads);
+  const auto useful = std::count_if(pass.host.begin(), pass.host.end(), [&](const HostCpu& cpu) { return of_use(masks, cpu.id); });
+  const unsigned most = static_cast<unsigned>(std::max<std::ptrdiff_t>(useful, 1));
   const Cpus here = intersection(claim.cpus, pass.online());
-  if (claim.cpus.empty() || here != claim.cpus || here.size() < std::min(servers, most) || !serve(here, masks)) {
+  if (claim.cpus.empty() || here != claim.cpus || here.size() < std::min(servers, most) || !serve(here, masks) ||
+      tells_trouble(cgroup.mark(mark::placement).value_or(""))) {
     place_one(pass, cgroup, claim, std::min(servers, most), masks);
   }
 }
 
+// Names, each once: threads of a pool come and go, and that is no news.
 std::string named(const std::vector<const Thread*>& threads) {
   constexpr size_t most = 4;
-  std::string text;
-  for (size_t i = 0; i < std::min(threads.size(), most); i++) {
-    text += fmt::format("{}{} ({})", i == 0 ? "" : ", ", threads[i]->name, threads[i]->id);
+  std::set<std::string> names;
+  for (const Thread* thread : threads) {
+    std::string name = printable(thread->name);
+    std::replace(name.begin(), name.end(), '\n', ' ');
+    names.insert(std::move(name));
   }
-  return threads.size() > most ? fmt::format("{} and {} more", text, threads.size() - most) : text;
+  const auto last = std::next(names.begin(), static_cast<std::ptrdiff_t>(std::min(names.size(), most)));
+  return fmt::format("{}{}", fmt::join(names.begin(), last, ", "), names.size() > most ? ", ..." : "");
 }
 
 // Threads that run otherwise than who has reserved for them will think.
 void report(Pass& pass, const Cgroup& cgroup, const Claim& claim, const std::vector<Thread>& threads) {
+  const Cpus serving = intersection(claim.cpus, pass.online());
   std::vector<const Thread*> strays, realtime;
   for (const Thread& thread : threads) {
     if (thread.realtime) {
       realtime.push_back(&thread);
-    } else if (!claim.cpus.empty() && !thread.allowed.empty() && intersection(thread.allowed, claim.cpus).empty()) {
+    } else if (!claim.cpus.empty() && !thread.allowed.empty() && intersection(thread.allowed, serving).empty()) {
       strays.push_back(&thread);
     }
   }
   std::string text;
   if (!strays.empty()) {
     text = fmt::format("no server where these threads may run: {}; paid from the reservation, they get what the host leaves there. {}", named(strays),
-                       placed_by_program(cgroup) ? "No room for one, or they are no vCPUs"
+                       !pass.config.place          ? "spared is told not to place"
+                       : placed_by_program(cgroup) ? "No room for one, or they are no vCPUs"
                                                  : fmt::format("{} was not written by spared: add their CPUs, or empty it", file::cpus));
   }
   if (!realtime.empty()) {
@@ -209,8 +234,11 @@ void report(Pass& pass, const Cgroup& cgroup, const Claim& claim, const std::vec
     cgroup.clear_mark(mark::threads);
     return;
   }
-  pass.reported.insert(claim.path);
   pass.complaints.say("threads " + claim.path, fmt::format("{}: {}", claim.path, text));
+  if (cgroup.mark(mark::threads) == text) {
+    return;
+  }
+  pass.changed.insert(claim.path);
   if (auto set = cgroup.set_mark(mark::threads, text); !set) {
     pass.complaints.say("record " + claim.path, set.error().text);
   }

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// proc(5): of /proc/ID/stat, counted from what follows the name.
+// proc(5): of /proc/ID/task/ID/stat, counted from what follows the name. (/proc/ID/stat sums up times of the whole process.)
 constexpr size_t policy_field = 38;
 
 bool is_realtime(const std::string& stat) {
@@ -35,6 +35,12 @@ Cpus allowed_in(const std::string& status) {
   return {};
 }
 
+// CBS-10: then what is below belongs to it.
+bool has_servers(const fs::path& dir) {
+  const auto reservation = read_file(dir / file::reservation), cpus = read_file(dir / file::cpus);
+  return reservation && cpus && trim(*reservation) != "max" && !trim(*cpus).empty();
+}
+
 void add_threads(const Roots& roots, const fs::path& dir, std::vector<Thread>& threads) {
   const auto ids = read_file(dir / "cgroup.threads");
   for (std::string& id : ids ? split(*ids, "\n") : std::vector<std::string>()) {
@@ -43,7 +49,7 @@ void add_threads(const Roots& roots, const fs::path& dir, std::vector<Thread>& t
     if (!comm) {
       continue;
     }
-    const auto status = read_file(proc / "status"), stat = read_file(proc / "stat");
+    const auto status = read_file(proc / "status"), stat = read_file(proc / "task" / id / "stat");
     threads.push_back({std::move(id), std::string(trim(*comm)), status ? allowed_in(*status) : Cpus(), stat && is_realtime(*stat)});
   }
 }
@@ -60,11 +66,19 @@ bool is_vcpu_name(std::string_view comm) {
 }
 
 std::vector<Thread> threads_in(const Roots& roots, const CgroupTree& tree, const std::string& path) {
-  const fs::path dir = tree.mount() / path.substr(1);
   std::vector<Thread> threads;
-  add_threads(roots, dir, threads);
-  for (const fs::path& each : tree.below(dir)) {
-    add_threads(roots, each, threads);
+  std::vector<fs::path> open = {tree.mount() / path.substr(1)};
+  while (!open.empty()) {
+    const fs::path dir = std::move(open.back());
+    open.pop_back();
+    add_threads(roots, dir, threads);
+    std::error_code gone;
+    for (fs::directory_iterator entry(dir, gone), end; !gone && entry != end; entry.increment(gone)) {
+      std::error_code unknown;
+      if (entry->is_directory(unknown) && !has_servers(entry->path())) {
+        open.push_back(entry->path());
+      }
+    }
   }
   return threads;
 }

@@ -19,7 +19,7 @@ struct Thread {
 
 // "CPU 3/KVM": how QEMU names a vCPU's thread, given -name debug-threads=on (libvirt gives it; spare-qemu(1) says more).
 bool is_vcpu_name(std::string_view comm);
-// All threads in the cgroup and below it; those that vanish meanwhile are left out.
+// All threads of the cgroup and of those below it that have no servers of their own (CBS-10); those that vanish meanwhile are left out.
 std::vector<Thread> threads_in(const Roots& roots, const CgroupTree& tree, const std::string& path);
 // Those of them with a vCPU's name.
 std::vector<Thread> vcpus_of(const std::vector<Thread>& threads);

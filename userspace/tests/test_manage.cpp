@@ -156,7 +156,10 @@ TEST_CASE("CBS-6, CBS-11: threads below the cgroup too, vCPUs by their names, af
   const auto cgroups = CgroupTree::open(roots);
   REQUIRE(cgroups);
   tree.file("proc/12/status", "Name:\tCPU 11/KVM\nCpus_allowed:\tc\nCpus_allowed_list:\t2-3\nMems_allowed:\t1\n");
-  tree.file("proc/12/stat", "12 (CPU 11/KVM) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 -2 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 2 1 1 0 0 0\n");
+  tree.file("proc/12/task/12/stat", "12 (CPU 11/KVM) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 -2 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 2 1 1 0 0 0\n");
+  tree.file("sys/fs/cgroup/vm/a/inner/cgroup.threads", "13\n");
+  tree.file("sys/fs/cgroup/vm/a/inner/spare.reservation", "1000 10000\n");
+  tree.file("sys/fs/cgroup/vm/a/inner/spare.cpus", "1\n");
   const auto threads = threads_in(roots, *cgroups, "/vm/a");
   CHECK(threads.size() == 4);  // 99 has gone
   const auto vcpus = vcpus_of(threads);
