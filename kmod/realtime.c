@@ -37,7 +37,7 @@ static struct server *payer(struct vm *vm, unsigned int cpu)
 	if (srv)
 		return srv;
 	for_each_set_bit(cpu, (const unsigned long *)vm->abi.cpus, nr_cpu_ids) {
-		srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		srv = spare_cpu_serves(cpu) ? spare_server_at(cpu, spare_vm_slot_on(vm, cpu)) : NULL;
 		if (srv)
 			return srv;
 	}
@@ -47,15 +47,16 @@ static struct server *payer(struct vm *vm, unsigned int cpu)
 /* Preemption is off; the run-queue lock is held. */
 static noinline void charge(struct task_struct *p, u64 ns)
 {
-	u64 now = ktime_get_mono_fast_ns();
 	struct server *srv;
 	struct vm *vm;
+	u64 now;
 
 	guard(rcu)();
-	vm = spare_task_effective(p);
+	vm = spare_server_attached() ? spare_task_effective(p) : NULL;
 	srv = vm ? payer(vm, smp_processor_id()) : NULL;
 	if (!srv)
 		return;
+	now = ktime_get_mono_fast_ns();
 	atomic64_add(ns, (atomic64_t *)&vm->abi.rt_ns);
 	atomic64_add(ns, (atomic64_t *)&srv->abi.debt_ns);
 	if (now - READ_ONCE(vm->rt_said_ns) < NSEC_PER_SEC)

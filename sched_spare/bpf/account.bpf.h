@@ -45,7 +45,8 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	by->st.used_ns += delta;
 	host_floor_owe(&c->host, delta);
 	c->run_ns += delta;
-	if (server_pay_debt(by, now) && is_ready(c, by->slot))
+	/* One that is THROTTLED pays when it is replenished, or its place in the heap would be wrong. */
+	if (by->state != SPARE_THROTTLED && server_pay_debt(by, now) && is_ready(c, by->slot))
 		heap_put(&c->ready, by->slot, spare_deadline(&by->far, &by->cbs));
 	exhausted = spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta);
 	if (exhausted)

@@ -70,6 +70,12 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		s->strayed_ns = 0;
 		runs = server_pay_debt(s, now) ? s->cbs.q_ns > 0 : spare_cbs_replenish(&s->cbs, now);
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
+		/* What its real-time threads and strays owe may grow for ever: the others get a turn each before the watchdog looks (CBS-7). */
+		if (!runs && s->valve_ns <= 0 && now - s->since_ns >= SPARE_WATCHDOG_NS / 4) {
+			s->valve_ns = server_queued(s) * SPARE_TURN_MIN_NS;
+			if (s->valve_ns > (s64)(s->cbs.period_ns / 2))
+				s->valve_ns = s->cbs.period_ns / 2;
+		}
 		if (!runs && s->valve_ns <= 0) {
 			heap_put(&c->throttled, slot, s->cbs.d_ns);
 			/* A period's worth of debt is paid: it may borrow again (SPARE-6). */

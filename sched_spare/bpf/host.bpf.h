@@ -289,16 +289,20 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 	h->cost = host_price(prev, task_group_id(prev));
 	h->grant_end_ns = 0;
 	if (h->limit) {
-		u32 limit = h->limit;
+		u32 limit;
 		u64 now;
 
 		limit_stopping(h, used);
-		now = bpf_ktime_get_ns();
-		h->limit = limit;
-		h->grant_ns = limit_take(limit, now);
-		if (!h->grant_ns)
-			return false;
-		h->grant_end_ns = now + h->grant_ns;
+		/* Not the one it had: a stray's VM may have lost that server, and another VM may have the slot. */
+		limit = task_limit(prev);
+		if (limit) {
+			now = bpf_ktime_get_ns();
+			h->limit = limit;
+			h->grant_ns = limit_take(limit, now);
+			if (!h->grant_ns)
+				return false;
+			h->grant_end_ns = now + h->grant_ns;
+		}
 	}
 	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
 	return true;

@@ -40,7 +40,7 @@ static __always_inline void host_floor_owe(struct host_cpu *h, u64 delta)
 /* Does the host go before the servers now? prev_host: a host task runs. */
 static __always_inline bool host_floor_due(struct host_cpu *h, bool prev_host, u64 now)
 {
-	if (!h->queued && !prev_host) {
+	if (!h->queued && !prev_host && !(h->park_ns && !spare_before(now, h->park_ns))) {
 		host_floor_reset(h, 0);
 		return false;
 	}

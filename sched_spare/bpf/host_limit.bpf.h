@@ -56,7 +56,7 @@ static __noinline u64 stray_take(u32 id, u64 now)
 	s64 left, got = SPARE_STRAY_GRANT_NS;
 
 	if (!s)
-		return SPARE_GRANT_MIN_NS;
+		return 0;	/* gone meanwhile: it asks for another one when it is queued */
 	stray_settle(s, now);
 	left = server_budget(s, now);
 	if (left < got)

@@ -39,7 +39,7 @@ look() { LOOK=("$(cut -d' ' -f1 "/proc/$RT/schedstat")" "$(stat_of "$a" rt_ns)" 
 # ppm PART WHOLE: how far PART is from WHOLE
 ppm() { echo $(($1 * 1000000 / $2 - 1000000)); }
 
-ktap_plan 9
+ktap_plan 13
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 vm_cgroup a $q $p 0 >/dev/null
@@ -80,4 +80,16 @@ sleep 0.5
 ktap_check "CBS-11: after a hog the VM's other threads wait for periods" equal 0 $(($(stat_of "$a" used_ns) - vcpu))
 runs() { (($(stat_of "$a" used_ns) > vcpu)); }
 ktap_check 'CBS-7: for eight of them at most' wait_for 1 runs
+
+# One that always uses more than the reservation: its debt never ends, and the watchdog ends the class when a thread has waited for 30 s.
+realtime 30000 0.07
+sleep 12
+for i in 1 2; do
+	vcpu=$(stat_of "$a" used_ns)
+	sleep 12
+	ktap_check "CBS-7: beside a real-time thread that uses more than the reservation the others have a turn in 12 s ($i)" runs
+done
+ktap_check 'CBS-7: and no more than that' at_most 2000000 $(($(stat_of "$a" used_ns) - vcpu))
+realtime_stop
+ktap_check 'CBS-11: the class still runs' class_is enabled
 ktap_done
