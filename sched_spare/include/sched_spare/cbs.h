@@ -102,7 +102,7 @@ static inline int spare_cbs_charge(struct spare_cbs *s, __u64 delta_ns)
 #define SPARE_DEBT_PERIODS 8LL	/* CBS-7 */
 
 /*
- * Debt left by others (stray threads, pay-back) is paid from the budget like time of its own. It never pushes the budget
+ * Debt left by others (real-time threads, pay-back) is paid from the budget like time of its own. It never pushes the budget
  * below -8 Q: a longer wait would come near the class's watchdog (CBS-7).
  */
 static inline void spare_cbs_pay_debt(struct spare_cbs *s, __u64 debt_ns)
