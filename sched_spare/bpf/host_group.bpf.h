@@ -165,36 +165,57 @@ __noinline int group_publish(u32 id)
 	return 0;
 }
 
-/* Take over what the kernel's files say of the group. */
-static __always_inline void group_read(struct host_group *g, u32 id, struct task_group *tg)
-{
-	u64 weight = group_is_idle(tg) ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT;
-	u64 quota = tg->scx.bw_quota_us, serial = tg->css.serial_nr;
-	u32 parent = tg->parent->css.id;
+/* What the kernel's files say of a group. */
+struct group_files {
+	u64 serial, weight, quota_us, period_us, burst_us;
+	u32 parent;
+};
 
-	if (g->serial != serial) {
+/* Take over what has changed. */
+__noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
+{
+	struct host_group *g = group(id);
+
+	if (!g)
+		return 0;
+	if (g->serial != f->serial) {
 		/* A new cgroup under an id that was free; nobody counts in it yet. */
 		if (g->serial && g->quota_us != SPARE_QUOTA_NONE)
 			__sync_fetch_and_add(&host_limits, -1);
 		g->sum = g->given = 0;
 		g->quota_us = SPARE_QUOTA_NONE;
 		g->limit_up = 0;
-		g->parent = parent;
-		g->serial = serial;
+		g->parent = f->parent;
+		g->serial = f->serial;
 	}
-	if (g->weight != weight) {
-		g->weight = weight;
+	if (g->weight != f->weight) {
+		g->weight = f->weight;
 		group_publish(id);
 	}
-	if (g->quota_us != quota || g->period_us != tg->scx.bw_period_us || g->burst_us != tg->scx.bw_burst_us) {
-		if ((g->quota_us == SPARE_QUOTA_NONE) != (quota == SPARE_QUOTA_NONE))
-			__sync_fetch_and_add(&host_limits, quota == SPARE_QUOTA_NONE ? -1 : 1);
-		g->period_us = tg->scx.bw_period_us ?: 1;
-		g->burst_us = tg->scx.bw_burst_us;
-		g->quota_us = quota;
-		g->left_ns = quota * 1000;
+	if (g->quota_us != f->quota_us || g->period_us != f->period_us || g->burst_us != f->burst_us) {
+		if ((g->quota_us == SPARE_QUOTA_NONE) != (f->quota_us == SPARE_QUOTA_NONE))
+			__sync_fetch_and_add(&host_limits, f->quota_us == SPARE_QUOTA_NONE ? -1 : 1);
+		g->period_us = f->period_us;
+		g->burst_us = f->burst_us;
+		g->quota_us = f->quota_us;
+		g->left_ns = f->quota_us * 1000;
 		g->refill_ns = bpf_ktime_get_ns() + g->period_us * 1000;
 	}
+	return 0;
+}
+
+static __always_inline void group_read(u32 id, struct task_group *tg)
+{
+	struct group_files f = {
+		.serial = tg->css.serial_nr,
+		.weight = group_is_idle(tg) ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT,
+		.quota_us = tg->scx.bw_quota_us,
+		.period_us = tg->scx.bw_period_us ?: 1,
+		.burst_us = tg->scx.bw_burst_us,
+		.parent = tg->parent->css.id,
+	};
+
+	group_update(id, &f);
 }
 
 static __always_inline bool is_limited(const struct host_group *g)
@@ -202,8 +223,11 @@ static __always_inline bool is_limited(const struct host_group *g)
 	return g->quota_us != SPARE_QUOTA_NONE;
 }
 
-/* Compute the price in p's cgroup, its limit, and bind those on the way that are new. */
-static __noinline int group_refresh(struct task_struct *p)
+/*
+ * Compute the price in p's cgroup, its limit, and bind those on the way that are new. (Not static, as group_update(): otherwise the verifier
+ * walks this loop anew for each state of each caller, which was nine tenths of the time that loading the class took.)
+ */
+__noinline int group_refresh(struct task_struct *p __arg_trusted)
 {
 	struct task_group *tg = p->sched_task_group;
 	struct host_group *g, *own = NULL, *below = NULL;
@@ -220,7 +244,7 @@ static __noinline int group_refresh(struct task_struct *p)
 			tg = tg->parent;	/* those above it hold */
 			continue;
 		}
-		group_read(g, id, tg);
+		group_read(id, tg);
 		if (!own)
 			own = g;
 		sum = g->sum < SPARE_SUM_MAX ? g->sum : SPARE_SUM_MAX;

@@ -73,7 +73,12 @@ Result<void> load_or_adopt(const Roots& roots) {
   if (auto checked = check(roots); !checked) {
     return checked;
   }
-  return load_class(roots);
+  const auto verified = load_class(roots);
+  if (!verified) {
+    return verified.error();
+  }
+  spdlog::debug("the class: {} instructions verified", *verified);
+  return {};
 }
 
 // What is left of a class that has ended would keep the module from unloading.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ Result<Needs> needs_of_class();
 unsigned own_abi();
 
 // Loads the class, attaches it and pins it (PinnedClass). When it returns without error the class is enabled. On error
-// nothing is left in the kernel and the text says why, ending with what the verifier or libbpf said.
-Result<void> load_class(const Roots& roots);
+// nothing is left in the kernel and the text says why, ending with what the verifier or libbpf said. Returns how many instructions the
+// verifier looked at: the class's threads wait for it wherever the class has to be loaded again.
+Result<std::uint64_t> load_class(const Roots& roots);
 
 }  // namespace spare
