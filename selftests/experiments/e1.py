@@ -4,8 +4,9 @@
 
 Runs on a KVM host (the virtual one or a real one) as root, with the class unloaded and spared stopped. One guest with one vCPU
 lives through all columns on one CPU, everything else stays on another. First the columns under the kernel's own schedulers, then
-those of sched_spare. Every column sees the same schedule of packets (e1_probe); latencies are those of packets that found the
-budget spent, for the unthrottled guest those of all packets.
+those of sched_spare, then all of them once more in reverse: what drifts on the machine meanwhile meets all columns alike. Every column
+sees the same schedule of packets (e1_probe); latencies are those of packets that found the budget spent, for the unthrottled guest
+those of all packets.
 
 A column's packets are sent in parts, each between two samples of the host's speed (tools/speed.cpp): one whose mean is less than 80 % of it is
 measured again, at most twice; then the verdict is "not measured", because the machine was too busy. In the virtual host the speed is the
@@ -30,7 +31,7 @@ import platform
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e1_host import GUEST_IP, HERE, TAP, TOO_BUSY, VM, Guest, Reports, SpareClass, Speed, Trouble, run, say, wait_for, write
@@ -42,6 +43,7 @@ PROVIDER = ROOT / "spare"
 STAT_KEYS = {"used_ns", "boost_ns", "lent_ns", "periods", "throttled", "granted", "denied", "expired", "blocked", "overruns", "overrun_max_ns",
              "misses", "lat_max_ns", "rx_packets"}
 LOST_MS = 1000.0   # an unanswered packet counts as this: the probe's limit
+LAPS = 2           # there and back
 PART = 24          # packets
 ERROR_MOST = math.log(1.2)
 WARM_UP = 6        # packets before each column that do not count: on a path that it meets for the first time the emulator takes 30 to 70 ms
@@ -68,6 +70,18 @@ COLUMNS = [
 ]
 
 
+@dataclass
+class Measured:
+    """What a column has shown so far."""
+    rows: list = field(default_factory=list)        # of E1.csv
+    said: dict = field(default_factory=dict)        # by the probe and by spare-speed: a list with a number of each part
+    intervals: list = field(default_factory=list)   # of the parts
+    switches: list = field(default_factory=list)    # lines
+    stat: dict = field(default_factory=dict)        # the class's own account
+    warm_up_max_ms: float = 0.0
+    laps: int = 0
+
+
 class Experiment:
     def __init__(self, options):
         self.o = options
@@ -76,7 +90,7 @@ class Experiment:
         self.spare_class = SpareClass()
         self.speed = Speed()
         self.reports = None
-        self.packets = []      # rows of E1.csv
+        self.measured = {}     # Measured by column
         self.metrics = {}
         self.too_busy = None   # the label of the column that could not be measured
 
@@ -135,6 +149,11 @@ class Experiment:
                 write(VM / "spare.policy", f"grant_us={self.o.grant_us}")
             self.reserve(c)
             return
+        if self.spare_class.loaded():
+            say("unload the class and the module")
+            self.spare_class.down()
+            if self.spare_class.loaded():
+                raise Trouble("the class does not end; see dmesg")
         write(VM / "cpu.max", c.cpu_max)
         if c.kind == "deadline":
             # A deadline task must be allowed on all CPUs of its root domain: make the VM's CPU one of its own for this column.
@@ -159,39 +178,48 @@ class Experiment:
             write(VM / "cpu.max", "max 100000")
 
     def measure(self, c):
+        """One lap of a column."""
+        m = self.measured.setdefault(c, Measured())
         self.speed.set()
         self.enter(c)
         time.sleep(1.0)
-        if c.kind != "ours" or not self.o.rounds:
+        if not m.laps and (c.kind != "ours" or not self.o.rounds):
             begin = time.monotonic()
             time.sleep(self.o.quiet)
             self.note_throughput(c, "unused" if c.spare else "quiet", [(begin, time.monotonic())])
         _, rows = self.probe(c, WARM_UP, self.o.seed + 1)
-        self.metrics[f"{c.name}_warm_up_max_ms"] = max((float(r["rtt_us"]) / 1e3 if r["rtt_us"] else LOST_MS for r in rows), default=0)
-        events = self.read_stat(c)
-        rows, said, intervals, switches = [], {}, [], []
-        for first in range(0, self.count(c), PART):
-            text, part = self.probe(c, min(PART, self.count(c) - first), self.o.seed + first, self.speed.around, first)
+        m.warm_up_max_ms = max([m.warm_up_max_ms] + [float(r["rtt_us"]) / 1e3 if r["rtt_us"] else LOST_MS for r in rows])
+        before = self.read_stat(c)
+        lap = self.count(c) // LAPS
+        for first in range(m.laps * lap, (m.laps + 1) * lap, PART):
+            text, rows = self.probe(c, min(PART, (m.laps + 1) * lap - first), self.o.seed + first, self.speed.around, first)
             for key, value in dict(line.split() for line in text.splitlines()).items():   # of one that was measured again the last run's
-                said.setdefault(key, []).append(float(value))
-            intervals.append((int(part[0]["sent_ns"]) / 1e9, int(part[-1]["sent_ns"]) / 1e9))
-            switches += (self.out / f"switches-{c.name}.csv").read_text().splitlines()[bool(first):]
-            rows += part
-        (self.out / f"switches-{c.name}.csv").write_text("\n".join(switches) + "\n")
-        self.note_throughput(c, "pinged", intervals)
-        for key, values in said.items():
+                m.said.setdefault(key, []).append(float(value))
+            m.intervals.append((int(rows[0]["sent_ns"]) / 1e9, int(rows[-1]["sent_ns"]) / 1e9))
+            m.switches += (self.out / f"switches-{c.name}.csv").read_text().splitlines()[bool(first):]
+            m.rows += rows
+        for key, value in self.read_stat(c).items():
+            # A maximum is since the class was loaded, the rest counts this column's packets (of all tries).
+            m.stat[key] = value if "_max_" in key else m.stat.get(key, 0) + value - before.get(key, 0)
+        m.laps += 1
+        self.leave(c)
+        if m.laps == LAPS:
+            self.note(c, m)
+
+    def note(self, c, m):
+        """The column is complete."""
+        (self.out / f"switches-{c.name}.csv").write_text("\n".join(m.switches) + "\n")
+        self.note_throughput(c, "pinged", m.intervals)
+        for key, values in m.said.items():
             value = {"speed_before": values[0], "speed_after": values[-1], "switches": sum(values), "lost_records": sum(values),
                      "tries": max(values)}.get(key, sum(values) / len(values))
             self.metrics[f"{c.name}_{key}"] = round(value, 5)
-        for key, value in self.read_stat(c).items():
-            # A maximum is since the class was loaded, the rest counts this column's packets (of all tries).
-            self.metrics[f"{c.name}_stat_{key}"] = value if "_max_" in key else value - events.get(key, 0)
-        self.leave(c)
-        self.packets += rows
-        self.note_latency(c, rows)
+        self.metrics[f"{c.name}_warm_up_max_ms"] = m.warm_up_max_ms
+        self.metrics |= {f"{c.name}_stat_{key}": value for key, value in m.stat.items()}
+        self.note_latency(c, m.rows)
 
     def count(self, c):
-        """Packets of a column: more where they cost no wait for an exhaustion."""
+        """Packets of a column, a multiple of LAPS: more where they cost no wait for an exhaustion."""
         return 2 * self.o.count if c.name == "unthrottled" else self.o.count
 
     def probe(self, c, count, seed, around=(), first=0):
@@ -281,8 +309,11 @@ class Experiment:
     def measure_all(self):
         """The columns that were measured; `too_busy` says which one was not, and there it ends."""
         chosen = [c for c in COLUMNS if c.name in self.o.columns]
-        for i, c in enumerate(chosen):
-            say(f"{c.label}: {self.count(c)} packets; {self.remaining(chosen[i:])} to go")
+        steps = chosen + chosen[::-1]
+        for i, c in enumerate(steps):
+            if i == len(chosen):
+                self.measure_throughput([c for c in chosen if c.kind == "ours"])
+            say(f"{c.label}: {self.count(c) // LAPS} packets; {self.remaining(steps[i:], i < len(chosen))} to go")
             try:
                 self.measure(c)
             except Trouble as trouble:
@@ -292,15 +323,14 @@ class Experiment:
                 say(f"{c.label}: a part was measured three times, and each time this machine's speed was another:")
                 for line in str(trouble).splitlines():
                     say(f"    {line.split(': ')[-2] if line.endswith('not counted') else line}")
-                return chosen[:i]
-        self.measure_throughput([c for c in chosen if c.kind == "ours"])
-        return chosen
+                break
+        return [c for c in chosen if c in self.measured and self.measured[c].laps == LAPS]
 
-    def remaining(self, columns):
-        """About how long these columns, and what follows, take on the outer machine."""
-        ours = sum(c.kind == "ours" for c in columns)
-        packets_s = sum((self.count(c) + WARM_UP) * (0.08 if c.name == "unthrottled" else 0.2) + self.count(c) / PART for c in columns)
-        own_s = len(columns) * (2 + self.o.quiet) + packets_s + ours * self.o.rounds * (self.o.quiet + 0.3)
+    def remaining(self, steps, rounds):
+        """About how long these laps, and the rounds of throughput, take on the outer machine."""
+        ours = sum(c.kind == "ours" for c in set(steps)) if rounds else 0
+        packets_s = sum((self.count(c) / LAPS + WARM_UP) * (0.08 if c.name == "unthrottled" else 0.2) + self.count(c) / LAPS / PART for c in steps)
+        own_s = len(steps) * (2 + self.o.quiet / 2) + packets_s + ours * self.o.rounds * (self.o.quiet + 0.3)
         minutes = own_s * self.speed.found["dilation"] / 60
         return "less than a minute" if minutes < 0.8 else f"about {minutes:.0f} min"
 
@@ -389,7 +419,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--columns", default=",".join(c.name for c in COLUMNS), help="names, comma separated (default: all)")
-    parser.add_argument("--demo", action="store_true", help="three columns, fewer packets: one minute")
+    parser.add_argument("--demo", action="store_true", help="three columns, fewer packets")
     parser.add_argument("--count", type=int, help="packets per column (default 96, demo 48); unthrottled twice as many")
     parser.add_argument("--quiet", type=float, default=2.0, metavar="S", help="length of one throughput measurement")
     parser.add_argument("--rounds", type=int, help="throughput rounds over our columns (default 6, demo 0)")
@@ -404,6 +434,8 @@ def parse_arguments():
     if options.demo:
         options.columns = "unthrottled,cpu_max_40_100,ours_40_100_spare"
     options.count = options.count or (48 if options.demo else 96)
+    if options.count < LAPS or options.count % LAPS:
+        parser.error(f"--count {options.count}: it is divided among {LAPS} laps")
     options.rounds = (0 if options.demo else 6) if options.rounds is None else options.rounds
     options.columns = options.columns.split(",")
     unknown = set(options.columns) - {c.name for c in COLUMNS}
@@ -430,9 +462,10 @@ def write_results(experiment, chosen):
         (out / "E1.json").write_text(json.dumps(m, indent=1, sort_keys=True) + "\n")
         return verdict
     with open(out / "E1.csv", "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, experiment.packets[0].keys(), lineterminator="\n")
+        packets = [row for c in chosen for row in experiment.measured[c].rows]
+        writer = csv.DictWriter(f, packets[0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(experiment.packets)
+        writer.writerows(packets)
     with open(out / "throughput.csv", "w", encoding="utf-8") as f:
         f.write("host_s,guest_ns,loops\n")
         f.writelines(f"{t:.6f},{g},{n}\n" for t, g, n in experiment.reports.rows)

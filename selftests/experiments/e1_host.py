@@ -164,7 +164,7 @@ class Guest:
 
 
 class SpareClass:
-    """Module, daemon and class: loaded for the last three columns only."""
+    """Module, daemon and class: loaded while our columns are measured."""
 
     def __init__(self):
         self.daemon = None
@@ -202,3 +202,5 @@ class SpareClass:
             subprocess.run(["spared", "--stop"], capture_output=True, check=False, timeout=60)
         if self.inserted:
             subprocess.run(["rmmod", "sched_spare"], capture_output=True, check=False)
+        self.daemon = None
+        self.inserted = False
