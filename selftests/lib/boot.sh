@@ -41,7 +41,7 @@ qemu_args() {
 		# tools/svm_fixes.cpp and tools/dilation.cpp say why
 		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so:/stage/libspare-dilation.so SPARE_DILATION_PAGE=/run/host/dilation
 			SPARE_DILATION="$(milli "${DILATION:-1}")" SPARE_LIMIT_S="$2" "${QEMU[@]}"
-			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
+			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -name host,debug-threads=on -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
 			-kernel /kernel/vmlinuz -serial chardev:console -device virtio-serial -device virtconsole,chardev=job
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
@@ -69,7 +69,7 @@ boot() {
 		# What measures goes before other work, where the scheduler groups tasks by session and where it does not. With less weight than
 		# this it is put aside for a slice of theirs (4 ms) in the middle of every third packet: so little work is soon ahead of its share.
 		# shellcheck disable=SC2016 # expands inside
-		[[ $pace != "$PACE_NOMINAL" ]] || before=(setsid --wait bash -c '{ echo -20 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -20 "$@"' before)
+		[[ $pace != "$PACE_NOMINAL" ]] || before=(env "SPARE_PIN_CPUS=$REALTIME_CPUS" setsid --wait bash -c '{ echo -20 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -20 "$@"' before)
 	fi
 	# (host/initrd-init lays stage/ over the real-time host's /usr/local.)
 	local prefix=usr/local

@@ -7,6 +7,9 @@
  *   SPARE_DILATION_PAGE   file of dilation_page.h; who writes another k there changes the speed from then on, no clock jumps
  *   SPARE_DILATION        k at the start, in thousandths (1000)
  *   SPARE_LIMIT_S         QEMU ends with status 124 when so many seconds have passed on its own clock
+ *   SPARE_PIN_CPUS        CPUs that are emulated: where the machine has just as many, each stays on its own. (Beside other work both were
+ *                         seen on one for seconds: half of the speed, or its double where that was when the speed was measured.)
+ *                         QEMU names its threads (-name debug-threads=on)
  *
  * All of QEMU's clocks are one: what CLOCK_MONOTONIC has advanced since the start, divided by k. CLOCK_REALTIME and CLOCK_BOOTTIME are
  * where they were at the start, plus that. The emulated time stamp counter, which QEMU takes from the outer CPU, is the same clock too,
@@ -348,6 +351,23 @@ int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const t
 	const timespec outside = the_clock().deadline(*until);
 
 	return real(cond, mutex, &outside);
+}
+
+int pthread_setname_np(pthread_t thread, const char *name) noexcept
+{
+	static const auto real = NEXT(pthread_setname_np);
+	const char *emulated = getenv("SPARE_PIN_CPUS");
+	cpu_set_t usable, own;
+	unsigned n;
+
+	if (emulated && sscanf(name, "CPU %u/TCG", &n) == 1 && !sched_getaffinity(0, sizeof(usable), &usable) && CPU_COUNT(&usable) == atoi(emulated)) {
+		CPU_ZERO(&own);
+		for (unsigned cpu = 0, i = 0; cpu < CPU_SETSIZE; cpu++)
+			if (CPU_ISSET(cpu, &usable) && i++ == n)
+				CPU_SET(cpu, &own);
+		pthread_setaffinity_np(thread, sizeof(own), &own);
+	}
+	return real(thread, name);
 }
 
 int sem_timedwait(sem_t *sem, const timespec *until)

@@ -17,7 +17,8 @@
  *
  * COMMAND is run between two looks (the second one is the median of three when the first of them was off). When their geometric mean is
  * below 80 % of UNITS (default: of the first), or with --pace above 125 % although there is a dilation to take back, what COMMAND has
- * measured is worth nothing: it is run again, at most twice. It writes its results so that the last run's count.
+ * measured is worth nothing: it is run again, at most twice. It writes its results so that the last run's count. With --pace after a rest, 5 and 10
+ * of the host's seconds: what slows down a shared machine was seen to last for half a minute.
  *
  * Prints "KEY VALUE" lines: speed_before, speed_after (with COMMAND), dilation (1 where the clock is the real one), tries (with COMMAND).
  * Exit status: 0; COMMAND's when that is not 0; 75 (EX_TEMPFAIL) when it had not its speed three times; 2 when it cannot measure.
@@ -33,6 +34,7 @@
 #include <algorithm>
 #include <array>
 #include <barrier>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <thread>
@@ -45,7 +47,7 @@
 namespace {
 
 constexpr double too_slow = 0.80, too_fast = 1 / too_slow, own_error = 2.0 / 3;
-constexpr int most_rounds = 6, most_tries = 3;
+constexpr int most_rounds = 6, most_tries = 3, rest_s = 5;
 
 /* --- the work */
 
@@ -284,8 +286,13 @@ int main(int argc, char **argv)
 			break;
 		after = sample();
 		if (!paced(before, after))
-			fmt::print(stderr, "{:.0f} units per second before it and {:.0f} after it, where {:.0f} are wanted: not counted\n", before, after, o.wanted);
-	} while (++tries < most_tries && !paced(before, after));
+			fmt::print(stderr, "{:.0f} units per second before it and {:.0f} after it (clocks at 1/{:.2f}), where {:.0f} are wanted: not counted\n", before,
+				   after, page ? double(page->k_milli) / 1000 : 1.0, o.wanted);
+		if (++tries == most_tries || paced(before, after))
+			break;
+		if (o.pace)
+			std::this_thread::sleep_for(std::chrono::seconds(rest_s * tries));
+	} while (true);
 	std::fflush(stdout);
 	fmt::print("speed_before {:.0f}\n", before);
 	if (tries)
