@@ -1,47 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A netfilter egress hook on each bound tap: it runs on the sender's CPU, before the tap wakes vhost.
+ * Packets to a VM are noticed where its tap receives them: at the entry of tun_net_xmit(), tun_xdp_xmit() and tap_handle_frame() (macvtap), by
+ * ftrace (SPARE-9). That is behind every queueing discipline, redirect and bypass, on the sender's CPU, and before the tap wakes whoever
+ * reads it. The functions are traced from the first bound tap on.
  *
  * Lost wake-ups (SPARE-8): the hook counts the packet, then reads nr_throttled; the class counts nr_throttled
  * up, then reads rx_seq. Both with a full barrier between, so at least one of them sees the other.
  *
- * Taps are on the list of their VM, which RCU may read, and on that of all, both under taps_lock: a leaf, also taken under RTNL. Hooks
- * are registered and dropped under neither of our locks, as netfilter has one of its own; a device that goes waits until its hook is dropped.
+ * Taps are on the list of their VM and in a hash by their device, both of which RCU may read, and on the list of all: under taps_lock, a
+ * leaf, also taken under RTNL.
  */
 #include <linux/cgroup.h>
+#include <linux/ftrace.h>
+#include <linux/hashtable.h>
 #include <linux/if_arp.h>
 #include <linux/netdevice.h>
-#include <linux/netfilter.h>
 #include <linux/nsproxy.h>
 #include <linux/rtnetlink.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
-#include <linux/workqueue.h>
 #include <net/net_namespace.h>
 #include <net/rtnetlink.h>
 #include "hook.h"
+#include "node.h"
 #include "server.h"
 #include "vm.h"
 
 struct tap {
 	struct list_head list;		/* vm->taps */
-	struct list_head all;		/* taps; once it is taken off both: the list of those to be dropped */
+	struct list_head all;		/* taps; once it is taken off: the list of those to be dropped */
+	struct hlist_node node;		/* by_dev */
 	struct vm *vm;			/* reference */
 	struct net_device *dev;		/* no reference: NETDEV_UNREGISTER drops the tap */
-	struct net *net;
-	struct nf_hook_ops ops;
+	bool macvtap;
 	bool keep;			/* under RTNL: named again by the list that is being written */
 	struct rcu_head rcu;
 };
 
 static DEFINE_MUTEX(taps_lock);
-static DEFINE_MUTEX(drop_lock);		/* held while drop_work drops: never under taps_lock */
 static LIST_HEAD(taps);
-static LIST_HEAD(lost);			/* of VMs that were removed: drop_work drops them */
+static DEFINE_HASHTABLE(by_dev, 10);
 
-static void drop_lost(struct work_struct *work);
-static DECLARE_WORK(drop_work, drop_lost);
+/* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it. */
+struct arrival {
+	const struct vm *vm;		/* not a reference: told by its address alone */
+	const struct task_struct *in;	/* current, then; likewise */
+	bool softirq;			/* on its behalf, or only on its back */
+	u64 ns;
+};
+
+#define WAKES_NS (NSEC_PER_MSEC)
+
+static DEFINE_PER_CPU(struct arrival, arrivals);
 
 /* The VM has THROTTLED servers: those that may borrow shall look whether this packet is theirs. */
 static noinline void mark(struct vm *vm)
@@ -56,16 +67,87 @@ static noinline void mark(struct vm *vm)
 	}
 }
 
-/* Under RCU, BH off. */
-static unsigned int packet(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+/* n packets for the VM behind dev, if that is bound. Preemption is off. */
+static void notrace packets(const struct net_device *dev, int n)
 {
-	struct vm *vm = ((struct tap *)priv)->vm;
+	struct arrival *last;
+	struct tap *tap;
+	struct vm *vm;
 
-	WRITE_ONCE(vm->abi.rx_ns, ktime_get_mono_fast_ns());
-	atomic64_inc_return((atomic64_t *)&vm->abi.rx_seq);	/* full barrier, see above */
-	if (unlikely(READ_ONCE(vm->abi.nr_throttled)))
-		mark(vm);
-	return NF_ACCEPT;
+	hash_for_each_possible_rcu_notrace(by_dev, tap, node, (unsigned long)dev) {
+		if (tap->dev != dev)
+			continue;
+		vm = tap->vm;
+		last = this_cpu_ptr(&arrivals);
+		last->vm = vm;
+		last->in = current;
+		last->softirq = !!in_serving_softirq();
+		last->ns = ktime_get_mono_fast_ns();
+		WRITE_ONCE(vm->abi.rx_ns, last->ns);
+		atomic64_add_return(n, (atomic64_t *)&vm->abi.rx_seq);	/* full barrier, see above */
+		if (unlikely(READ_ONCE(vm->abi.nr_throttled)))
+			mark(vm);
+		return;
+	}
+}
+
+/* Is p, which is being woken here, woken by a packet for its VM (SPARE-9)? Under RCU, IRQs off. */
+bool spare_hook_wakes(struct task_struct *p)
+{
+	const struct arrival *last = this_cpu_ptr(&arrivals);
+
+	return last->in == current && last->softirq == !!in_serving_softirq() && last->vm && last->vm == spare_task_effective(p) &&
+	       ktime_get_mono_fast_ns() - last->ns < WAKES_NS;
+}
+
+/* netdev_tx_t tun_net_xmit(struct sk_buff *skb, struct net_device *dev) */
+static void notrace tun_xmit(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *regs)
+{
+	packets((const struct net_device *)ftrace_regs_get_argument(regs, 1), 1);
+}
+
+/* int tun_xdp_xmit(struct net_device *dev, int n, struct xdp_frame **frames, u32 flags) */
+static void notrace tun_xdp(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *regs)
+{
+	packets((const struct net_device *)ftrace_regs_get_argument(regs, 0), ftrace_regs_get_argument(regs, 1));
+}
+
+/* rx_handler_result_t tap_handle_frame(struct sk_buff **pskb) */
+static void notrace tap_frame(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *regs)
+{
+	packets((*(struct sk_buff **)ftrace_regs_get_argument(regs, 0))->dev, 1);
+}
+
+/* Where taps receive. None of these functions calls itself or another one; sysctl kernel.ftrace_enabled does not switch them off. */
+#define HOOK(handler) { .func = handler, .flags = FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT }
+static struct receiver {
+	char function[24];
+	const char *const kind;		/* of rtnl_link_ops; NULL: as the one before, where there is such a function */
+	struct ftrace_ops ops;
+	bool armed;
+} receivers[] = {
+	{ "tun_net_xmit", "tun", HOOK(tun_xmit) },
+	{ "tun_xdp_xmit", NULL, HOOK(tun_xdp) },
+	{ "tap_handle_frame", "macvtap", HOOK(tap_frame) },
+};
+static DEFINE_MUTEX(arm_lock);
+
+/*
+ * Trace what is there of these functions: a tap's module is loaded as long as there is a tap, and may have been loaded anew since the last time.
+ * Process context, no lock of ours; ftrace has locks of its own, so not under RTNL.
+ */
+void spare_hook_arm(void)
+{
+	struct receiver *r;
+	int err;
+
+	guard(mutex)(&arm_lock);
+	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
+		err = ftrace_set_filter(&r->ops, (unsigned char *)r->function, strlen(r->function), 1);
+		if (!err && !r->armed)
+			err = register_ftrace_function(&r->ops);
+		WRITE_ONCE(r->armed, !err);
+	}
 }
 
 static struct tap *tap_of(struct net_device *dev)
@@ -79,42 +161,41 @@ static struct tap *tap_of(struct net_device *dev)
 	return NULL;
 }
 
-/* A layer-2 device of the tun driver. */
-static bool is_tap(const struct net_device *dev)
+/* 0: a layer-2 device whose packets we see; -EINVAL: none; -EOPNOTSUPP: this kernel does not let us trace where it receives. */
+static int check_tap(const struct net_device *dev)
 {
-	return dev->rtnl_link_ops && !strcmp(dev->rtnl_link_ops->kind, "tun") && dev->type == ARPHRD_ETHER;
+	const char *kind = dev->rtnl_link_ops ? dev->rtnl_link_ops->kind : "";
+	struct receiver *r;
+
+	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
+		if (!r->kind || strcmp(r->kind, kind) || dev->type != ARPHRD_ETHER)
+			continue;
+		if (READ_ONCE(r->armed))
+			return 0;
+		pr_warn_ratelimited("%s: this kernel has no %s() that can be traced: packets would not be seen\n", dev->name, r->function);
+		return -EOPNOTSUPP;
+	}
+	return -EINVAL;
 }
 
 static struct tap *make(struct vm *vm, struct net_device *dev)
 {
 	struct tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
-	int err;
 
 	ASSERT_RTNL();
 	if (!tap)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	tap->vm = vm;
 	tap->dev = dev;
-	tap->net = dev_net(dev);
-	tap->ops.hook = packet;
-	tap->ops.priv = tap;
-	tap->ops.dev = dev;
-	tap->ops.pf = NFPROTO_NETDEV;
-	tap->ops.hooknum = NF_NETDEV_EGRESS;
-	err = nf_register_net_hook(tap->net, &tap->ops);
-	if (err) {
-		kfree(tap);
-		return ERR_PTR(err);
-	}
+	tap->macvtap = !strcmp(dev->rtnl_link_ops->kind, "macvtap");
 	spare_vm_get(vm);
 	tap->keep = true;
 	return tap;
 }
 
-/* Hooks that are running keep tap and VM until their grace period ends. No lock of ours. */
+/* Who sees it still keeps tap and VM until the grace period ends. No lock of ours. */
 static void drop(struct tap *tap)
 {
-	nf_unregister_net_hook(tap->net, &tap->ops);
 	spare_vm_put(tap->vm);
 	kfree_rcu(tap, rcu);
 }
@@ -130,30 +211,21 @@ static void drop_all(struct list_head *list)
 static void take_off(struct tap *tap, struct list_head *to)
 {
 	lockdep_assert_held(&taps_lock);
+	hash_del_rcu(&tap->node);
 	list_del_rcu(&tap->list);
 	list_move(&tap->all, to);
 }
 
-static void drop_lost(struct work_struct *work)
-{
-	LIST_HEAD(list);
-
-	guard(mutex)(&drop_lock);
-	scoped_guard(mutex, &taps_lock)
-		list_splice_init(&lost, &list);
-	drop_all(&list);
-}
-
-/* @vm has been removed. Its hooks are dropped soon. Under spare_config. */
+/* @vm has been removed. Under spare_config. */
 void spare_hook_unbind_all(struct vm *vm)
 {
 	struct tap *tap, *next;
+	LIST_HEAD(old);
 
-	guard(mutex)(&taps_lock);
-	list_for_each_entry_safe(tap, next, &vm->taps, list)
-		take_off(tap, &lost);
-	if (!list_empty(&lost))
-		schedule_work(&drop_work);
+	scoped_guard(mutex, &taps_lock)
+		list_for_each_entry_safe(tap, next, &vm->taps, list)
+			take_off(tap, &old);
+	drop_all(&old);
 }
 
 /* Is @dev @vm's already? 1: yes, and it stays; 0: nobody's; -EEXIST: another VM's; -EINVAL: named twice. Under RTNL. */
@@ -189,8 +261,9 @@ static int make_named(struct vm *vm, char *text, struct list_head *fresh)
 		dev = strlen(word) < IFNAMSIZ ? __dev_get_by_name(net, word) : NULL;
 		if (!dev)
 			return -ENODEV;
-		if (!is_tap(dev))
-			return -EINVAL;
+		err = check_tap(dev);
+		if (err)
+			return err;
 		list_for_each_entry(tap, fresh, all)
 			if (tap->dev == dev)
 				return -EINVAL;
@@ -200,8 +273,8 @@ static int make_named(struct vm *vm, char *text, struct list_head *fresh)
 		if (err)
 			continue;
 		tap = make(vm, dev);
-		if (IS_ERR(tap))
-			return PTR_ERR(tap);
+		if (!tap)
+			return -ENOMEM;
 		list_add_tail(&tap->all, fresh);
 	}
 	return 0;
@@ -218,8 +291,10 @@ static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *ol
 	list_for_each_entry_safe(tap, next, &vm->taps, list)
 		if (!tap->keep)
 			take_off(tap, old);
-	list_for_each_entry(tap, fresh, all)
+	list_for_each_entry(tap, fresh, all) {
 		list_add_tail_rcu(&tap->list, &vm->taps);
+		hash_add_rcu(by_dev, &tap->node, (unsigned long)tap->dev);
+	}
 	list_splice_tail_init(fresh, &taps);
 	return 0;
 }
@@ -229,8 +304,9 @@ static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *ol
  * @vm: one whose file is being written to
  * @text: one line without its newline: names of taps, or "none"; is changed
  *
- * Context: process, under RTNL; takes netfilter's mutex, so no lock of ours is held.
- * Return: 0; -ENODEV: no such device, or the cgroup is being removed; -EINVAL: not a tap, or named twice; -EEXIST: another VM's; -ENOMEM.
+ * Context: process, under RTNL, after spare_hook_arm(); no lock of ours is held.
+ * Return: 0; -ENODEV: no such device, or the cgroup is being removed; -EINVAL: not a tap, or named twice; -EEXIST: another VM's; -ENOMEM;
+ * -EOPNOTSUPP: the kernel does not let us see its packets.
  */
 int spare_hook_set(struct vm *vm, char *text)
 {
@@ -282,9 +358,10 @@ void spare_hook_show_packets(struct vm *vm, struct seq_file *m)
 	if (vm) {
 		list_for_each_entry_rcu(tap, &vm->taps, list) {
 			dev_get_stats(tap->dev, &st);
-			sum.rx_dropped += st.tx_dropped;
-			sum.tx_packets += st.rx_packets;
-			sum.tx_dropped += st.rx_dropped;
+			/* What a tun device sends, and a macvtap receives, is the VM's to receive. */
+			sum.rx_dropped += tap->macvtap ? st.rx_dropped : st.tx_dropped;
+			sum.tx_packets += tap->macvtap ? st.tx_packets : st.rx_packets;
+			sum.tx_dropped += tap->macvtap ? st.tx_dropped : st.rx_dropped;
 		}
 	}
 	seq_printf(m, "rx_dropped %llu\n", sum.rx_dropped);
@@ -301,7 +378,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	LIST_HEAD(old);
 	char path[160];
-	struct tap *tap, *next;
+	struct tap *tap;
 
 	if (event != NETDEV_UNREGISTER)
 		return NOTIFY_DONE;
@@ -313,14 +390,8 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 				spare_vm_path(tap->vm, path, sizeof(path)), dev->name);
 			take_off(tap, &old);
 		}
-		list_for_each_entry_safe(tap, next, &lost, all)
-			if (tap->dev == dev)
-				list_move(&tap->all, &old);
 	}
 	drop_all(&old);
-	/* It may be among those that are being dropped. (To wait for the work itself would be to wait for its worker's fork, too.) */
-	mutex_lock(&drop_lock);
-	mutex_unlock(&drop_lock);
 	return NOTIFY_DONE;
 }
 
@@ -333,7 +404,10 @@ int spare_hook_init(void)
 
 void spare_hook_exit(void)
 {
+	struct receiver *r;
+
 	unregister_netdevice_notifier(&netdev_nb);
-	flush_work(&drop_work);
-	synchronize_rcu();	/* hooks that are still running */
+	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++)
+		if (r->armed)
+			unregister_ftrace_function(&r->ops);	/* waits for those that run */
 }

@@ -19,9 +19,11 @@
 #include <linux/bpf.h>
 #include <linux/string.h>
 #include "event.h"
+#include "hook.h"
 #include "kfuncs.h"
 #include "kick.h"
 #include "node.h"
+#include "realtime.h"
 #include "server.h"
 #include "timer.h"
 #include "vm.h"
@@ -161,6 +163,19 @@ __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
 		spare_event_notify(srv->vm);
 }
 
+/* Is the task, which is being woken on this CPU, woken by a packet for its VM? So it is one of those that serve its network (SPARE-9). */
+__bpf_kfunc bool spare_task_receives(struct task_struct *p__ign)
+{
+	guard(rcu)();
+	return spare_hook_wakes(p__ign);
+}
+
+/* The task comes into the class, or goes to another one (CBS-11). Under its run-queue lock. */
+__bpf_kfunc void spare_task_changes(struct task_struct *p__ign, bool goes)
+{
+	spare_realtime_change(p__ign, goes);
+}
+
 /* Queues for servers that the class shall have made (CBS-12). */
 __bpf_kfunc u32 spare_queues_wanted(void)
 {
@@ -203,6 +218,8 @@ __bpf_kfunc void spare_class_detach(void)
 BTF_KFUNCS_START(class_kfuncs)
 BTF_ID_FLAGS(func, spare_task_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_task_slot)
+BTF_ID_FLAGS(func, spare_task_receives)
+BTF_ID_FLAGS(func, spare_task_changes)
 BTF_ID_FLAGS(func, spare_server_get, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_server_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_vm_slot)

@@ -4,7 +4,8 @@
  * left to its servers as debt: its other threads pay.
  *
  * Seen in sched_switch, at the switch away from one, when the kernel has brought its account up to date; one that is never switched away from
- * keeps nobody waiting. Modules find that tracepoint in the kernel's list.
+ * keeps nobody waiting. Who changes its class while it runs, or is boosted by a lock that a real-time thread wants, is not switched: the class
+ * tells. Modules find that tracepoint in the kernel's list.
  */
 #include <linux/ktime.h>
 #include <linux/percpu.h>
@@ -45,7 +46,7 @@ static struct server *payer(struct vm *vm, unsigned int cpu)
 }
 
 /* Preemption is off; the run-queue lock is held. */
-static noinline void charge(struct task_struct *p, u64 ns)
+static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
 {
 	struct server *srv;
 	struct vm *vm;
@@ -53,7 +54,7 @@ static noinline void charge(struct task_struct *p, u64 ns)
 
 	guard(rcu)();
 	vm = spare_server_attached() ? spare_task_effective(p) : NULL;
-	srv = vm ? payer(vm, smp_processor_id()) : NULL;
+	srv = vm ? payer(vm, cpu) : NULL;
 	if (!srv)
 		return;
 	now = ktime_get_mono_fast_ns();
@@ -70,13 +71,29 @@ static void switched(void *unused, bool preempt, struct task_struct *prev, struc
 	struct run *run = this_cpu_ptr(&runs);
 
 	if (unlikely(prev->prio < MAX_RT_PRIO) && run->p == prev)
-		charge(prev, prev->se.sum_exec_runtime - run->used_ns);
+		charge(prev, smp_processor_id(), prev->se.sum_exec_runtime - run->used_ns);
 	if (likely(next->prio >= MAX_RT_PRIO)) {
 		run->p = NULL;
 		return;
 	}
 	run->p = next;
 	run->used_ns = next->se.sum_exec_runtime;
+}
+
+/* @p comes into our class, or goes to another one, perhaps while it runs. Under its run-queue lock; its account is up to date. */
+void spare_realtime_change(struct task_struct *p, bool goes)
+{
+	struct run *run = per_cpu_ptr(&runs, task_cpu(p));
+
+	if (!READ_ONCE(p->on_cpu))
+		return;
+	if (goes) {
+		run->p = p;
+		run->used_ns = p->se.sum_exec_runtime;
+	} else if (run->p == p) {
+		charge(p, task_cpu(p), p->se.sum_exec_runtime - run->used_ns);
+		run->p = NULL;
+	}
 }
 
 static void find(struct tracepoint *tp, void *unused)

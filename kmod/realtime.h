@@ -5,6 +5,12 @@
 #ifndef KMOD_REALTIME_H
 #define KMOD_REALTIME_H
 
+#include <linux/types.h>
+
+struct task_struct;
+
+void spare_realtime_change(struct task_struct *p, bool goes);
+
 int __must_check spare_realtime_init(void);
 void spare_realtime_exit(void);
 

@@ -323,7 +323,6 @@ static void forget(struct server *srv)
 	s->pending = 0;
 	s->rx_served = READ_ONCE(srv->vm->abi.rx_seq);
 	srv->vm->abi.nr_throttled = 0;
-	srv->vm->abi.has_vhost = 0;
 }
 
 /* The class has stopped: no operation of it runs or will run. Process context, does not sleep. */

@@ -11,8 +11,8 @@
  * An operation of a file keeps its cgroup from being removed, by somebody who holds cgroup_mutex meanwhile: none may wait for that either, nor
  * for whoever may (a fork, while a scheduler is being loaded), but for some time.
  *
- * Under these locks nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex, the io controller's or
- * netfilter's mutex, CPU hotplug, nor kernfs. What needs one of them is done before or after. Under a foreign lock only a leaf of
+ * Under these locks nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex, the io controller's
+ * mutex, ftrace's, CPU hotplug, nor kernfs. What needs one of them is done before or after. Under a foreign lock only a leaf of
  * ours is taken (hook.c's taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
  * teaches lockdep that order when the module is loaded.
  */

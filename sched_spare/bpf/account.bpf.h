@@ -28,6 +28,15 @@ static __always_inline void count_kind(const struct cpu_ctx *c, struct spare_ser
 		s->st.vhost_ns += delta;
 }
 
+/*
+ * The network thread that the mark waits for has left the server (its affinity, its cgroup): it serves elsewhere, and what the vCPU borrows
+ * meanwhile is bounded as after first service.
+ */
+static __always_inline bool net_has_left(const struct cpu_ctx *c, const struct spare_server *s)
+{
+	return s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued && !c->net;
+}
+
 /* Charge the current run up to now. What it exhausts is THROTTLED here, what it ends is ended here. */
 __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
@@ -70,6 +79,8 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	vm = server_vm(s);
 	if (!vm)
 		return exhausted;
+	if (net_has_left(c, s))
+		spare_mark_serve(&s->mark);
 	if (!boost_charge(s, by, vm, delta, now) || spare_mark_charge(&s->mark, vm->grant_ns, vm->chances))
 		boost_end(c, s, now);
 	else
@@ -133,7 +144,7 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 		vm = c->by == c->cur ? NULL : server_vm(s);
 		if (vm) {
 			t = spare_borrow_left(vm, s, SPARE_SLICE_NS);
-			if (s->mark.phase == SPARE_MARK_SERVED && spare_mark_left(&s->mark, vm->grant_ns) < t)
+			if ((s->mark.phase == SPARE_MARK_SERVED || net_has_left(c, s)) && spare_mark_left(&s->mark, vm->grant_ns) < t)
 				t = spare_mark_left(&s->mark, vm->grant_ns);
 			if (spare_before(now + t, when))
 				when = now + t;

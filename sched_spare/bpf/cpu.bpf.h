@@ -34,6 +34,7 @@ struct cpu_ctx {
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */
 	u64 run_ns;			/* how long the current run has lasted */
+	u64 again_ns;			/* a server that is withdrawn still has threads, which go then (life.bpf.h); 0: none */
 	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */
 	u64 dl_bw;			/* bandwidth of the root domain's deadline threads, as last seen (deadline.bpf.h) */
 	u64 dl_seen;			/* and the jiffy of that look */
@@ -323,24 +324,27 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 	cbs.q_ns -= s->taken_ns;
 	if (cbs.q_ns > (s64)cbs.runtime_ns)
 		cbs.q_ns = cbs.runtime_ns;
-	if (server_sleeps_past(s, now))
+	if (s->debt_ns)
+		spare_cbs_settle(&cbs, s->debt_ns, now);
+	if (s->state == SPARE_INACTIVE && !spare_before(now, cbs.d_ns))
 		spare_cbs_credit(&cbs, now);
 	return cbs.q_ns;
 }
 
 /*
- * An INACTIVE server of which strays have taken pays and is credited, in this order: what they took until the deadline was of the budget
- * before it, and a credit in between would be cut at Q. On its CPU.
+ * An INACTIVE server of which strays have taken, or for which real-time threads have left debt, pays and is credited, in this order: what they
+ * took until the deadline was of the budget before it, and a credit in between would be cut at Q. On its CPU.
  */
 static __always_inline void server_settle(struct spare_server *s, u64 now)
 {
-	bool taken = s->taken_ns;
+	bool due = (s->taken_ns || s->debt_ns) && s->cfg_seen && server_sleeps_past(s, now);
 
 	server_pay_taken(s);
-	if (taken && s->cfg_seen && server_sleeps_past(s, now)) {
-		s->strayed_ns = 0;
+	if (!due)
+		return;
+	s->strayed_ns = 0;
+	if (!server_pay_debt(s, now))
 		spare_cbs_credit(&s->cbs, now);
-	}
 }
 
 /* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */

@@ -6,6 +6,23 @@
 #ifndef SPARE_DISPATCH_BPF_H
 #define SPARE_DISPATCH_BPF_H
 
+/* Servers that are withdrawn and still have threads are asked again. */
+__noinline int attend_again(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
+{
+	struct spare_server *s;
+	int slot;
+
+	if (spare_before(now, c->again_ns))
+		return 0;
+	c->again_ns = 0;
+	bpf_for(slot, 0, SPARE_SLOTS) {
+		s = server(cpu, slot);
+		if (s && s->flags & SPARE_F_DYING && !server_drop(c, s, now))
+			c->again_ns = now + SPARE_ADOPT_NS;
+	}
+	return 0;
+}
+
 /* What others left for this CPU's servers since it last looked. */
 static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now)
 {
@@ -22,7 +39,8 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 		if (!s)
 			continue;
 		if (s->flags & SPARE_F_DYING) {
-			server_drop(c, s, now);
+			if (!server_drop(c, s, now))
+				c->again_ns = now + SPARE_ADOPT_NS;
 			continue;
 		}
 		if (server_is_news(s))

@@ -39,6 +39,9 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (!t)
 		return host_enqueue(p, enq_flags);
 	now = bpf_ktime_get_ns();
+	if (enq_flags & SCX_ENQ_WAKEUP && !t->net && spare_task_receives(p))
+		t->net = true;
+	net = is_net(p, t, enq_flags & SCX_ENQ_WAKEUP);
 	here = cpu = task_cpu(p);
 	slot = task_may_run(p, here) ? spare_task_slot(p, here) : SPARE_NO_SLOT;
 	if (slot == SPARE_NO_SLOT) {
@@ -53,6 +56,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		/* Its affinity excludes every server, or that is not configured yet: the host's, paid from its VM's budget (host_limit.bpf.h). */
 		if (s && !s->dsq)
 			spare_attend(cpu, slot);
+		t->woke = net && enq_flags & SCX_ENQ_WAKEUP;
 		return host_enqueue(p, enq_flags);
 	}
 	if (t->group)
@@ -62,7 +66,6 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (enq_flags & SCX_ENQ_WAKEUP)
 		t->ran_ns = t->turn_left = 0;
 	front = t->ran_ns < SPARE_TURN_NS;
-	net = is_net(p, vm, enq_flags & SCX_ENQ_WAKEUP);
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
 	dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);

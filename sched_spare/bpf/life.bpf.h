@@ -10,15 +10,18 @@ char exit_info_reason[128] SEC(".data");
 char exit_info_msg[1024] SEC(".data");
 char exit_info_dump[32768] SEC(".data");	/* as much as sched_ext makes (exit_dump_len) */
 
-/* Its threads become the host's. */
-static __always_inline void server_drain(const struct spare_server *s)
+/* Its threads become the host's, so many of them. */
+static __always_inline void server_drain(const struct spare_server *s, u32 most)
 {
 	if (s->dsq)
-		host_adopt(s->dsq, host_home(s->cpu), 0);
+		host_adopt(s->dsq, host_home(s->cpu), 0, most);
 }
 
-/* A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. */
-static __always_inline void server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
+/*
+ * A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. Of a crowd some at
+ * a time, so that its neighbours are served in between. Returns whether that was all.
+ */
+static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
 {
 	struct spare_server *b;
 	u32 cpu = s->cpu, slot = s->slot;
@@ -32,14 +35,18 @@ static __always_inline void server_drop(struct cpu_ctx *c, struct spare_server *
 		}
 		if (s->state == SPARE_THROTTLED)
 			server_unthrottle(c, s, now);
-		server_inactive(c, s, now);
-		server_drain(s);
-		server_end(c, s);
+		if (s->state != SPARE_INACTIVE)
+			server_inactive(c, s, now);
+		server_drain(s, SPARE_ADOPT);
 	}
 	if (c->cur == slot || c->by == slot)
 		c->cur = SPARE_NO_SLOT;
 	c->left = SPARE_NO_SLOT;
+	if (server_queued(s))
+		return false;
+	server_end(c, s);
 	spare_server_release(cpu, slot);
+	return true;
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init_task, struct task_struct *p, struct scx_init_task_args *args)
@@ -50,6 +57,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init_task, struct task_struct *p, struct scx_
 
 void BPF_STRUCT_OPS(spare_enable, struct task_struct *p)
 {
+	spare_task_changes(p, false);
 	host_enable(p);
 }
 
@@ -58,6 +66,7 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 {
 	struct task_ctx *t = task_ctx(p);
 
+	spare_task_changes(p, true);
 	if (!t)
 		return;
 	task_unqueued(t);
@@ -117,13 +126,12 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 		s = server(cpu, slot);
 		if (!s)
 			continue;
-		if (s->flags & SPARE_F_DYING) {
-			server_drop(c, s, now);
-			continue;
-		}
 		server_rest(c, s, now);
-		server_drain(s);
-		server_end(c, s);
+		server_drain(s, SPARE_ADOPT_ALL);
+		if (s->flags & SPARE_F_DYING)
+			server_drop(c, s, now);
+		else
+			server_end(c, s);
 	}
 	c->cur = c->by = c->pick = c->pick_by = c->left = SPARE_NO_SLOT;
 }

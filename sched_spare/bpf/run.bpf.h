@@ -83,6 +83,9 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		limit_return(t);
 	t->stray = vm && !s;
 	if (t->stray) {
+		if (vm->nr_throttled && is_net(p, t, t->woke))
+			vm_service_stray(p, vm, now);
+		t->woke = false;
 		host_running(c, p);
 		c->host.stray = 1;
 	}
@@ -126,7 +129,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	if (by && payer != SPARE_NO_SLOT)
 		by->state = SPARE_RUNNING;
 	c->kind = task_kind(p);
-	c->net = is_net(p, vm, t->woke);
+	c->net = is_net(p, t, t->woke);
 	c->run_ns = 0;
 	if (c->net)
 		first_service(c, s, vm, now);
@@ -181,7 +184,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (!runnable && s && !c->net)
 			s->svc_pending = s->owed_ns = 0;
 		/* Going to sleep, it has drained what came; a packet of this very instant will wake it again. */
-		if (!runnable && s && vm && is_net(p, vm, false) && now - vm->rx_ns > SPARE_DRAINED_NS)
+		if (!runnable && s && vm && c->net && now - vm->rx_ns > SPARE_DRAINED_NS)
 			s->rx_served = vm->rx_seq;
 		if (!runnable && s)
 			server_asleep(c, s, now);

@@ -96,6 +96,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	now = bpf_ktime_get_ns();
 	charge(c, cpu, now);
 	attend(c, cpu, slot, now);
+	if (c->again_ns)
+		attend_again(c, cpu, now);
 	replenish(c, cpu, now);
 	c->taken_to = 0;
 	/* Its VM may have lost or won a reservation while it ran. */

@@ -15,7 +15,8 @@ struct task_ctx {
 	u32 q_cpu;	/* where net_queued counts it */
 	u32 q_slot;
 	bool counted;	/* it is counted there */
-	bool woke;	/* queued by a wake-up, not run since */
+	bool net;		/* a packet has woken it once */
+	bool woke;		/* a network thread, queued by a wake-up, not run since */
 	bool stray;	/* of a VM, on a CPU where that has no server */
 };
 
@@ -59,17 +60,12 @@ static __always_inline u32 task_kind(const struct task_struct *p)
 }
 
 /*
- * The VM's network thread: a vhost worker (the kernel names it vhost-<owner>); in a VM without one, whatever wakes (the
- * emulator's own loop) (SPARE-4).
+ * A network thread of its VM: who has been woken by the arrival of a packet, whenever it is woken again (SPARE-9); a vhost worker, which the
+ * kernel names vhost-<owner>, always.
  */
-static __always_inline bool is_net(struct task_struct *p, struct spare_vm *vm, bool woke)
+static __always_inline bool is_net(struct task_struct *p, const struct task_ctx *t, bool woke)
 {
-	if (task_kind(p) == SPARE_KIND_VHOST) {
-		if (!vm->has_vhost)
-			vm->has_vhost = 1;
-		return true;
-	}
-	return woke && !vm->has_vhost;
+	return (woke && t->net) || task_kind(p) == SPARE_KIND_VHOST;
 }
 
 /* Migration is off, and not only because the kernel switches it off in the current task while a BPF program runs. */
@@ -122,8 +118,7 @@ static __always_inline void task_queued(struct task_ctx *t, struct spare_server 
 /*
  * Its place in the queue of s (CBS-8). One that was stopped within its turn keeps place and rest: sent back each time, a thread
  * beside others that wake, or one that always comes last before the budget ends, would get next to nothing. Not so while a
- * network thread waits in a THROTTLED server: what is borrowed is for that one (SPARE-3). (In a VM without vhost every thread that
- * woke is taken for one, so there it takes a packet.)
+ * network thread waits in a THROTTLED server: what is borrowed is for that one (SPARE-3).
  */
 static __always_inline void task_place(struct task_ctx *t, const struct spare_server *s, const struct spare_vm *vm, bool net, bool woke,
 				       u64 now)
@@ -133,7 +128,7 @@ static __always_inline void task_place(struct task_ctx *t, const struct spare_se
 
 	if (t->turn_left && !throttled)
 		return;
-	if (t->turn_left && !(s->net_queued && (vm->has_vhost || server_waits(s, vm)))) {
+	if (t->turn_left && !s->net_queued) {
 		head = scx_bpf_dsq_peek(s->dsq);
 		t->key = head ? spare_place_stopped(&s->cbs, front, head->scx.dsq_vtime, now) : spare_place(&s->cbs, front, now);
 		return;
@@ -197,24 +192,46 @@ static __always_inline bool task_server_elsewhere(struct task_struct *p, s32 cpu
 }
 
 /*
- * Tell the VM's other servers that its network thread has just served a packet: one that is THROTTLED and may borrow, or one
- * that may bring its deadline nearer.
+ * The VM's network thread has just served a packet elsewhere: server o is told, if it is THROTTLED and may borrow, or may bring its deadline
+ * nearer.
  */
+static __always_inline void service_elsewhere(struct spare_server *o, const struct spare_vm *vm, s32 cpu, u64 now)
+{
+	if (o->use[0] == SPARE_NO_SLOT)
+		return;
+	if (o->state != SPARE_THROTTLED && !(o->state == SPARE_READY && server_may_hasten(o, vm, now)))
+		return;
+	o->rx_served = vm->rx_seq;
+	__sync_fetch_and_or(&o->pending, SPARE_PEND_SERVICE);
+	spare_attend(cpu, o->slot);
+}
+
+/* It has, in server `self`. */
 static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const struct spare_server *self, u64 now)
 {
 	struct spare_server *o;
 	s32 cpu;
 	int i;
 
-	server_for_each_other(self, i, cpu, o) {
-		if (o->use[0] == SPARE_NO_SLOT)
-			continue;
-		if (o->state != SPARE_THROTTLED && !(o->state == SPARE_READY && server_may_hasten(o, vm, now)))
-			continue;
-		o->rx_served = vm->rx_seq;
-		__sync_fetch_and_or(&o->pending, SPARE_PEND_SERVICE);
-		spare_attend(cpu, o->slot);
+	server_for_each_other(self, i, cpu, o)
+		service_elsewhere(o, vm, cpu, now);
+}
+
+/* It has, as a stray: p. */
+static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 now)
+{
+	struct spare_server *o;
+	u32 slot;
+	s32 cpu;
+	int i;
+
+	task_for_each_cpu(p, i, cpu) {
+		slot = spare_task_slot(p, cpu);
+		o = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+		if (o && o->rx_served != vm->rx_seq)
+			service_elsewhere(o, vm, cpu, now);
 	}
+	return 0;
 }
 
 static __always_inline bool server_has_sibling(const struct spare_server *s)

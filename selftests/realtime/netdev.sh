@@ -12,7 +12,7 @@ a=st/a b=st/b
 
 cleanup() {
 	local dev
-	for dev in sptap0 sptap1 sptap2 sptun0 spdum0; do
+	for dev in sptap0 sptap1 sptap2 sptun0 spdum0 spveth0; do
 		ip link del $dev 2>/dev/null || true
 	done
 	ip netns del spns 2>/dev/null || true
@@ -36,11 +36,12 @@ rx() {
 	key $1/spare.stat rx_packets
 }
 
-# send DEVICE N: N frames out of DEVICE, whoever it belongs to
+# send DEVICE N [bypass]: N frames out of DEVICE, whoever it belongs to; past its queueing discipline
 send() {
-	python3 - "$1" "$2" <<-'END'
+	python3 - "$@" <<-'END'
 		import socket, sys
 		s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+		if sys.argv[3:]: s.setsockopt(263, 20, 1)	# PACKET_QDISC_BYPASS
 		s.bind((sys.argv[1], 0))
 		for i in range(int(sys.argv[2])):
 		    s.send(b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes(46))
@@ -125,6 +126,68 @@ test_packets() {
 	want 'SPARE-2: bound again' OK $a/spare.netdev sptap0
 }
 
+# xdp_redirect FROM TO: what comes in at FROM leaves at TO, by a native XDP program that lives until it is killed
+xdp_redirect() {
+	python3 - "$(</sys/class/net/$1/ifindex)" "$(</sys/class/net/$2/ifindex)" <<-'END' &
+		import ctypes, signal, struct, sys
+		libc = ctypes.CDLL(None, use_errno=True)
+		def bpf(cmd, attr):
+		    attr = ctypes.create_string_buffer(attr, 144)
+		    fd = libc.syscall(321, cmd, attr, 144)
+		    if fd < 0: sys.exit(f"bpf {cmd}: errno {ctypes.get_errno()}")
+		    return fd
+		insn = lambda op, dst, imm: struct.pack("<BBhi", op, dst, 0, imm)
+		code = ctypes.create_string_buffer(insn(0xb7, 1, int(sys.argv[2])) + insn(0xb7, 2, 0) + insn(0x85, 0, 23) + insn(0x95, 0, 0))
+		gpl = ctypes.create_string_buffer(b"GPL")
+		prog = bpf(5, struct.pack("<IIQQ", 6, 4, ctypes.addressof(code), ctypes.addressof(gpl)))
+		link = bpf(28, struct.pack("<IIII", prog, int(sys.argv[1]), 37, 4))
+		print("attached", flush=True)
+		signal.pause()
+	END
+	holders+=($!)
+	wait_for 10 eval "ip link show $1 | grep -q 'xdp'"
+}
+
+# seen_by COMMAND...: what COMMAND sends is counted within a second; how many
+seen_by() {
+	local before
+	before=$(rx $a)
+	"$@"
+	sleep 0.5
+	echo $(($(rx $a) - before))
+}
+
+# Whatever way a packet takes to the tap (SPARE-9).
+test_ways() {
+	local before
+	ip link add spveth0 type veth peer name spveth1
+	quiet spveth0
+	quiet spveth1
+	ip link set spveth0 up
+	ip link set spveth1 up
+	tc qdisc add dev spveth1 clsact
+	tc filter add dev spveth1 ingress matchall action mirred egress redirect dev sptap0
+	is 'SPARE-9: redirected by tc (Kata)' 7 "$(seen_by send spveth0 7)"
+	tc qdisc del dev spveth1 clsact
+	is 'SPARE-9: past the queueing discipline' 7 "$(seen_by send sptap0 7 bypass)"
+	tc qdisc replace dev sptap0 root netem delay 1s
+	before=$(rx $a)
+	send sptap0 7
+	is 'SPARE-9: held back by a queueing discipline: not yet' $before "$(rx $a)"
+	is 'SPARE-9: but when the tap gets them' $((before + 7)) "$(until_is 5 $((before + 7)) rx $a)"
+	tc qdisc replace dev sptap0 root noqueue
+	xdp_redirect spveth1 sptap0
+	is 'SPARE-9: redirected by XDP' 7 "$(seen_by send spveth0 7)"
+	kill "${holders[-1]}"
+	ip link add link spveth1 name spmvt0 type macvtap mode bridge
+	quiet spmvt0
+	ip link set spmvt0 up
+	want 'SPARE-9: a macvtap' OK $a/spare.netdev 'sptap0 spmvt0'
+	is 'SPARE-9: by its handler' 7 "$(seen_by send spveth0 7)"
+	want 'SPARE-9: without it' OK $a/spare.netdev sptap0
+	ip link del spveth0
+}
+
 test_namespaces() {
 	ip netns add spns
 	ip link set sptap0 netns spns
@@ -182,7 +245,7 @@ test_removal() {
 }
 
 module_up
-ktap_plan 50
+ktap_plan 58
 tree_dir st
 mkdir -p $CG/$a $CG/$b
 tap sptap0
@@ -191,6 +254,7 @@ holder sptap0
 holder sptap1
 test_names
 test_packets
+test_ways
 test_namespaces
 test_removal
 is 'files: the kernel log has no complaint' '' "$(bad_log)"

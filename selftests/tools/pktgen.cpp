@@ -3,7 +3,7 @@
  * spare-pktgen - sends numbered packets to a spare-standin's tap and says how long each waited for its first service.
  *
  * While it sends it runs as SCHED_FIFO with its memory locked, so that nothing that is measured can delay it, and sends through an AF_PACKET
- * socket, i.e. dev_queue_xmit(): the way of a bridge, past the module's egress hook. What it waits for are absolute times of
+ * socket, i.e. dev_queue_xmit(): the way of a bridge, past the module's hook. What it waits for are absolute times of
  * CLOCK_MONOTONIC; what is random comes from a fixed seed.
  *
  * Packets are sent at random phases and aimed at the instants where wake-ups are lost:

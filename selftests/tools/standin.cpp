@@ -4,8 +4,9 @@
  *
  * One process, in the cgroup that it is given:
  *   main thread         `spare-standin`, sleeps until the end, as QEMU's main loop mostly does
- *   "vhost" thread      `vhost-<pid>`: sleeps in poll() on the tap; reads each packet, stamps it, puts it into the ring of a vCPU
- *                       and rings its bell (irqfd); sends replies when the vCPU rings back (ioeventfd)
+ *   "vhost" threads     `vhost-<pid>`, one for each queue of the tap: sleeps in poll(); reads each packet, stamps it, puts it into
+ *                       the ring of a vCPU and rings its bell (irqfd); the first sends replies when the vCPU rings back (ioeventfd)
+ *   "emulator" thread   `spare-standin`: likewise for a tap without vhost, as QEMU's main loop does
  *   "vCPU" threads      `CPU n/KVM`: burn CPU for ever, looking at the clock and at their ring in each loop, as a guest
  *                       sees an injected interrupt; or, with --idle, sleep until the bell rings, as a halted guest
  *
@@ -24,6 +25,7 @@
 #include <bit>
 #include <climits>
 #include <csignal>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -46,8 +48,8 @@ namespace spare_standin {
 namespace {
 
 struct options {
-	std::string tap, cgroup, shm_path = "/dev/shm/spare-standin";
-	unsigned vcpus = 1;
+	std::string tap, emulated_tap, cgroup, shm_path = "/dev/shm/spare-standin";
+	unsigned vcpus = 1, queues = 1;
 	unsigned wakers = 0;
 	uint64_t work_us = 0, gap_us = 100, seconds = 0, provoke_us = 0, wake_run_us = 500, wake_sleep_us = 100;
 	bool idle = false, reply = false, hold = false, release = false, report = false;
@@ -80,6 +82,13 @@ public:
 private:
 	std::array<uint32_t, 1024> slot_{};
 	std::atomic<uint32_t> head_{0}, tail_{0};
+};
+
+/* A queue of a tap, and who serves it. */
+struct queue {
+	std::string name;
+	bool vhost;
+	Fd fd;
 };
 
 struct vcpu {
@@ -146,14 +155,16 @@ public:
 		if (!o_.hold)
 			enter_cgroup();
 		map_shm();
-		if (!o_.tap.empty())
-			open_tap();
+		for (unsigned i = 0; !o_.tap.empty() && i < o_.queues; i++)
+			queue_.push_back({o_.tap, true, open_tap(o_.tap, o_.queues > 1)});
+		if (!o_.emulated_tap.empty())
+			queue_.push_back({o_.emulated_tap, false, open_tap(o_.emulated_tap, false)});
 		if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
 			die("mlockall");
 
 		std::vector<std::thread> threads;
-		if (tap_)
-			threads.emplace_back([this] { vhost_main(); });
+		for (unsigned i = 0; i < queue_.size(); i++)
+			threads.emplace_back([this, i] { network_main(i); });
 		for (unsigned i = 0; i < o_.vcpus; i++)
 			threads.emplace_back([this, i] { vcpu_main(i); });
 		for (unsigned i = 0; i < o_.wakers; i++)
@@ -179,6 +190,7 @@ public:
 		if (!shm_->go.load())
 			release(*shm_);
 		ring(kick_.get());
+		ring(end_.get());
 		for (vcpu &v : vcpu_)
 			if (v.bell)
 				ring(v.bell.get());
@@ -225,56 +237,59 @@ private:
 		shm_->magic = standin::kMagic;
 	}
 
-	void open_tap()
+	static Fd open_tap(const std::string &name, bool multi_queue)
 	{
 		ifreq ifr{};
+		Fd tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
 
-		tap_ = Fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-		if (!tap_)
+		if (!tap)
 			die("/dev/net/tun");
-		if (o_.tap.size() >= IFNAMSIZ)
-			die("tap name too long: {}", o_.tap);
-		o_.tap.copy(ifr.ifr_name, IFNAMSIZ - 1);
-		ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
-		if (ioctl(tap_.get(), TUNSETIFF, &ifr))
-			die("TUNSETIFF {}", o_.tap);
+		if (name.size() >= IFNAMSIZ)
+			die("tap name too long: {}", name);
+		name.copy(ifr.ifr_name, IFNAMSIZ - 1);
+		ifr.ifr_flags = short(IFF_TAP | IFF_NO_PI | (multi_queue ? IFF_MULTI_QUEUE : 0));
+		if (ioctl(tap.get(), TUNSETIFF, &ifr))
+			die("TUNSETIFF {}", name);
 
 		/* No neighbour discovery: only test packets shall travel here. Absent without IPv6. */
-		if (!write_file("/proc/sys/net/ipv6/conf/" + o_.tap + "/disable_ipv6", "1") && errno != ENOENT)
-			die("disable_ipv6 of {}", o_.tap);
+		if (!write_file("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1") && errno != ENOENT)
+			die("disable_ipv6 of {}", name);
 
 		const Fd sock(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 		if (!sock || ioctl(sock.get(), SIOCGIFFLAGS, &ifr))
-			die("SIOCGIFFLAGS {}", o_.tap);
+			die("SIOCGIFFLAGS {}", name);
 		ifr.ifr_flags |= IFF_UP;
 		if (ioctl(sock.get(), SIOCSIFFLAGS, &ifr))
-			die("SIOCSIFFLAGS {}", o_.tap);
+			die("SIOCSIFFLAGS {}", name);
+		return tap;
 	}
 
-	void vhost_main()
+	/* Queue i. The first one's thread also sends; the others listen to the bell to hear of the end. */
+	void network_main(unsigned i)
 	{
 		const std::string comm = fmt::format("vhost-{}", getpid());
-		pollfd fds[2] = {{tap_.get(), POLLIN, 0}, {kick_.get(), POLLIN, 0}};
+		pollfd fds[2] = {{queue_[i].fd.get(), POLLIN, 0}, {i ? end_.get() : kick_.get(), POLLIN, 0}};
 
-		prctl(PR_SET_NAME, comm.c_str());
+		if (queue_[i].vhost)
+			prctl(PR_SET_NAME, comm.c_str());
 		up_.fetch_add(1);
 		while (!stop_.load(std::memory_order_relaxed)) {
 			if (poll(fds, 2, -1) < 0 && errno != EINTR)
 				die("poll");
 			if (fds[0].revents)
-				receive();
-			if (fds[1].revents)
+				receive(queue_[i]);
+			if (fds[1].revents && !i)
 				reply();
 		}
 	}
 
-	/* Tap to guest. */
-	void receive()
+	/* Tap to guest. (Rings have one producer: a packet of another queue waits for its turn.) */
+	void receive(const queue &q)
 	{
 		char frame[ETH_FRAME_LEN + 64];
 		ssize_t n;
 
-		while ((n = read(tap_.get(), frame, sizeof(frame))) > 0) {
+		while ((n = read(q.fd.get(), frame, sizeof(frame))) > 0) {
 			const uint64_t t = now_ns();
 			standin::payload p;
 			ethhdr eth;
@@ -289,13 +304,14 @@ private:
 			if (shm_->packet[p.seq].picked_ns.exchange(t))
 				shm_->duplicates.fetch_add(1, std::memory_order_relaxed);
 			vcpu &v = vcpu_[p.seq % o_.vcpus];
+			const std::lock_guard one(producing_);
 			if (!v.in.push(p.seq))
 				continue; /* the guest's queue is full: lost, and seen as such by the generator */
 			if (o_.idle)
 				ring(v.bell.get());
 		}
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			die("read {}", o_.tap);
+			die("read {}", q.name);
 	}
 
 	/* Guest to tap. */
@@ -317,7 +333,7 @@ private:
 				std::memset(f.eth.h_dest, 0xff, ETH_ALEN);
 				f.eth.h_source[0] = 2;
 				f.p = {standin::kMagic, *seq, now_ns()};
-				if (write(tap_.get(), &f, sizeof(f)) == sizeof(f))
+				if (write(queue_.front().fd.get(), &f, sizeof(f)) == sizeof(f))
 					shm_->packet[*seq].replied_ns.store(f.p.sent_ns);
 			}
 	}
@@ -423,7 +439,9 @@ private:
 
 	options o_;
 	standin::shm *shm_ = nullptr;
-	Fd tap_, kick_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	std::vector<queue> queue_;
+	std::mutex producing_;
+	Fd kick_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}, end_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 	std::vector<vcpu> vcpu_;
 	std::atomic<unsigned> up_{0};
 	std::atomic<bool> stop_{false};
@@ -448,6 +466,8 @@ int run(int argc, char **argv)
 	options o;
 
 	app.add_option("--tap", o.tap, "tap to create and serve; none: only burn");
+	app.add_option("--queues", o.queues, "of --tap, each with a thread")->check(cli::Range(1u, 16u))->capture_default_str();
+	app.add_option("--emulated-tap", o.emulated_tap, "tap to create and serve without vhost");
 	app.add_option("--cgroup", o.cgroup, "directory of the cgroup to enter first");
 	app.add_option("--shm", o.shm_path, "file to publish stamps in")->capture_default_str();
 	app.add_option("--vcpus", o.vcpus, "vCPU threads; packet n goes to vCPU n modulo this")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * tap_socket.h - the host's side of a stand-in's tap: an AF_PACKET socket. What it sends goes by dev_queue_xmit(), the way of
- * a bridge, past the module's egress hook; what it receives is what the stand-in sent.
+ * a bridge, past the module's hook; what it receives is what the stand-in sent.
  */
 #pragma once
 

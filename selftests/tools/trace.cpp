@@ -367,8 +367,11 @@ int run(int argc, char **argv)
 	}
 	const switch_format format = read_format(o.tracefs);
 	std::vector<std::unique_ptr<Recorder>> recorders;
-	for (long c = 0; c < sysconf(_SC_NPROCESSORS_CONF); c++)
+	for (long c = 0; c < sysconf(_SC_NPROCESSORS_CONF); c++) {
+		if (read_file(fmt::format("/sys/devices/system/cpu/cpu{}/online", c)) == "0\n")
+			continue;
 		recorders.push_back(std::make_unique<Recorder>(format, unsigned(c), o.buffer_mib));
+	}
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		die("mlockall");
 	const sched_param sp{o.fifo};

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 6
+#define SPARE_ABI 7
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -174,7 +174,7 @@ struct spare_vm {
 	__u64 rx_seq;			/* [a] packets that the hook saw */
 	__u64 rx_ns;			/* [a] time of the last one */
 	__u32 nr_throttled;		/* [a] servers that are THROTTLED: the hook's test */
-	__u32 has_vhost;		/* [c] a vhost worker was seen: only vhost workers count as network threads */
+	__u32 unused;
 	__u64 rt_ns;			/* [a] CPU of its real-time and deadline threads, left to its servers as debt (CBS-11) */
 	__u64 stray_ns;			/* [c] when SPARE_EV_STRAY was last counted */
 	__u64 ev[8];			/* [a] counters of spare.events, by enum spare_event */
