@@ -14,6 +14,7 @@
 #include <linux/ftrace.h>
 #include <linux/hashtable.h>
 #include <linux/if_arp.h>
+#include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
 #include <linux/rtnetlink.h>
@@ -124,13 +125,15 @@ static struct receiver {
 	char function[24];
 	const char *const kind;		/* of rtnl_link_ops; NULL: as the one before, where there is such a function */
 	struct ftrace_ops ops;
-	bool armed;
+	bool registered;		/* under arm_lock */
+	bool armed;			/* and the function is there */
 } receivers[] = {
 	{ "tun_net_xmit", "tun", HOOK(tun_xmit) },
 	{ "tun_xdp_xmit", NULL, HOOK(tun_xdp) },
 	{ "tap_handle_frame", "macvtap", HOOK(tap_frame) },
 };
 static DEFINE_MUTEX(arm_lock);
+static atomic_t arm_wanted = ATOMIC_INIT(1);	/* a module has been loaded since: perhaps one with such a function */
 
 /*
  * Trace what is there of these functions: a tap's module is loaded as long as there is a tap, and may have been loaded anew since the last time.
@@ -142,13 +145,28 @@ void spare_hook_arm(void)
 	int err;
 
 	guard(mutex)(&arm_lock);
+	if (!atomic_xchg(&arm_wanted, 0))
+		return;
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
 		err = ftrace_set_filter(&r->ops, (unsigned char *)r->function, strlen(r->function), 1);
-		if (!err && !r->armed)
+		if (!err && !r->registered) {
 			err = register_ftrace_function(&r->ops);
+			r->registered = !err;
+		}
 		WRITE_ONCE(r->armed, !err);
+		if (err && err != -EINVAL)	/* EINVAL: there is no such function */
+			atomic_set(&arm_wanted, 1);
 	}
 }
+
+static int module_event(struct notifier_block *nb, unsigned long event, void *module)
+{
+	if (event == MODULE_STATE_LIVE)
+		atomic_set(&arm_wanted, 1);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block module_nb = { .notifier_call = module_event };
 
 static struct tap *tap_of(struct net_device *dev)
 {
@@ -399,7 +417,14 @@ static struct notifier_block netdev_nb = { .notifier_call = netdev_event };
 
 int spare_hook_init(void)
 {
-	return register_netdevice_notifier(&netdev_nb);
+	int err = register_module_notifier(&module_nb);
+
+	if (err)
+		return err;
+	err = register_netdevice_notifier(&netdev_nb);
+	if (err)
+		unregister_module_notifier(&module_nb);
+	return err;
 }
 
 void spare_hook_exit(void)
@@ -407,7 +432,8 @@ void spare_hook_exit(void)
 	struct receiver *r;
 
 	unregister_netdevice_notifier(&netdev_nb);
+	unregister_module_notifier(&module_nb);
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++)
-		if (r->armed)
+		if (r->registered)
 			unregister_ftrace_function(&r->ops);	/* waits for those that run */
 }

@@ -199,8 +199,8 @@ class SpareClass:
             end(self.daemon, 20)
         if self.daemon:
             # The class outlives its daemon (LIFE-1) and goes when told.
-            subprocess.run(["spared", "--stop"], capture_output=True, check=False, timeout=60)
-        if self.inserted:
-            subprocess.run(["rmmod", "sched_spare"], capture_output=True, check=False)
+            run("spared", "--stop", limit_s=60)
         self.daemon = None
+        if self.inserted:
+            run("rmmod", "sched_spare")
         self.inserted = False

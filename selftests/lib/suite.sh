@@ -204,6 +204,10 @@ run_realtime() {
 		follow realtime_port "$limit" || status=$?
 		collect_out
 		if [[ $(verdict) != none ]]; then
+			# Each of them has begun, or the runner itself has failed.
+			for name in "${rest[@]}"; do
+				grep -aq "^@@ begin $name " "$RUN/port.log" || record fail "$name" "not run: the runner ended with status $(verdict), see $RUN"
+			done
 			return
 		fi
 		kernel_trouble | head -n 10 | sed 's/^/     kernel: /' || true
@@ -262,6 +266,15 @@ peers_for() {
 	cp -r "$PEERS" "$RUN/job/peers"
 }
 
+# forget_results NAME DIR: what an earlier run of this experiment left there is not this one's result. Others' stay.
+forget_results() {
+	local own=$1
+	mkdir -p "$2"
+	[[ $own != demo ]] || own=E1
+	rm -f "$2/$own".{json,csv,svg,log}
+	[[ $own != E1 ]] || rm -f "$2"/{report.html,one-packet.svg,throughput.csv} "$2"/switches-*.csv
+}
+
 # in_host NAME LIMIT COMMAND [FILE]: boot the real-time host for one command; what it leaves in /out/NAME goes to OUT;
 # sets HOST_STATUS, the command's.
 in_host() {
@@ -275,9 +288,7 @@ in_host() {
 	follow run_port realtime "$limit" "$PACE_NOMINAL" || status=$?
 	collect_out
 	if [[ -d $RUN/out/$name ]]; then
-		mkdir -p "$out"
-		# What an earlier run left there is not this one's result.
-		rm -f "$out"/{report.html,one-packet.svg,throughput.csv} "$out"/E*.{json,csv,svg,log} "$out"/switches-*.csv
+		forget_results "$name" "$out"
 		cp -r "$RUN/out/$name/." "$out/"
 		say "results: $out"
 	fi
@@ -292,7 +303,7 @@ deterministic_port() { boot deterministic "$1" >"$RUN/port.log"; }
 in_deterministic_host() {
 	deterministic_log "$@"
 	local out=${OUT:-$TOP/out/$1}
-	mkdir -p "$out"
+	forget_results "$1" "$out"
 	out=$(realpath "$out")
 	HOST_STATUS=0
 	in_userland "$TOP:/src:ro" "$BUILD:/build:ro" "$RUN:/run/host:ro" "$out:/out:rw" -- \
@@ -326,6 +337,7 @@ closing() {
 		printf '          selftests/run test                           every rule with its test\n'
 		;;
 	"$NOT_MEASURED")
+		[[ ! -e $RUN/out/demo/report.html ]] || printf '\nreport:   file://%s/report.html (what could be measured)\n' "$(realpath "$1")"
 		printf '\nnot measured: this machine was too busy. That is neither pass nor fail; try again when less runs beside it.\n'
 		;;
 	*)

@@ -39,12 +39,19 @@ unexpected() {
 # tmp_path PATH: remove it when this run ends, however it ends.
 tmp_path() { TMP_PATHS+=("$1"); }
 
-# Kill what runs in the current step, and beside it. `contained` processes die with their unshare(1) (--kill-child), mounts with
-# their namespace.
+group_lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { lives = 1 } END { exit !lives }'; }
+
+# End what runs in the current step, and beside it. `contained` processes die with their unshare(1) (--kill-child), mounts with
+# their namespace. What runs on this very machine has a minute to put it back as it was.
 stop_step() {
-	local pgid
+	local pgid i most=20
+	[[ -z ${NATIVE-} ]] || most=600
 	for pgid in $STEP_PGID $BESIDE_PGID; do
 		kill -TERM -- "-$pgid" 2>/dev/null || true
+		for ((i = 0; i < most; i++)); do
+			group_lives "$pgid" || break
+			sleep 0.1
+		done
 		kill -KILL -- "-$pgid" 2>/dev/null || true
 		wait "$pgid" 2>/dev/null || true
 	done
