@@ -43,11 +43,11 @@ static DEFINE_MUTEX(taps_lock);
 static LIST_HEAD(taps);
 static DEFINE_HASHTABLE(by_dev, 10);
 
-/* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it. */
+/* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it, and nobody else. */
 struct arrival {
 	const struct vm *vm;		/* not a reference: told by its address alone */
 	const struct task_struct *in;	/* current, then; likewise */
-	bool softirq;			/* on its behalf, or only on its back */
+	u8 level;			/* task, softirq or hard IRQ on its back */
 	u64 ns;
 };
 
@@ -74,17 +74,22 @@ static void notrace packets(const struct net_device *dev, int n)
 	struct arrival *last;
 	struct tap *tap;
 	struct vm *vm;
+	u64 now;
 
 	hash_for_each_possible_rcu_notrace(by_dev, tap, node, (unsigned long)dev) {
 		if (tap->dev != dev)
 			continue;
 		vm = tap->vm;
 		last = this_cpu_ptr(&arrivals);
-		last->vm = vm;
+		now = ktime_get_mono_fast_ns();
+		WRITE_ONCE(last->vm, NULL);
+		barrier();	/* an interrupt may bring another one meanwhile */
 		last->in = current;
-		last->softirq = !!in_serving_softirq();
-		last->ns = ktime_get_mono_fast_ns();
-		WRITE_ONCE(vm->abi.rx_ns, last->ns);
+		last->level = interrupt_context_level();
+		last->ns = now;
+		barrier();
+		WRITE_ONCE(last->vm, vm);
+		WRITE_ONCE(vm->abi.rx_ns, now);
 		atomic64_add_return(n, (atomic64_t *)&vm->abi.rx_seq);	/* full barrier, see above */
 		if (unlikely(READ_ONCE(vm->abi.nr_throttled)))
 			mark(vm);
@@ -92,13 +97,19 @@ static void notrace packets(const struct net_device *dev, int n)
 	}
 }
 
-/* Is p, which is being woken here, woken by a packet for its VM (SPARE-9)? Under RCU, IRQs off. */
+/*
+ * Is p, which is being woken here, woken by a packet for its VM (SPARE-9)? One packet wakes one. What a VM's own thread brings (the host's
+ * answer to a ping of the guest) wakes no reader: that thread is the reader, and wakes vCPUs. Under RCU, IRQs off.
+ */
 bool spare_hook_wakes(struct task_struct *p)
 {
-	const struct arrival *last = this_cpu_ptr(&arrivals);
+	struct arrival *last = this_cpu_ptr(&arrivals);
 
-	return last->in == current && last->softirq == !!in_serving_softirq() && last->vm && last->vm == spare_task_effective(p) &&
-	       ktime_get_mono_fast_ns() - last->ns < WAKES_NS;
+	if (!last->vm || last->in != current || last->level != interrupt_context_level() || last->vm != spare_task_effective(p) ||
+	    ktime_get_mono_fast_ns() - last->ns >= WAKES_NS || (!last->level && last->vm == spare_task_effective(current)))
+		return false;
+	last->vm = NULL;
+	return true;
 }
 
 /* netdev_tx_t tun_net_xmit(struct sk_buff *skb, struct net_device *dev) */
@@ -123,21 +134,22 @@ static void notrace tap_frame(unsigned long ip, unsigned long parent, struct ftr
 #define HOOK(handler) { .func = handler, .flags = FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT }
 static struct receiver {
 	char function[24];
-	const char *const kind;		/* of rtnl_link_ops; NULL: as the one before, where there is such a function */
+	const char *const module;
+	const char *const kind;		/* of rtnl_link_ops */
 	struct ftrace_ops ops;
-	bool registered;		/* under arm_lock */
-	bool armed;			/* and the function is there */
+	bool armed;			/* under arm_lock */
+	int err;			/* why not */
 } receivers[] = {
-	{ "tun_net_xmit", "tun", HOOK(tun_xmit) },
-	{ "tun_xdp_xmit", NULL, HOOK(tun_xdp) },
-	{ "tap_handle_frame", "macvtap", HOOK(tap_frame) },
+	{ "tun_net_xmit", "tun", "tun", HOOK(tun_xmit) },
+	{ "tun_xdp_xmit", "tun", "tun", HOOK(tun_xdp) },
+	{ "tap_handle_frame", "tap", "macvtap", HOOK(tap_frame) },
 };
 static DEFINE_MUTEX(arm_lock);
 static atomic_t arm_wanted = ATOMIC_INIT(1);	/* a module has been loaded since: perhaps one with such a function */
 
 /*
- * Trace what is there of these functions: a tap's module is loaded as long as there is a tap, and may have been loaded anew since the last time.
- * Process context, no lock of ours; ftrace has locks of its own, so not under RTNL.
+ * Trace those of these functions that are there and not traced yet. Process context, no lock of ours; ftrace has locks of its own, so not
+ * under RTNL.
  */
 void spare_hook_arm(void)
 {
@@ -148,21 +160,42 @@ void spare_hook_arm(void)
 	if (!atomic_xchg(&arm_wanted, 0))
 		return;
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
+		if (r->armed)
+			continue;
 		err = ftrace_set_filter(&r->ops, (unsigned char *)r->function, strlen(r->function), 1);
-		if (!err && !r->registered) {
+		if (!err)
 			err = register_ftrace_function(&r->ops);
-			r->registered = !err;
-		}
+		if (err)
+			ftrace_free_filter(&r->ops);
+		WRITE_ONCE(r->err, err);
 		WRITE_ONCE(r->armed, !err);
 		if (err && err != -EINVAL)	/* EINVAL: there is no such function */
 			atomic_set(&arm_wanted, 1);
 	}
 }
 
+/* No more: waits for those that run. @module: only its functions; NULL: all. */
+static void disarm(const char *module)
+{
+	struct receiver *r;
+
+	guard(mutex)(&arm_lock);
+	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
+		if (!r->armed || (module && strcmp(r->module, module)))
+			continue;
+		WRITE_ONCE(r->armed, false);
+		unregister_ftrace_function(&r->ops);
+		ftrace_free_filter(&r->ops);
+	}
+}
+
+/* ftrace would keep the addresses of a module that goes, which may be another one's next. */
 static int module_event(struct notifier_block *nb, unsigned long event, void *module)
 {
 	if (event == MODULE_STATE_LIVE)
 		atomic_set(&arm_wanted, 1);
+	else if (event == MODULE_STATE_GOING)
+		disarm(((struct module *)module)->name);
 	return NOTIFY_DONE;
 }
 
@@ -184,16 +217,21 @@ static int check_tap(const struct net_device *dev)
 {
 	const char *kind = dev->rtnl_link_ops ? dev->rtnl_link_ops->kind : "";
 	struct receiver *r;
+	int err = -EINVAL;
 
+	if (dev->type != ARPHRD_ETHER)
+		return err;
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
-		if (!r->kind || strcmp(r->kind, kind) || dev->type != ARPHRD_ETHER)
+		if (strcmp(r->kind, kind))
 			continue;
-		if (READ_ONCE(r->armed))
-			return 0;
-		pr_warn_ratelimited("%s: this kernel has no %s() that can be traced: packets would not be seen\n", dev->name, r->function);
-		return -EOPNOTSUPP;
+		if (!READ_ONCE(r->armed)) {
+			pr_warn_ratelimited("%s: %s() cannot be traced (error %d%s): packets would not be seen\n", dev->name, r->function,
+					    READ_ONCE(r->err), READ_ONCE(r->err) == -EBUSY ? ", is sysctl kernel.ftrace_enabled 0?" : "");
+			return -EOPNOTSUPP;
+		}
+		err = 0;
 	}
-	return -EINVAL;
+	return err;
 }
 
 static struct tap *make(struct vm *vm, struct net_device *dev)
@@ -429,11 +467,7 @@ int spare_hook_init(void)
 
 void spare_hook_exit(void)
 {
-	struct receiver *r;
-
 	unregister_netdevice_notifier(&netdev_nb);
 	unregister_module_notifier(&module_nb);
-	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++)
-		if (r->registered)
-			unregister_ftrace_function(&r->ops);	/* waits for those that run */
+	disarm(NULL);
 }

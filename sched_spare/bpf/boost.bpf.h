@@ -169,10 +169,21 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 {
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *v;
+	u64 seq, since;
 	bool waits;
 
 	if (!vm || s->state != SPARE_THROTTLED || s->use[0] == SPARE_NO_SLOT)
 		return 0;
+	/* What a network thread that has no server here has served (SPARE-9); the vCPU may have had no time for it. */
+	seq = vm->stray_seq;
+	if ((s64)(seq - s->rx_served) > 0) {
+		s->rx_served = seq;
+		since = now - vm->stray_served_ns;
+		if (since < vm->grant_ns) {
+			s->svc_pending = 1;
+			s->owed_ns = vm->grant_ns - since;
+		}
+	}
 	waits = spare_pool_due(vm->rx_seq, s->rx_served, s->rx_denied);
 	if (waits)
 		spare_mark_arrive(&s->mark, vm->rx_ns);

@@ -311,6 +311,7 @@ static __always_inline bool server_sleeps_past(const struct spare_server *s, u64
 /* What strays may still take of the budget, read from any CPU: the credit that is due counts, and what the run has used so far. */
 static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 {
+	s64 taken = *(volatile __s64 *)&s->taken_ns;	/* before cbs: it may be paid meanwhile, and would count twice rather than not at all */
 	struct spare_cbs cbs = s->cbs;
 	struct cpu_ctx *c;
 	u64 stamp;
@@ -321,7 +322,7 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 	stamp = c && c->by == s->slot ? c->stamp_ns : now;
 	if (spare_before(stamp, now))
 		cbs.q_ns -= now - stamp;
-	cbs.q_ns -= s->taken_ns;
+	cbs.q_ns -= taken;
 	if (cbs.q_ns > (s64)cbs.runtime_ns)
 		cbs.q_ns = cbs.runtime_ns;
 	if (s->debt_ns)

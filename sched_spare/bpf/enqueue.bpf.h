@@ -39,9 +39,12 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (!t)
 		return host_enqueue(p, enq_flags);
 	now = bpf_ktime_get_ns();
-	if (enq_flags & SCX_ENQ_WAKEUP && !t->net && spare_task_receives(p))
+	/* (A vCPU reads no tap.) */
+	if (enq_flags & SCX_ENQ_WAKEUP && spare_task_receives(p) && task_kind(p) != SPARE_KIND_VCPU)
 		t->net = true;
-	net = is_net(p, t, enq_flags & SCX_ENQ_WAKEUP);
+	if (enq_flags & SCX_ENQ_WAKEUP)
+		t->ran_ns = t->turn_left = 0;
+	net = is_net(p, t);
 	here = cpu = task_cpu(p);
 	slot = task_may_run(p, here) ? spare_task_slot(p, here) : SPARE_NO_SLOT;
 	if (slot == SPARE_NO_SLOT) {
@@ -56,15 +59,13 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		/* Its affinity excludes every server, or that is not configured yet: the host's, paid from its VM's budget (host_limit.bpf.h). */
 		if (s && !s->dsq)
 			spare_attend(cpu, slot);
-		t->woke = net && enq_flags & SCX_ENQ_WAKEUP;
+		task_unqueued(t);
 		return host_enqueue(p, enq_flags);
 	}
 	if (t->group)
 		group_uncount(t);	/* the host's until now */
 	if (t->grant_ns)
 		limit_return(t);
-	if (enq_flags & SCX_ENQ_WAKEUP)
-		t->ran_ns = t->turn_left = 0;
 	front = t->ran_ns < SPARE_TURN_NS;
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);

@@ -82,20 +82,32 @@ static __noinline u64 stray_due(u32 id, u64 now)
 	return spare_before(now, s->cbs.d_ns) ? s->cbs.d_ns : now + SPARE_STRAY_LOOK_NS;
 }
 
+/* A network thread that has not run for long since it woke: what woke it may still wait (it was stopped because a grant was short). */
+__noinline bool stray_serves(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull)
+{
+	return t->ran_ns < SPARE_STRAY_NET_NS && is_net(p, t);
+}
+
 /*
  * A stray that a packet has woken runs before there is budget, so that its VM can be served (SPARE-9): paid from the budgets to come, and
  * never more than one in advance.
  */
-static __always_inline bool stray_advance(struct task_ctx *t, u32 id, u64 now)
+__noinline u64 stray_advance(u32 id, u64 now)
 {
 	struct spare_server *s = id & SPARE_LIMIT_SERVER ? limit_server(id) : NULL;
+	s64 got = SPARE_STRAY_NET_NS;
 
-	if (!s || !t->woke || server_budget(s, now) <= -(s64)s->cbs.runtime_ns)
-		return false;
-	__sync_fetch_and_add(&s->taken_ns, SPARE_STRAY_NET_NS);
-	t->grant_ns = SPARE_STRAY_NET_NS;
-	t->grant_of = id;
-	return true;
+	if (!s)
+		return 0;
+	if (got > (s64)s->cbs.runtime_ns)
+		got = s->cbs.runtime_ns;
+	/* Others may do the same on other CPUs: taken before it is looked at. */
+	__sync_fetch_and_add(&s->taken_ns, got);
+	if (server_budget(s, now) < -(s64)s->cbs.runtime_ns) {
+		__sync_fetch_and_add(&s->taken_ns, -got);
+		return 0;
+	}
+	return got;
 }
 
 static __noinline int stray_add(u32 id, s64 ns)
@@ -124,7 +136,7 @@ static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
 }
 
 /* The server that pays for a stray: the first of its VM with budget, else the first. 0: none that serves. */
-static __noinline u32 stray_payer(struct task_struct *p)
+__noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 {
 	u64 now = bpf_ktime_get_ns();
 	struct spare_server *s;
@@ -368,6 +380,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	u64 due = 0, at, vm_id, dry_vm = 0;
 	u32 limit, dry = 0;
 	struct spare_vm *vm;
+	bool net;
 
 	h->park_ns = 0;
 	h->scan = 0;
@@ -379,15 +392,20 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
-		if (vm_id && vm_id == dry_vm)
+		t = task_ctx(p);
+		net = t && stray_serves(p, t);
+		if (vm_id && vm_id == dry_vm && !net)
 			continue;
 		limit = task_limit(p);
-		if (limit && limit == dry)
+		if (limit && limit == dry && !net)
 			continue;
-		t = limit ? task_ctx(p) : NULL;
+		if (!limit)
+			t = NULL;
 		if (t && !t->grant_ns) {
 			t->grant_ns = limit_take(limit, now);
 			t->grant_of = limit;
+			if (!t->grant_ns && net)
+				t->grant_ns = stray_advance(limit, now);
 		}
 		if (!t || t->grant_ns) {
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);

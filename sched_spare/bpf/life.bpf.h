@@ -80,6 +80,7 @@ void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *fro
 
 	if (!t)
 		return;
+	t->net = false;
 	task_unqueued(t);
 	group_leave(p, t);
 }

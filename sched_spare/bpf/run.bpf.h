@@ -83,9 +83,8 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		limit_return(t);
 	t->stray = vm && !s;
 	if (t->stray) {
-		if (vm->nr_throttled && is_net(p, t, t->woke))
+		if (is_net(p, t))
 			vm_service_stray(p, vm, now);
-		t->woke = false;
 		host_running(c, p);
 		c->host.stray = 1;
 	}
@@ -129,11 +128,10 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	if (by && payer != SPARE_NO_SLOT)
 		by->state = SPARE_RUNNING;
 	c->kind = task_kind(p);
-	c->net = is_net(p, t, t->woke);
+	c->net = is_net(p, t);
 	c->run_ns = 0;
 	if (c->net)
 		first_service(c, s, vm, now);
-	t->woke = false;
 	/*
 	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
 	 * deadline: whoever is to run now, dispatch must say.
@@ -169,8 +167,12 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		return 0;
 	now = bpf_ktime_get_ns();
 	if (c->cur == SPARE_NO_SLOT) {
-		if (t->stray)
+		if (t->stray) {
 			stray_count(p, now - t->start_ns, now);
+			vm = task_vm(p);
+			if (vm && !runnable && is_net(p, t) && now - vm->rx_ns > SPARE_DRAINED_NS)
+				vm->stray_seq = vm->rx_seq;
+		}
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
 	} else {

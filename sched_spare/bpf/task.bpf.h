@@ -16,7 +16,6 @@ struct task_ctx {
 	u32 q_slot;
 	bool counted;	/* it is counted there */
 	bool net;		/* a packet has woken it once */
-	bool woke;		/* a network thread, queued by a wake-up, not run since */
 	bool stray;	/* of a VM, on a CPU where that has no server */
 };
 
@@ -60,12 +59,12 @@ static __always_inline u32 task_kind(const struct task_struct *p)
 }
 
 /*
- * A network thread of its VM: who has been woken by the arrival of a packet, whenever it is woken again (SPARE-9); a vhost worker, which the
- * kernel names vhost-<owner>, always.
+ * A network thread of its VM: who has been woken by the arrival of a packet, whenever it is woken again, for a turn (SPARE-9); a vhost worker,
+ * which the kernel names vhost-<owner>, always.
  */
-static __always_inline bool is_net(struct task_struct *p, const struct task_ctx *t, bool woke)
+static __always_inline bool is_net(struct task_struct *p, const struct task_ctx *t)
 {
-	return (woke && t->net) || task_kind(p) == SPARE_KIND_VHOST;
+	return (t->net && t->ran_ns < SPARE_TURN_NS) || task_kind(p) == SPARE_KIND_VHOST;
 }
 
 /* Migration is off, and not only because the kernel switches it off in the current task while a BPF program runs. */
@@ -106,7 +105,6 @@ static __always_inline void task_unqueued(struct task_ctx *t)
 static __always_inline void task_queued(struct task_ctx *t, struct spare_server *s, bool net)
 {
 	task_unqueued(t);
-	t->woke = net;
 	if (!net)
 		return;
 	t->q_cpu = s->cpu;
@@ -217,7 +215,7 @@ static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const stru
 		service_elsewhere(o, vm, cpu, now);
 }
 
-/* It has, as a stray: p. */
+/* It has, as a stray: p. Who is THROTTLED is told, who will be sees it then (boost_check). */
 static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 now)
 {
 	struct spare_server *o;
@@ -225,6 +223,10 @@ static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *v
 	s32 cpu;
 	int i;
 
+	vm->stray_served_ns = now;
+	__sync_lock_test_and_set(&vm->stray_seq, vm->rx_seq);	/* a full barrier: who becomes THROTTLED now sees it, or is seen */
+	if (!vm->nr_throttled)
+		return 0;
 	task_for_each_cpu(p, i, cpu) {
 		slot = spare_task_slot(p, cpu);
 		o = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);

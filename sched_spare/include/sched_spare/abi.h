@@ -175,6 +175,8 @@ struct spare_vm {
 	__u64 rx_ns;			/* [a] time of the last one */
 	__u32 nr_throttled;		/* [a] servers that are THROTTLED: the hook's test */
 	__u32 unused;
+	__u64 stray_seq;		/* [c] rx_seq when a network thread without a server last ran, */
+	__u64 stray_served_ns;		/* [c] and when that was (SPARE-9) */
 	__u64 rt_ns;			/* [a] CPU of its real-time and deadline threads, left to its servers as debt (CBS-11) */
 	__u64 stray_ns;			/* [c] when SPARE_EV_STRAY was last counted */
 	__u64 ev[8];			/* [a] counters of spare.events, by enum spare_event */
