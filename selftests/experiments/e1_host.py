@@ -201,6 +201,6 @@ class SpareClass:
             # The class outlives its daemon (LIFE-1) and goes when told.
             run("spared", "--stop", limit_s=60)
         self.daemon = None
-        if self.inserted:
-            run("rmmod", "sched_spare")
+        if self.inserted:   # the class's programs hold it for a moment after their end
+            wait_for("rmmod sched_spare", 10, lambda: subprocess.run(["rmmod", "sched_spare"], capture_output=True, check=False).returncode == 0)
         self.inserted = False
