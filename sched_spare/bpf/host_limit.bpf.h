@@ -392,15 +392,14 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
-		t = task_ctx(p);
+		t = vm_id ? task_ctx(p) : NULL;
 		net = t && stray_serves(p, t);
 		if (vm_id && vm_id == dry_vm && !net)
 			continue;
 		limit = task_limit(p);
 		if (limit && limit == dry && !net)
 			continue;
-		if (!limit)
-			t = NULL;
+		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
 			t->grant_ns = limit_take(limit, now);
 			t->grant_of = limit;
