@@ -253,7 +253,8 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	}
 	if (!vm)
 		return -ENOMEM;
-	spare_hook_arm();
+	if (strcmp(strim(buf), "none"))
+		spare_hook_arm();
 	/* Who has RTNL may wait for who waits for this operation to end (vm.h). */
 	if (!rtnl_trylock()) {
 		usleep_range(500, 1000);

@@ -131,13 +131,15 @@ static void notrace tap_frame(unsigned long ip, unsigned long parent, struct ftr
 }
 
 /* Where taps receive. None of these functions calls itself or another one; sysctl kernel.ftrace_enabled does not switch them off. */
-#define HOOK(handler) { .func = handler, .flags = FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT }
+#define HOOK(handler) { .func = handler, .flags = HOOK_FLAGS }
+#define HOOK_FLAGS (FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT)
 static struct receiver {
 	char function[24];
 	const char *const module;
 	const char *const kind;		/* of rtnl_link_ops */
 	struct ftrace_ops ops;
 	bool armed;			/* under arm_lock */
+	bool going;			/* its module is being unloaded: under arm_lock */
 	int err;			/* why not */
 } receivers[] = {
 	{ "tun_net_xmit", "tun", "tun", HOOK(tun_xmit) },
@@ -146,6 +148,17 @@ static struct receiver {
 };
 static DEFINE_MUTEX(arm_lock);
 static atomic_t arm_wanted = ATOMIC_INIT(1);	/* a module has been loaded since: perhaps one with such a function */
+
+/* Not registered. (ftrace_free_filter() alone leaves freed hashes behind in some kernels.) */
+static void forget(struct receiver *r)
+{
+	const ftrace_func_t handler = r->ops.func;
+
+	ftrace_free_filter(&r->ops);
+	memset(&r->ops, 0, sizeof(r->ops));
+	r->ops.func = handler;
+	r->ops.flags = HOOK_FLAGS;
+}
 
 /*
  * Trace those of these functions that are there and not traced yet. Process context, no lock of ours; ftrace has locks of its own, so not
@@ -160,13 +173,13 @@ void spare_hook_arm(void)
 	if (!atomic_xchg(&arm_wanted, 0))
 		return;
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
-		if (r->armed)
+		if (r->armed || r->going)
 			continue;
 		err = ftrace_set_filter(&r->ops, (unsigned char *)r->function, strlen(r->function), 1);
 		if (!err)
 			err = register_ftrace_function(&r->ops);
 		if (err)
-			ftrace_free_filter(&r->ops);
+			forget(r);
 		WRITE_ONCE(r->err, err);
 		WRITE_ONCE(r->armed, !err);
 		if (err && err != -EINVAL)	/* EINVAL: there is no such function */
@@ -174,26 +187,41 @@ void spare_hook_arm(void)
 	}
 }
 
-/* No more: waits for those that run. @module: only its functions; NULL: all. */
+/* Trace no more: waits for those that run. @module: only its functions, which are going; NULL: all. */
 static void disarm(const char *module)
 {
 	struct receiver *r;
 
 	guard(mutex)(&arm_lock);
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
-		if (!r->armed || (module && strcmp(r->module, module)))
+		if (module && strcmp(r->module, module))
+			continue;
+		r->going = module != NULL;
+		if (!r->armed)
 			continue;
 		WRITE_ONCE(r->armed, false);
 		unregister_ftrace_function(&r->ops);
-		ftrace_free_filter(&r->ops);
+		forget(r);
 	}
+}
+
+/* A module is there: its functions are nobody's any more that are going. */
+static void arrived(const char *module)
+{
+	struct receiver *r;
+
+	scoped_guard(mutex, &arm_lock)
+		for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++)
+			if (!strcmp(r->module, module))
+				r->going = false;
+	atomic_set(&arm_wanted, 1);
 }
 
 /* ftrace would keep the addresses of a module that goes, which may be another one's next. */
 static int module_event(struct notifier_block *nb, unsigned long event, void *module)
 {
 	if (event == MODULE_STATE_LIVE)
-		atomic_set(&arm_wanted, 1);
+		arrived(((struct module *)module)->name);
 	else if (event == MODULE_STATE_GOING)
 		disarm(((struct module *)module)->name);
 	return NOTIFY_DONE;
@@ -468,6 +496,6 @@ int spare_hook_init(void)
 void spare_hook_exit(void)
 {
 	unregister_netdevice_notifier(&netdev_nb);
-	unregister_module_notifier(&module_nb);
 	disarm(NULL);
+	unregister_module_notifier(&module_nb);
 }

@@ -202,11 +202,16 @@ __bpf_kfunc void spare_server_release(s32 cpu, u32 slot)
 /* From ops.init. -EPROTO: @abi is another one than the module's (LIFE-6); -EBUSY: a class is attached. */
 __bpf_kfunc int spare_class_attach(u32 abi)
 {
+	int err;
+
 	if (abi != SPARE_ABI) {
 		pr_err("the class speaks ABI %u, the module %u: rebuild and reload both\n", abi, SPARE_ABI);
 		return -EPROTO;
 	}
-	return spare_server_attach();
+	err = spare_server_attach();
+	if (!err)
+		spare_realtime_attach();
+	return err;
 }
 
 /* From ops.exit. */

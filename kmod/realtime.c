@@ -96,6 +96,15 @@ void spare_realtime_change(struct task_struct *p, bool goes)
 	}
 }
 
+/* The class begins: who went to the fair class when the last one ended, and has run since, was no real-time thread. */
+void spare_realtime_attach(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		WRITE_ONCE(per_cpu_ptr(&runs, cpu)->p, NULL);
+}
+
 static void find(struct tracepoint *tp, void *unused)
 {
 	if (!strcmp(tp->name, "sched_switch"))

@@ -9,6 +9,7 @@
 
 struct task_struct;
 
+void spare_realtime_attach(void);
 void spare_realtime_change(struct task_struct *p, bool goes);
 
 int __must_check spare_realtime_init(void);

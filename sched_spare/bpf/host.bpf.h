@@ -423,19 +423,23 @@ static __always_inline void host_enable(struct task_struct *p)
 /*
  * What waits in a queue waits in the host queue of a CPU from now on, at the virtual time of that: another CPU's, or a place in a
  * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay; most: so many
- * tasks, as interrupts are off.
+ * tasks, as interrupts are off; from: the CPU whose lock is held.
  */
-static __always_inline void host_adopt(u64 dsq, s32 cpu, u64 keep, u32 most)
+static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, u64 keep, u32 most)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct task_struct *p;
+	struct task_ctx *t;
 
 	if (!c)
 		return;
-	c->host.scan = 0;
+	from->scan = 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
-		if (c->host.scan++ >= most)
+		if (from->scan++ >= most)
 			break;
+		t = task_ctx(p);
+		if (t)
+			task_unqueued(t);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 	}
@@ -453,8 +457,8 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	host_idle(h, false);
 	if (home == cpu)
 		return;
-	host_adopt(host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
-	host_adopt(park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
+	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
+	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
 	h->park_ns = 0;
 }
 

@@ -89,8 +89,8 @@ __noinline bool stray_serves(struct task_struct *p __arg_trusted, struct task_ct
 }
 
 /*
- * A stray that a packet has woken runs before there is budget, so that its VM can be served (SPARE-9): paid from the budgets to come, and
- * never more than one in advance.
+ * A stray that a packet has woken runs before there is budget, so that its VM can be served (SPARE-9): paid from the budget to come, and
+ * never more than half of one in advance, or packets would leave nothing of each budget to the VM's vCPUs.
  */
 __noinline u64 stray_advance(u32 id, u64 now)
 {
@@ -99,11 +99,11 @@ __noinline u64 stray_advance(u32 id, u64 now)
 
 	if (!s)
 		return 0;
-	if (got > (s64)s->cbs.runtime_ns)
-		got = s->cbs.runtime_ns;
+	if (got > (s64)(s->cbs.runtime_ns / 2))
+		got = s->cbs.runtime_ns / 2;
 	/* Others may do the same on other CPUs: taken before it is looked at. */
 	__sync_fetch_and_add(&s->taken_ns, got);
-	if (server_budget(s, now) < -(s64)s->cbs.runtime_ns) {
+	if (server_budget(s, now) < -(s64)(s->cbs.runtime_ns / 2)) {
 		__sync_fetch_and_add(&s->taken_ns, -got);
 		return 0;
 	}
@@ -296,7 +296,7 @@ static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 	u64 key = 0;
 
 	spare_edf_top(&c->throttled, &key);
-	return c->again_ns && (!key || spare_before(c->again_ns, key)) ? c->again_ns : key;
+	return c->again_ns && c->host.servers && (!key || spare_before(c->again_ns, key)) ? c->again_ns : key;
 }
 
 /* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
@@ -364,6 +364,8 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			break;
 		t->grant_ns = limit_take(limit, now);
 		t->grant_of = limit;
+		if (!t->grant_ns && limit & SPARE_LIMIT_SERVER && stray_serves(p, t))
+			t->grant_ns = stray_advance(limit, now);
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
@@ -380,7 +382,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	u64 due = 0, at, vm_id, dry_vm = 0;
 	u32 limit, dry = 0;
 	struct spare_vm *vm;
-	bool net;
+	bool net, skip_net = false;
 
 	h->park_ns = 0;
 	h->scan = 0;
@@ -393,7 +395,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
 		t = vm_id ? task_ctx(p) : NULL;
-		net = t && stray_serves(p, t);
+		net = t && !(skip_net && vm_id == dry_vm) && stray_serves(p, t);
 		if (vm_id && vm_id == dry_vm && !net)
 			continue;
 		limit = task_limit(p);
@@ -413,6 +415,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		}
 		dry = limit;
 		dry_vm = vm_id;
+		skip_net = net;	/* its network threads get nothing in advance either */
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!due || spare_before(at, due))
 			due = at;

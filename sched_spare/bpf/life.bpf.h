@@ -11,10 +11,10 @@ char exit_info_msg[1024] SEC(".data");
 char exit_info_dump[32768] SEC(".data");	/* as much as sched_ext makes (exit_dump_len) */
 
 /* Its threads become the host's, so many of them. */
-static __always_inline void server_drain(const struct spare_server *s, u32 most)
+static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_server *s, u32 most)
 {
 	if (s->dsq)
-		host_adopt(s->dsq, host_home(s->cpu), 0, most);
+		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, most);
 }
 
 /*
@@ -37,11 +37,12 @@ static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *
 			server_unthrottle(c, s, now);
 		if (s->state != SPARE_INACTIVE)
 			server_inactive(c, s, now);
-		server_drain(s, SPARE_ADOPT);
+		server_drain(c, s, SPARE_ADOPT);
 	}
 	if (c->cur == slot || c->by == slot)
 		c->cur = SPARE_NO_SLOT;
-	c->left = SPARE_NO_SLOT;
+	if (c->left == slot || c->left_of == slot)
+		c->left = SPARE_NO_SLOT;
 	if (server_queued(s))
 		return false;
 	server_end(c, s);
@@ -128,13 +129,14 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 		if (!s)
 			continue;
 		server_rest(c, s, now);
-		server_drain(s, SPARE_ADOPT_ALL);
+		server_drain(c, s, SPARE_ADOPT_ALL);
 		if (s->flags & SPARE_F_DYING)
 			server_drop(c, s, now);
 		else
 			server_end(c, s);
 	}
 	c->cur = c->by = c->pick = c->pick_by = c->left = SPARE_NO_SLOT;
+	c->again_ns = 0;
 }
 
 /* It is back. What was asked of its servers meanwhile stands in their attention bits; its first dispatch looks. */
