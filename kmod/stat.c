@@ -28,8 +28,8 @@ static const struct {
 	size_t offset;
 } stats[] = {
 	STAT(used_ns), STAT(boost_ns), STAT(lent_ns), STAT(periods), STAT(throttled), STAT(throttled_ns),
-	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(blocked),
-	STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
+	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(unasked),
+	STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
 	STAT(lat_sum_ns), STAT(lat_max_ns),
 };
 

@@ -7,13 +7,19 @@
 #ifndef SPARE_ACCOUNT_BPF_H
 #define SPARE_ACCOUNT_BPF_H
 
+/* This may be the vCPU that the network thread has kicked: by its name, or where no vCPU has one. */
+static __always_inline bool is_vcpu(const struct cpu_ctx *c, const struct spare_server *s)
+{
+	return !c->net && (c->kind == SPARE_KIND_VCPU || !s->st.vcpu_ns);
+}
+
 /*
  * The second half of first service: a vCPU has run long enough to see what the network thread left for it. Less, when the
  * budget ends just then, is none.
  */
 static __always_inline void vcpu_service(struct cpu_ctx *c, struct spare_server *s, u64 delta)
 {
-	if (c->net)
+	if (!is_vcpu(c, s))
 		return;
 	s->owed_ns = spare_owed_left(s->owed_ns, delta);
 	if (c->run_ns >= SPARE_SERVICE_NS)
@@ -71,6 +77,9 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 			boost_settle(c, by, now);
 		return exhausted;
 	}
+	/* A provider may have a packet of its own. */
+	if (exhausted && server_queued(by))
+		boost_check(c, by, now);
 	s = server(cpu, c->cur);
 	if (!s)
 		return exhausted;
@@ -95,8 +104,11 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
  * real-time or deadline thread while it was ready is counted: the one that runs now, or would if a kernel thread did not. One that
  * became due meanwhile is not known to be ready when a thread of the local queue goes first, past dispatch: it learns of the
  * loss when it is replenished (server_was_due).
+ *
+ * Returns whether dispatch must look again: the switch took the last of a budget. (Its replenishment needs the timer, and a
+ * packet may have come for it a moment ago, when it still had some.)
  */
-static __always_inline void charge_switch(struct cpu_ctx *c, s32 cpu, u64 now)
+__noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *by = c->left == SPARE_NO_SLOT ? NULL : server(cpu, c->left), *s;
 	struct task_struct *prev = bpf_get_current_task_btf();
@@ -113,17 +125,20 @@ static __always_inline void charge_switch(struct cpu_ctx *c, s32 cpu, u64 now)
 			delta = now - by->ready_ns;
 		if (by)
 			by->st.stolen_ns += delta;
-		return;
+		return 0;
 	}
 	if (!by || (u32)prev->pid != c->left_pid)
-		return;
+		return 0;
 	by->st.used_ns += delta;
 	s = c->left_of == by->slot ? NULL : server(cpu, c->left_of);
 	vm = s ? server_vm(s) : NULL;
 	if (s && vm)
 		boost_charge(s, by, vm, delta, now);
-	if (spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta) && by->state != SPARE_THROTTLED)
-		server_throttle(c, by, now);
+	if (!spare_cbs_charge(&by->cbs, delta) || valve_open(by, delta) || by->state == SPARE_THROTTLED)
+		return 0;
+	server_throttle(c, by, now);
+	boost_check(c, by, now);
+	return 1;
 }
 
 /* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */

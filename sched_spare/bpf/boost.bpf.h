@@ -174,11 +174,11 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 
 	if (!vm || s->state != SPARE_THROTTLED || s->use[0] == SPARE_NO_SLOT)
 		return 0;
-	/* What a network thread that has no server here has served (SPARE-9); the vCPU may have had no time for it. */
-	seq = vm->stray_seq;
-	if ((s64)(seq - s->rx_served) > 0) {
+	/* What a network thread of another CPU has served; the vCPU may have had no time for it. */
+	seq = vm->served_seq;
+	if ((s64)(seq - s->rx_served) > 0 && !s->net_queued) {
 		s->rx_served = seq;
-		since = now - vm->stray_served_ns;
+		since = now - vm->served_ns;
 		if (since < vm->grant_ns) {
 			s->svc_pending = 1;
 			s->owed_ns = vm->grant_ns - since;
@@ -262,8 +262,13 @@ __noinline int boost_replenished(struct cpu_ctx *c __arg_nonnull, struct spare_s
 	struct spare_server *v;
 
 	s->owed_ns = 0;
-	if (s->mark.phase == SPARE_UNMARKED)
+	if (s->mark.phase == SPARE_UNMARKED) {
+		/* While it was THROTTLED, boost_check() would have marked it. */
+		if (vm && s->use[0] != SPARE_NO_SLOT && s->net_queued && spare_pool_due(vm->rx_seq, s->rx_served, s->rx_denied) &&
+		    now - vm->rx_ns > SPARE_DRAINED_NS)
+			s->st.unasked++;
 		return 0;
+	}
 	if (spare_pool_denied(&s->mark, s->lender != SPARE_NO_SLOT)) {
 		if (vm)
 			s->rx_denied = vm->rx_seq;

@@ -50,9 +50,12 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 			server_offer(s);
 		if (want & SPARE_PEND_QUEUED && s->state == SPARE_INACTIVE)
 			server_wake(c, s, now);
-		if (want & SPARE_PEND_SERVICE && c->cur != slot) {
+		if (want & SPARE_PEND_SERVICE) {
 			s->svc_pending = 1;
 			s->owed_ns = server_grant(s);
+			/* What it borrows was for an earlier packet. */
+			if (s->mark.phase == SPARE_MARK_SERVED)
+				spare_mark_wake(&s->mark, now);
 			/* The network thread that this one had marked for has run in a sibling. */
 			if (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued)
 				spare_mark_serve(&s->mark);

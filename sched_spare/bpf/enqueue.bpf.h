@@ -30,7 +30,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	struct spare_server *s;
 	struct task_ctx *t;
 	struct cpu_ctx *c;
-	bool put, front, net;
+	bool put, front, net, woken;
 	s32 here, cpu;
 	u32 slot;
 	u64 now;
@@ -77,7 +77,8 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	}
 	put = c->put_pid == (u32)p->pid;
 	c->put_pid = 0;
-	if (s->state == SPARE_INACTIVE)
+	woken = s->state == SPARE_INACTIVE;
+	if (woken)
 		server_wake(c, s, now);
 	if (s->state == SPARE_THROTTLED) {
 		boost_check(c, s, now);
@@ -88,13 +89,11 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		}
 	} else if (net && server_waits(s, vm))
 		server_hasten(c, s, now);
-	/* A thread that is being put gives way to a choice that dispatch has just made. */
-	if (!put && preempts(c, s, front))
-		spare_kick(cpu);
-	else if (s->state == SPARE_THROTTLED && !put)
-		spare_kick(cpu);	/* its replenishment needs the timer of that CPU */
-	else if (s->state == SPARE_THROTTLED && preempts(c, s, front))
-		spare_timer_arm(now);	/* lent a provider after dispatch has chosen; idle would not look */
+	/* A thread is put after dispatch has chosen, and a kick of now is forgotten. Whoever was chosen looks for himself (run_task). */
+	if (put && (woken || (s->state == SPARE_THROTTLED && (server_has_sibling(s) || s->lender != SPARE_NO_SLOT))))
+		c->look = 1;
+	else if (!put && (s->state == SPARE_THROTTLED || preempts(c, s, front)))
+		spare_kick(cpu);	/* (a replenishment needs the timer of that CPU) */
 	return 0;
 }
 

@@ -137,13 +137,17 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	if (t && t->grant_ns)
 		limit_return(t);
 	due = limit_due(limit, bpf_ktime_get_ns());
-	if (!due)
-		return false;
-	if (t && stray_serves(p, t)) {
+	if (due && t && stray_serves(p, t)) {
 		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
 		t->grant_of = limit;
 		if (t->grant_ns)
-			return false;
+			due = 0;
+	}
+	if (!due) {
+		/* One that is put now had nothing when dispatch chose, and an idle CPU would not look. */
+		if (!(enq_flags & SCX_ENQ_WAKEUP))
+			c->look = 1;
+		return false;
 	}
 	set_dsq_vtime(p, v);
 	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);

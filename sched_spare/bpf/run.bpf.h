@@ -3,6 +3,16 @@
 #ifndef SPARE_RUN_BPF_H
 #define SPARE_RUN_BPF_H
 
+/* The vCPU that a network thread kicks may be another CPU's: that one's server is THROTTLED (SPARE-2), or will be. */
+static __always_inline void net_served_elsewhere(struct spare_server *s, struct spare_vm *vm, u64 now)
+{
+	if (!server_has_sibling(s))
+		return;
+	vm_served(vm, now);
+	if (vm->nr_throttled > (s->state == SPARE_THROTTLED) || vm->flags & SPARE_VM_HASTEN)
+		vm_service_elsewhere(vm, s, now);
+}
+
 /* The network thread starts to run: first service of every packet seen so far (SPARE-4). */
 static __always_inline void first_service(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
 {
@@ -21,21 +31,59 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
 	boost_settle(c, s, now);
-	/* The vCPU that it kicks may wait in a THROTTLED server of another CPU (SPARE-2). */
-	if (vm->nr_throttled > (s->state == SPARE_THROTTLED) || vm->flags & SPARE_VM_HASTEN)
-		vm_service_elsewhere(vm, s, now);
+	net_served_elsewhere(s, vm, now);
+}
+
+/*
+ * A network thread goes to sleep. It has drained what came while it ran, too, unless that is so young that it may yet wake it again, or
+ * another network thread waits; the vCPU has not seen it.
+ */
+static __always_inline void net_sleeps(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
+{
+	if (vm->rx_seq == s->rx_served)
+		return;
+	s->svc_pending = 1;
+	s->owed_ns = vm->grant_ns;
+	net_served_elsewhere(s, vm, now);
+	if (now - vm->rx_ns > SPARE_DRAINED_NS && !s->net_queued)
+		s->rx_served = vm->rx_seq;
+	if (server_queued(s))
+		boost_check(c, s, now);
 }
 
 /* Who runs now is known: the timer, at once when dispatch must look again, and the switch, which whoever left pays. */
 static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, u64 now, bool again)
 {
+	/* Something of a running thread was changed (affinity, nice, cgroup), by another CPU: nobody has switched, and that CPU has its own timer. */
+	if (cpu != (s32)bpf_get_smp_processor_id()) {
+		spare_kick(cpu);
+		c->left = SPARE_NO_SLOT;
+		c->stamp_ns = now;
+		return;
+	}
 	if (again)
 		spare_timer_arm(now);
 	else
 		arm_timer(c, cpu, now);
 	now = bpf_ktime_get_ns();
-	charge_switch(c, cpu, now);
+	if (charge_switch(c, cpu, now))
+		spare_timer_arm(now);
 	c->stamp_ns = now;
+}
+
+/* The same on a CPU without servers. early: what another CPU was left has yet to be told; arm: the thread is under cpu.max. */
+static __always_inline void host_run_begins(struct cpu_ctx *c, s32 cpu, bool early, bool arm)
+{
+	if (!early && !arm)
+		return;
+	if (cpu != (s32)bpf_get_smp_processor_id()) {
+		spare_kick(cpu);
+	} else if (early) {
+		c->host.armed = 1;	/* dispatch arms it anew */
+		spare_timer_arm(bpf_ktime_get_ns());
+	} else {
+		spare_timer_arm(next_event(c));
+	}
 }
 
 /* A thread begins to run while there are servers. */
@@ -57,10 +105,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	if (!vm) {
 		arm = host_running(c, p);
 		if (!c->host.servers) {
-			if (early)
-				spare_timer_arm(bpf_ktime_get_ns());
-			else if (arm)
-				spare_timer_arm(next_event(c));
+			host_run_begins(c, cpu, early, arm);
 			return 0;
 		}
 	} else if (c->host.idle) {
@@ -160,6 +205,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	s32 cpu = task_cpu(p);
 	struct task_ctx *t = task_ctx(p);
 	struct spare_server *s, *by;
+	/* (One of which something is changed while it runs stops for that moment as if it slept.) */
+	bool sleeps = !runnable && p->__state;
 	struct spare_vm *vm;
 	u64 now;
 
@@ -170,8 +217,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (t->stray) {
 			stray_count(p, now - t->start_ns, now);
 			vm = task_vm(p);
-			if (vm && !runnable && is_net(p, t) && now - vm->rx_ns > SPARE_DRAINED_NS)
-				vm->stray_seq = vm->rx_seq;
+			if (vm && sleeps && is_net(p, t) && vm->rx_seq != vm->served_seq)
+				vm_service_stray(p, vm, now);
 		}
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
@@ -183,12 +230,11 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (by && by->state == SPARE_RUNNING)
 			by->state = SPARE_READY;
 		/* A vCPU that sleeps has seen what there was. */
-		if (!runnable && s && !c->net)
+		if (sleeps && s && is_vcpu(c, s))
 			s->svc_pending = s->owed_ns = 0;
-		/* Going to sleep, it has drained what came; a packet of this very instant will wake it again. */
-		if (!runnable && s && vm && c->net && now - vm->rx_ns > SPARE_DRAINED_NS)
-			s->rx_served = vm->rx_seq;
-		if (!runnable && s)
+		if (sleeps && s && vm && c->net)
+			net_sleeps(c, s, vm, now);
+		if (sleeps && s)
 			server_asleep(c, s, now);
 	}
 	t->ran_ns += now - t->start_ns;
@@ -212,10 +258,12 @@ __noinline int idle_begins(s32 cpu)
 	if (!c)
 		return 0;
 	host_idle(&c->host, true);
-	if (c->fwd_slot != SPARE_NO_SLOT)
+	if (c->fwd_slot != SPARE_NO_SLOT || c->look) {
+		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
 		spare_timer_arm(bpf_ktime_get_ns());
-	if (c->host.servers && c->left != SPARE_NO_SLOT)
-		charge_switch(c, cpu, bpf_ktime_get_ns());
+	}
+	if (c->host.servers && c->left != SPARE_NO_SLOT && charge_switch(c, cpu, bpf_ktime_get_ns()))
+		spare_timer_arm(bpf_ktime_get_ns());
 	return 0;
 }
 

@@ -80,6 +80,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	prev_runs = prev && prev->scx.flags & SCX_TASK_QUEUED;
 	forward_flush(c);
+	c->look = 0;
 	slot = spare_attention(cpu);
 	if (!prev || c->host.servers)
 		deadline_look(c, cpu);
@@ -148,14 +149,15 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 
 void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 {
-	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
+	s32 cpu = task_cpu(p);
+	struct cpu_ctx *c = cpu_ctx(cpu);
 
 	if (!c)
 		return;
 	if (servers_total)
 		run_task(c, p);
 	else if (host_runs(c, p))
-		spare_timer_arm(next_event(c));
+		host_run_begins(c, cpu, false, true);
 }
 
 /* That idleness ends, whoever runs next says (host_idle): less is on the way of a wake-up. */

@@ -217,7 +217,14 @@ static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const stru
 		service_elsewhere(o, vm, cpu, now);
 }
 
-/* It has, as a stray: p. Who is THROTTLED is told, who will be sees it then (boost_check). */
+/* It has; who becomes THROTTLED sees it then (boost_check). A full barrier: who becomes so now sees it, or is seen. */
+static __always_inline void vm_served(struct spare_vm *vm, u64 now)
+{
+	vm->served_ns = now;
+	__sync_lock_test_and_set(&vm->served_seq, vm->rx_seq);
+}
+
+/* It has, as a stray: p. */
 static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 now)
 {
 	struct spare_server *o;
@@ -225,8 +232,7 @@ static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *v
 	s32 cpu;
 	int i;
 
-	vm->stray_served_ns = now;
-	__sync_lock_test_and_set(&vm->stray_seq, vm->rx_seq);	/* a full barrier: who becomes THROTTLED now sees it, or is seen */
+	vm_served(vm, now);
 	if (!vm->nr_throttled)
 		return 0;
 	task_for_each_cpu(p, i, cpu) {

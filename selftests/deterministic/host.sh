@@ -10,7 +10,7 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 . "$here/../lib/host.inc.sh"
 
-ktap_plan 30
+ktap_plan 31
 host_tree
 ktap_cleanup host_tree_remove
 
@@ -98,6 +98,14 @@ SECONDS_BURN=5
 burn floor "a=$HOST/a,1" "b=$HOST/b,2"
 check "a VM with 90/100 burns: the host's floor" 25000 1500 floor a.share_ppm
 check "a VM with 90/100 burns: the host's floor" 75000 4500 floor b.share_ppm
+
+# Equal threads under a cpu.max that is not reached take turns there, as they do elsewhere.
+switches() { awk '$1 == "ctxt" { print $2 }' /proc/stat; }
+before=$(switches)
+burn limited "max=$HOST/max,2"
+switches=$(($(switches) - before))
+ktap_note "$switches context switches beside two threads under cpu.max and a VM"
+ktap_check "CBS-9: they take turns of milliseconds: 1000 switches in 5 s at most" at_most 1000 "$switches"
 
 # The kernel's server for lower classes gives them 5 % of each second; the VM loses the rest of its 0.90.
 stolen=$(stat_of "$dir" stolen_ns)

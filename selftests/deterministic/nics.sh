@@ -34,7 +34,7 @@ nic() {
 	standin_stop vm
 }
 
-ktap_plan 18
+ktap_plan 19
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 pool=$(provider p0 4000 10000 0)
@@ -44,4 +44,5 @@ echo /pool/p0 >"$vm/spare.use"
 nic emulated spare0 --emulated-tap spare0
 nic beside_vhost spare0 --tap spare1 --emulated-tap spare0
 nic queues spare0 --tap spare0 --queues 4
+ktap_check "SPARE-8: for each that waited a provider was asked" equal 0 "$(stat_of "$vm" unasked)"
 ktap_done

@@ -68,7 +68,8 @@ ktap_check 'CBS-11: and is told what it waited for' at_least 1 "$(stat_of "$b" s
 ktap_check 'CBS-11: the event came, once a second' at_most 2 $(($(event rt) - us / 1000000))
 realtime_stop
 
-# A hog, for a second; what ends it must go before it. Then the debt is more than eight periods, of which CBS-7 forgives the rest.
+# A hog, for a second; what ends it must go before it. Then the debt is more than eight periods, of which CBS-7 forgives the rest:
+# eight replenishments pass, and the first of them may be near.
 chrt -f 60 bash -c 'sleep 1; pkill -KILL -f "^bash.*realtime 3000000"' &
 killer=$!
 realtime 3000000 0.01
@@ -76,7 +77,7 @@ wait "$killer" || true
 realtime_stop
 sleep 0.2
 vcpu=$(stat_of "$a" used_ns)
-sleep 0.5
+sleep 0.4
 ktap_check "CBS-11: after a hog the VM's other threads wait for periods" equal 0 $(($(stat_of "$a" used_ns) - vcpu))
 runs() { (($(stat_of "$a" used_ns) > vcpu)); }
 ktap_check 'CBS-7: for eight of them at most' wait_for 1 runs

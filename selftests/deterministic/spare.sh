@@ -17,7 +17,7 @@ here=$(dirname "$0")
 random=2000 exhaust=170 replenish=166 attach=164
 bound_us=$((10000 - 4000 + 300))
 
-ktap_plan 15
+ktap_plan 16
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 
@@ -49,6 +49,7 @@ ktap_check "SPARE-8: every packet was sent" equal $((random + exhaust + replenis
 ktap_check "SPARE-8: none lost" equal 0 "$(result "$r" lost)"
 ktap_check "SPARE-8: none denied" equal 0 "$(stat_of "$vm" denied)"
 ktap_check "SPARE-4: no mark expired" equal 0 "$(stat_of "$vm" expired)"
+ktap_check "SPARE-8: for each that waited a provider was asked" equal 0 "$(stat_of "$vm" unasked)"
 ktap_check "SPARE-3: at least a third of the packets found the server throttled and the provider free" at_least $((random / 3)) "$found"
 ktap_check "SPARE-3: first service within Ps - Qs + 0.3 ms of each of them ($found)" equal 0 "$(result "$r" free.over)"
 ktap_check "SPARE-3: a packet that found the provider taken is served within two of its periods" at_most 20000000 "$(result "$r" busy.max_ns || echo 0)"

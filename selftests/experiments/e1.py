@@ -41,7 +41,7 @@ LIBEXEC = Path("/usr/local/libexec/sched_spare")
 CGROUPS = Path("/sys/fs/cgroup")
 ROOT = VM.parent
 PROVIDER = ROOT / "spare"
-STAT_KEYS = {"used_ns", "boost_ns", "lent_ns", "periods", "throttled", "granted", "denied", "expired", "blocked", "overruns", "overrun_max_ns",
+STAT_KEYS = {"used_ns", "boost_ns", "lent_ns", "periods", "throttled", "granted", "denied", "expired", "unasked", "blocked", "overruns", "overrun_max_ns",
              "misses", "lat_max_ns", "rx_packets"}
 LOST_MS = 1000.0   # an unanswered packet counts as this: the probe's limit
 LAPS = 2           # there and back
@@ -180,6 +180,10 @@ class Experiment:
         if c.kind != "ours":
             write(VM / "cpu.max", "max 100000")
 
+    def check(self, c):
+        if c.kind == "ours":
+            self.spare_class.check()
+
     def measure(self, c):
         """One lap of a column."""
         m = self.measured.setdefault(c, Measured())
@@ -206,6 +210,7 @@ class Experiment:
             # A maximum is since the class was loaded, the rest counts this column's packets (of all tries).
             m.stat[key] = value if "_max_" in key else m.stat.get(key, 0) + value - before.get(key, 0)
         m.laps += 1
+        self.check(c)
         self.leave(c)
         if m.laps == LAPS:
             self.note(c, m)
@@ -292,6 +297,7 @@ class Experiment:
                 intervals[c].append((begin, time.monotonic()))
                 for key, value in self.read_stat(c).items():
                     used[c][key] = used[c].get(key, 0) + value - before[key]
+                self.check(c)
         time.sleep(0.3)
         for c in columns:    # the class's own account of these rounds
             for key in ("vm_used_ns", "vm_boost_ns", "vm_throttled", "vm_granted", "vm_rx_packets"):

@@ -169,11 +169,25 @@ class SpareClass:
     def __init__(self):
         self.daemon = None
         self.inserted = False
+        self.seq = None    # the kernel's count of classes that were enabled, when ours was
 
     @staticmethod
-    def loaded():
-        state = Path("/sys/kernel/sched_ext/state")
-        return state.exists() and state.read_text().strip() == "enabled"
+    def _kernel(name):
+        file = Path("/sys/kernel/sched_ext") / name
+        return file.read_text().strip() if file.exists() else ""
+
+    @classmethod
+    def loaded(cls):
+        return cls._kernel("state") == "enabled"
+
+    def check(self):
+        """Raises Trouble when the class has ended since up(), be it for a moment: what was measured meanwhile is not its."""
+        if not self.loaded() or self._kernel("enable_seq") != self.seq:
+            raise Trouble("the class was ejected while it was measured; spared said:\n" + self._said(6))
+
+    @staticmethod
+    def _said(lines):
+        return "\n".join(Path("/tmp/spare_e1.spared").read_text(errors="replace").strip().splitlines()[-lines:])
 
     def up(self):
         if not Path("/sys/module/sched_spare").exists():
@@ -185,14 +199,14 @@ class SpareClass:
 
         def enabled():
             if self.daemon.poll() is not None:
-                raise Trouble("spared ended: " + Path("/tmp/spare_e1.spared").read_text().strip())
+                raise Trouble("spared ended: " + self._said(5))
             return self.loaded()
 
         try:
             wait_for("load of the class by spared", 60, enabled)
         except Trouble as trouble:
-            said = Path("/tmp/spare_e1.spared").read_text(errors="replace").strip().splitlines()
-            raise Trouble(f"{trouble}; spared said:\n" + "\n".join(said[:1] + said[-4:])) from trouble
+            raise Trouble(f"{trouble}; spared said:\n{self._said(5)}") from trouble
+        self.seq = self._kernel("enable_seq")
 
     def down(self):
         if self.daemon and self.daemon.poll() is None:

@@ -83,8 +83,7 @@ fetch() {
 # dump_btf HEADERS OUT: the BTF of a kernel's headers as text; beside it, in OUT.pahole, the version of pahole that wrote it.
 dump_btf() {
 	sed -n 's/^CONFIG_PAHOLE_VERSION=\([0-9]\)/\1./p' "$1/.config" >"$2.pahole"
-	in_userland "$1:/kernel:ro" -- bpftool btf dump file /kernel/vmlinux format raw >"$2.tmp"
-	mv "$2.tmp" "$2"
+	in_userland "$1:/kernel:ro" -- bpftool btf dump file /kernel/vmlinux format raw >"$2.tmp" && mv "$2.tmp" "$2"
 }
 
 # judge_btf DUMP: prints what is wrong with it, nothing when it is whole for us.
@@ -98,18 +97,18 @@ judge_btf() {
 		}'
 }
 
-# judge KVER: the same for a stock kernel.
+# judge KVER: the same for a stock kernel. Status 1 when that cannot be known now.
 judge() {
 	local kver=$1 btf=$CACHE/archive/btf/$1
 	if [[ ! -s $btf || ! -e $btf.pahole ]]; then
-		fetch "linux-headers-$kver" >&2 || { echo "its headers cannot be downloaded"; return 0; }
+		fetch "linux-headers-$kver" >&2 || { echo "its headers cannot be downloaded"; return 1; }
 		local tmp=$CACHE/archive/btf/tmp
 		rm -rf "$tmp"
 		mkdir -p "$tmp"
 		dpkg-deb --fsys-tarfile "$CACHE/archive/debs/linux-headers-${kver}_"*.deb |
 			tar -x -C "$tmp" "./usr/src/linux-headers-$kver/vmlinux" "./usr/src/linux-headers-$kver/.config" 2>/dev/null ||
 			{ echo "its headers package has no vmlinux with BTF"; return 0; }
-		dump_btf "$tmp/usr/src/linux-headers-$kver" "$btf"
+		dump_btf "$tmp/usr/src/linux-headers-$kver" "$btf" >&2 || { echo "its BTF cannot be read"; return 1; }
 		rm -rf "$tmp"
 	fi
 	judge_btf "$btf"
@@ -133,7 +132,11 @@ pick_kernel() {
 			{ echo "no kernel called '$wanted' with -$FLAVOUR in ${KERNEL_SUITES[*]}; there are, besides 'built':"; candidates; return 1; }
 		while read -r kver suite cc; do
 			[[ -n $kver ]] || break
-			why=$(judge "$kver")
+			if ! why=$(judge "$kver"); then
+				echo "passed over $kver: $why; asked again in the next run" | tee -a "$dir/why"
+				: >"$dir/again"
+				continue
+			fi
 			if [[ -z $why ]]; then
 				has_compiler "$cc" || why=", for a module of $cc"
 				echo "taken $kver: its BTF has every kfunc that we use ($(grep -vc '^#\|^$' "$KFUNCS" || true))$why" >>"$dir/why"
@@ -143,6 +146,7 @@ pick_kernel() {
 			echo "refused $kver: $why" | tee -a "$dir/why"
 		done <<<"$list"
 		[[ -z $wanted ]] || { echo "--kernel $wanted cannot run the class"; return 1; }
+		[[ ! -e $dir/again ]] || { echo "a kernel is built when none serves, not when it is not known whether one does"; return 1; }
 		echo "no stock kernel of ${KERNEL_SUITES[*]} serves" >>"$dir/why"
 	fi
 	read -r kver suite cc < <(newest_source)
@@ -204,6 +208,7 @@ use_kernel() {
 	mirror=$(userland_mirror)
 	[[ -e $KFUNCS ]] || die "$KFUNCS is missing" "it lists the kfuncs that the class calls, one per line"
 	key=$(pick_key "$wanted")
+	[[ ! -e $CACHE/pick-$key/again ]] || rm -rf "$CACHE/pick-$key"
 	[[ ! -d $CACHE/pick-$key ]] || known=1
 	product pick "$key" "choose a kernel by the BTF of its kfuncs" 300 \
 		"check the network; selftests/run kernels lists the others, --kernel takes one" pick_kernel "$mirror" "$wanted"
@@ -250,7 +255,7 @@ kernels_table() {
 	taken=$(cut -d' ' -f1 "$CACHE/pick-$(pick_key '')/kver" 2>/dev/null || true)
 	row '' kernel suite compiler pahole cached verdict
 	while read -r kver suite cc; do
-		why=$(judge "$kver")
+		why=$(judge "$kver") || true
 		[[ -n $why ]] || taken=${taken:-$kver}
 		[[ $kver == "$taken" ]] && mark='*' || mark=''
 		if [[ -n $why ]]; then why="refused: $why"; else why="serves$(has_compiler "$cc" || echo ", the module built with $cc of sid")"; fi

@@ -79,6 +79,7 @@ native_demo() {
 	cache_init
 	native_check
 	local status=0
+	forget_results demo "${OUT:-$TOP/out/demo}"
 	follow native_stamped "$SELFTESTS/experiments/demo.sh" "${OUT:-$TOP/out/demo}" || status=$?
 	exit "$status"
 }
@@ -90,6 +91,7 @@ native_experiment() {
 	native_check
 	for name in "${ARGS[@]}"; do
 		[[ -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
+		forget_results "$name" "${OUT:-$TOP/out/$name}"
 		follow native_stamped "$SELFTESTS/experiments/$name.sh" --out "${OUT:-$TOP/out/$name}" || status=$(worse "$status" $?)
 	done
 	exit "$status"

@@ -284,11 +284,11 @@ in_host() {
 	echo "$command" >"$RUN/job/run"
 	[[ ! -f ${4-} ]] || cp "$4" "$RUN/job/"
 	peers_for "$name"
+	forget_results "$name" "$out"
 	say "boot the real-time host, logs in $RUN"
 	follow run_port realtime "$limit" "$PACE_NOMINAL" || status=$?
 	collect_out
 	if [[ -d $RUN/out/$name ]]; then
-		forget_results "$name" "$out"
 		cp -r "$RUN/out/$name/." "$out/"
 		say "results: $out"
 	fi

@@ -42,15 +42,18 @@ packets() {
 
 # read_used DIR [CPU]: sets USED_NS and AT_US, without a fork: beside a load one may take a second. Of one server only what its budget
 # has paid: while the outer machine lets an emulated CPU stand still its clock goes on, the thread has "run" for longer than its
-# budget, and the next periods pay.
+# budget, and the next periods pay. (At once: read(1) seeks back after each line, the kernel then shows the file anew, and where a number
+# has become longer meanwhile a line is cut.)
 read_used() {
-	local name value left=0 key=${2:+cpu$2.}used_ns
-	while read -r name value; do
-		[[ $name != "cpu${2-}.q_ns" ]] || left=$value
-		[[ $name == "$key" ]] || continue
-		AT_US=${EPOCHREALTIME/./} USED_NS=$((value + (left < 0 ? left : 0)))
+	local line lines left=0 key=${2:+cpu$2.}used_ns
+	mapfile -t lines <"$1/spare.stat" || return
+	for line in "${lines[@]}"; do
+		[[ $line != "cpu${2-}.q_ns "* ]] || left=${line#* }
+		[[ $line == "$key "* ]] || continue
+		AT_US=${EPOCHREALTIME/./} USED_NS=$((${line#* } + (left < 0 ? left : 0)))
 		return 0
-	done <"$1/spare.stat"
+	done
+	echo "$1/spare.stat has no $key"
 	return 1
 }
 

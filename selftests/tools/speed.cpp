@@ -184,11 +184,15 @@ struct Options {
 	std::vector<std::string> command;
 };
 
+/* What the looks since it was emptied saw, for whoever asks why: "AT_ONCE:ALONE ...", in units per second. */
+std::string looks;
+
 double measure(const Options &o)
 {
-	const double together = measure(o.cpus, o.ms);
+	const double together = measure(o.cpus, o.ms), alone = o.cpus.size() == 1 ? together : measure({o.cpus.back()}, o.ms);
 
-	return o.cpus.size() == 1 ? together : std::sqrt(together * measure({o.cpus.back()}, o.ms));
+	looks += fmt::format(" {:.0f}:{:.0f}", together, alone);
+	return std::sqrt(together * alone);
 }
 
 /* The speed that was seen last, with the dilation chosen for the wanted one. */
@@ -284,10 +288,11 @@ int main(int argc, char **argv)
 		status = run(o.command);
 		if (status)
 			break;
+		looks.clear();
 		after = sample();
 		if (!paced(before, after))
-			fmt::print(stderr, "{:.0f} units per second before it and {:.0f} after it (clocks at 1/{:.2f}), where {:.0f} are wanted: not counted\n", before,
-				   after, page ? double(page->k_milli) / 1000 : 1.0, o.wanted);
+			fmt::print(stderr, "{:.0f} units per second before it and {:.0f} after it (all CPUs at once:the last one alone{}; clocks at 1/{:.2f}), where {:.0f} are wanted: not counted\n", before,
+				   after, looks, page ? double(page->k_milli) / 1000 : 1.0, o.wanted);
 		if (++tries == most_tries || paced(before, after))
 			break;
 		if (o.pace)

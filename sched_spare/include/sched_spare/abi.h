@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 7
+#define SPARE_ABI 8
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -98,6 +98,7 @@ struct spare_stats {		/* [c] */
 	__u64 granted;		/* marks that got a provider; of a provider: loans */
 	__u64 denied;		/* marks that ended without first service by a provider */
 	__u64 expired;		/* marks after which no network thread woke */
+	__u64 unasked;		/* times a packet waited until the own budget was back although nobody had asked a provider: a fault of the class */
 	__u64 blocked;		/* marks that found every provider taken; of a provider: those that named it first */
 	__u64 hastened;		/* chunks run under a nearer deadline (SPARE-7) */
 	__u64 migrated;		/* threads queued from another CPU */
@@ -175,8 +176,8 @@ struct spare_vm {
 	__u64 rx_ns;			/* [a] time of the last one */
 	__u32 nr_throttled;		/* [a] servers that are THROTTLED: the hook's test */
 	__u32 unused;
-	__u64 stray_seq;		/* [c] rx_seq when a network thread without a server last ran, */
-	__u64 stray_served_ns;		/* [c] and when that was (SPARE-9) */
+	__u64 served_seq;		/* [c] rx_seq when a network thread last served on one CPU of several, */
+	__u64 served_ns;		/* [c] and when that was: for servers that become THROTTLED after it (SPARE-8, SPARE-9) */
 	__u64 rt_ns;			/* [a] CPU of its real-time and deadline threads, left to its servers as debt (CBS-11) */
 	__u64 stray_ns;			/* [c] when SPARE_EV_STRAY was last counted */
 	__u64 ev[8];			/* [a] counters of spare.events, by enum spare_event */
