@@ -51,7 +51,16 @@ constexpr int most_rounds = 6, most_tries = 3, rest_s = 5;
 
 /* --- the work */
 
+struct Work;
+using Step = void (*)(Work &);
+template <int N> void step(Work &w);
+
+/*
+ * All that the loop reads, in pages beside each other (with the thread's stack, where it is): the emulator's TLB is direct-mapped, and small after
+ * a guest has run, so that two pages elsewhere might displace each other at every step, or not, as the addresses of this process fell.
+ */
 struct Work {
+	std::array<Step, 8> steps = {step<1>, step<2>, step<3>, step<4>, step<5>, step<6>, step<7>, step<8>};
 	std::array<uint32_t, 16384> memory{};
 	uint32_t x = 2463534242;
 };
@@ -65,13 +74,10 @@ template <int N> void step(Work &w)
 	w.x += w.memory[w.x % w.memory.size()];
 }
 
-using Step = void (*)(Work &);
-constexpr std::array<Step, 8> steps = {step<1>, step<2>, step<3>, step<4>, step<5>, step<6>, step<7>, step<8>};
-
 void unit(Work &w)
 {
 	for (int i = 0; i < 256; i++) {
-		const volatile Step next = steps[w.x % steps.size()];
+		const volatile Step next = w.steps[w.x % w.steps.size()];
 
 		next(w);
 	}
