@@ -31,6 +31,7 @@ struct System {
   spare::ClassState scheduler;
   spare::ModuleState module;
   std::optional<unsigned> class_abi;
+  std::uint64_t class_build = 0;           // spared replaces the class of another build
   std::uint64_t host_overrun_ns = 0;   // pinned kernel threads, beyond the host's share
   std::uint64_t host_valve_tasks = 0;  // host tasks that had to be let run before their turn
   std::uint64_t host_floor_ns = 0;     // run before the servers, when real-time threads leave too little
@@ -38,9 +39,10 @@ struct System {
 };
 
 System read_system(const spare::Roots& roots) {
-  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, 0, spare::running_daemon()};
+  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, 0, 0, spare::running_daemon()};
   if (const auto pinned = spare::PinnedClass::open(roots)) {
     system.class_abi = pinned->globals().abi();
+    system.class_build = pinned->globals().build();
     system.host_overrun_ns = pinned->globals().counter("host_overrun_ns");
     system.host_valve_tasks = pinned->globals().counter("host_valve_tasks");
     system.host_floor_ns = pinned->globals().counter("host_floor_ns");
@@ -48,13 +50,15 @@ System read_system(const spare::Roots& roots) {
   return system;
 }
 
+std::string build_text(std::uint64_t build) { return fmt::format("{:016x}", build).substr(0, 8); }
+
 std::string class_text(const System& system) {
   const spare::ClassState& scheduler = system.scheduler;
   if (!scheduler.present) {
     return "none: this kernel has no sched_ext";
   }
   if (scheduler.ours()) {
-    return "enabled" + (system.class_abi ? fmt::format(", ABI {}", *system.class_abi) : std::string());
+    return "enabled" + (system.class_abi ? fmt::format(", ABI {}, build {}", *system.class_abi, build_text(system.class_build)) : std::string());
   }
   if (!scheduler.ops.empty() && scheduler.ops != spare::class_name) {
     return fmt::format("not loaded: the scheduler {} runs", scheduler.ops);
@@ -66,7 +70,8 @@ std::string module_text(const spare::ModuleState& module) {
   if (!module.loaded) {
     return "not loaded";
   }
-  return "loaded" + (module.abi ? fmt::format(", ABI {}", *module.abi) : std::string());
+  return "loaded" + (module.version.empty() ? std::string() : ", version " + module.version) +
+         (module.abi ? fmt::format(", ABI {}", *module.abi) : std::string());
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -168,17 +173,17 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
         {"kernel", kernel_release()},
         {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
                    {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
-                   {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
+                   {"build", build_text(system.class_build)}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
                    {"host_floor_ns", system.host_floor_ns}}},
-        {"module", {{"loaded", system.module.loaded}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
+        {"module", {{"loaded", system.module.loaded}, {"version", system.module.version}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
         {"daemon", system.daemon ? json(*system.daemon) : json()},
         {"pools", std::move(pools)},
         {"vms", std::move(list)}};
     fmt::print("{}\n", all.dump(2));
     return {};
   }
-  fmt::print("class   {}\nmodule  {}\ndaemon  {}\nkernel  {}\n", class_text(system), module_text(system.module),
-             system.daemon ? fmt::format("running, pid {}", *system.daemon) : "not running", kernel_release());
+  fmt::print("class   {}\nmodule  {}\ndaemon  {}\nkernel  {}\ntools   version {}\n", class_text(system), module_text(system.module),
+             system.daemon ? fmt::format("running, pid {}", *system.daemon) : "not running", kernel_release(), SPARE_VERSION);
   if (vms->empty()) {
     fmt::print("\nno cgroup has a reservation\n");
     return {};

@@ -10,10 +10,10 @@
 #include "admission.h"
 #include "config.h"
 #include "event.h"
-#include "hook.h"
 #include "kick.h"
 #include "node.h"
 #include "server.h"
+#include "tap.h"
 #include "use.h"
 #include "vm.h"
 
@@ -106,7 +106,7 @@ static void apply(struct vm *vm, const struct vm_config *new, struct list_head *
 		list_del_init(&vm->providing);
 	else if (list_empty(&vm->providing))
 		list_add_tail(&vm->providing, &spare_providers);
-	mutex_lock(&vm->lock);
+	spin_lock(&vm->lock);
 	vm->cfg = *new;
 	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
 		srv = spare_server_at(cpu, vm->slot[cpu]);
@@ -125,7 +125,7 @@ static void apply(struct vm *vm, const struct vm_config *new, struct list_head *
 	}
 	list_for_each_entry_safe(srv, next, fresh, dying)
 		publish(vm, srv);
-	mutex_unlock(&vm->lock);
+	spin_unlock(&vm->lock);
 	if (was_placed != spare_vm_placed(vm))
 		spare_node_refresh(vm->css);
 	if (provider)
@@ -209,8 +209,8 @@ void spare_config_remove(struct vm *vm)
 		return;
 	if (spare_vm_is_provider(vm))
 		spare_use_provider_lost(vm);
-	WRITE_ONCE(vm->removed, true);	/* before its taps go: spare_hook_set() looks after them */
-	spare_hook_unbind_all(vm);
+	WRITE_ONCE(vm->removed, true);	/* before its taps go: spare_tap_set() looks after them */
+	spare_tap_unbind_all(vm);
 	spare_use_clear(vm);
 	apply(vm, &none, &fresh);
 	spare_use_forget(vm->css);

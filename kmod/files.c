@@ -20,6 +20,7 @@
 #include "node.h"
 #include "server.h"
 #include "stat.h"
+#include "tap.h"
 #include "use.h"
 #include "vm.h"
 
@@ -64,7 +65,7 @@ static struct vm_config seq_config(struct seq_file *m)
 
 	if (!vm)
 		return (struct vm_config) { };
-	guard(mutex)(&vm->lock);
+	guard(spinlock)(&vm->lock);
 	return vm->cfg;
 }
 
@@ -260,14 +261,14 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 		usleep_range(500, 1000);
 		return restart_syscall();
 	}
-	err = spare_hook_set(vm, buf);
+	err = spare_tap_set(vm, buf);
 	rtnl_unlock();
 	return err ?: nbytes;
 }
 
 static int netdev_show(struct seq_file *m, void *v)
 {
-	spare_hook_show(seq_vm(m), m);
+	spare_tap_show(seq_vm(m), m);
 	return 0;
 }
 

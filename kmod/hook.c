@@ -6,42 +6,17 @@
  *
  * Lost wake-ups (SPARE-8): the hook counts the packet, then reads nr_throttled; the class counts nr_throttled
  * up, then reads rx_seq. Both with a full barrier between, so at least one of them sees the other.
- *
- * Taps are on the list of their VM and in a hash by their device, both of which RCU may read, and on the list of all: under taps_lock, a
- * leaf, also taken under RTNL.
  */
-#include <linux/cgroup.h>
 #include <linux/ftrace.h>
-#include <linux/hashtable.h>
-#include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
-#include <linux/nsproxy.h>
-#include <linux/rtnetlink.h>
-#include <linux/seq_file.h>
-#include <linux/slab.h>
 #include <linux/timekeeping.h>
-#include <net/net_namespace.h>
-#include <net/rtnetlink.h>
 #include "hook.h"
 #include "node.h"
 #include "server.h"
+#include "tap.h"
+#include "trace.h"
 #include "vm.h"
-
-struct tap {
-	struct list_head list;		/* vm->taps */
-	struct list_head all;		/* taps; once it is taken off: the list of those to be dropped */
-	struct hlist_node node;		/* by_dev */
-	struct vm *vm;			/* reference */
-	struct net_device *dev;		/* no reference: NETDEV_UNREGISTER drops the tap */
-	bool macvtap;
-	bool keep;			/* under RTNL: named again by the list that is being written */
-	struct rcu_head rcu;
-};
-
-static DEFINE_MUTEX(taps_lock);
-static LIST_HEAD(taps);
-static DEFINE_HASHTABLE(by_dev, 10);
 
 /* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it, and nobody else. */
 struct arrival {
@@ -63,8 +38,10 @@ static noinline void mark(struct vm *vm)
 	for_each_set_bit(cpu, (unsigned long *)vm->abi.cpus, nr_cpu_ids) {
 		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
-		if (srv && READ_ONCE(srv->abi.state) == SPARE_THROTTLED && READ_ONCE(srv->abi.use[0]) != SPARE_NO_SLOT)
+		if (srv && READ_ONCE(srv->abi.state) == SPARE_THROTTLED && READ_ONCE(srv->abi.use[0]) != SPARE_NO_SLOT) {
+			trace_spare_mark(srv);
 			spare_server_attend(cpu, srv->slot);
+		}
 	}
 }
 
@@ -76,7 +53,7 @@ static void notrace packets(const struct net_device *dev, int n)
 	struct vm *vm;
 	u64 now;
 
-	hash_for_each_possible_rcu_notrace(by_dev, tap, node, (unsigned long)dev) {
+	hash_for_each_possible_rcu_notrace(spare_taps, tap, node, (unsigned long)dev) {
 		if (tap->dev != dev)
 			continue;
 		vm = tap->vm;
@@ -229,26 +206,19 @@ static int module_event(struct notifier_block *nb, unsigned long event, void *mo
 
 static struct notifier_block module_nb = { .notifier_call = module_event };
 
-static struct tap *tap_of(struct net_device *dev)
+/**
+ * spare_hook_sees - are the packets of a device noticed?
+ * @dev: one of rtnl_link_ops @kind
+ * @kind: "tun", "macvtap", or another one
+ *
+ * Context: process, under RTNL, after spare_hook_arm().
+ * Return: 0; -EINVAL: a kind that we do not know; -EOPNOTSUPP: this kernel does not let us trace where it receives (its log says which function).
+ */
+int spare_hook_sees(const struct net_device *dev, const char *kind)
 {
-	struct tap *tap;
-
-	lockdep_assert_held(&taps_lock);
-	list_for_each_entry(tap, &taps, all)
-		if (tap->dev == dev)
-			return tap;
-	return NULL;
-}
-
-/* 0: a layer-2 device whose packets we see; -EINVAL: none; -EOPNOTSUPP: this kernel does not let us trace where it receives. */
-static int check_tap(const struct net_device *dev)
-{
-	const char *kind = dev->rtnl_link_ops ? dev->rtnl_link_ops->kind : "";
 	struct receiver *r;
 	int err = -EINVAL;
 
-	if (dev->type != ARPHRD_ETHER)
-		return err;
 	for (r = receivers; r < receivers + ARRAY_SIZE(receivers); r++) {
 		if (strcmp(r->kind, kind))
 			continue;
@@ -262,240 +232,14 @@ static int check_tap(const struct net_device *dev)
 	return err;
 }
 
-static struct tap *make(struct vm *vm, struct net_device *dev)
-{
-	struct tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
-
-	ASSERT_RTNL();
-	if (!tap)
-		return NULL;
-	tap->vm = vm;
-	tap->dev = dev;
-	tap->macvtap = !strcmp(dev->rtnl_link_ops->kind, "macvtap");
-	spare_vm_get(vm);
-	tap->keep = true;
-	return tap;
-}
-
-/* Who sees it still keeps tap and VM until the grace period ends. No lock of ours. */
-static void drop(struct tap *tap)
-{
-	spare_vm_put(tap->vm);
-	kfree_rcu(tap, rcu);
-}
-
-static void drop_all(struct list_head *list)
-{
-	struct tap *tap, *next;
-
-	list_for_each_entry_safe(tap, next, list, all)
-		drop(tap);
-}
-
-static void take_off(struct tap *tap, struct list_head *to)
-{
-	lockdep_assert_held(&taps_lock);
-	hash_del_rcu(&tap->node);
-	list_del_rcu(&tap->list);
-	list_move(&tap->all, to);
-}
-
-/* @vm has been removed. Under spare_config. */
-void spare_hook_unbind_all(struct vm *vm)
-{
-	struct tap *tap, *next;
-	LIST_HEAD(old);
-
-	scoped_guard(mutex, &taps_lock)
-		list_for_each_entry_safe(tap, next, &vm->taps, list)
-			take_off(tap, &old);
-	drop_all(&old);
-}
-
-/* Is @dev @vm's already? 1: yes, and it stays; 0: nobody's; -EEXIST: another VM's; -EINVAL: named twice. Under RTNL. */
-static int keep(struct vm *vm, struct net_device *dev)
-{
-	struct tap *tap;
-
-	guard(mutex)(&taps_lock);
-	tap = tap_of(dev);
-	if (!tap)
-		return 0;
-	if (tap->vm != vm)
-		return -EEXIST;
-	if (tap->keep)
-		return -EINVAL;
-	tap->keep = true;
-	return 1;
-}
-
-/* Taps for what @text names on top of what @vm has, on @fresh. */
-static int make_named(struct vm *vm, char *text, struct list_head *fresh)
-{
-	struct net *net = current->nsproxy->net_ns;
-	struct tap *tap;
-	char *word;
-	int err;
-
-	while ((word = strsep(&text, " \t"))) {
-		struct net_device *dev;
-
-		if (!*word)
-			continue;
-		dev = strlen(word) < IFNAMSIZ ? __dev_get_by_name(net, word) : NULL;
-		if (!dev)
-			return -ENODEV;
-		err = check_tap(dev);
-		if (err)
-			return err;
-		list_for_each_entry(tap, fresh, all)
-			if (tap->dev == dev)
-				return -EINVAL;
-		err = keep(vm, dev);
-		if (err < 0)
-			return err;
-		if (err)
-			continue;
-		tap = make(vm, dev);
-		if (!tap)
-			return -ENOMEM;
-		list_add_tail(&tap->all, fresh);
-	}
-	return 0;
-}
-
-/* Make @fresh @vm's, besides those that it keeps; the others go to @old. -ENODEV: it has been removed meanwhile. */
-static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *old)
-{
-	struct tap *tap, *next;
-
-	guard(mutex)(&taps_lock);
-	if (READ_ONCE(vm->removed))	/* pairs with spare_hook_unbind_all() */
-		return -ENODEV;
-	list_for_each_entry_safe(tap, next, &vm->taps, list)
-		if (!tap->keep)
-			take_off(tap, old);
-	list_for_each_entry(tap, fresh, all) {
-		list_add_tail_rcu(&tap->list, &vm->taps);
-		hash_add_rcu(by_dev, &tap->node, (unsigned long)tap->dev);
-	}
-	list_splice_tail_init(fresh, &taps);
-	return 0;
-}
-
-/**
- * spare_hook_set - replace a VM's taps
- * @vm: one whose file is being written to
- * @text: one line without its newline: names of taps, or "none"; is changed
- *
- * Context: process, under RTNL, after spare_hook_arm(); no lock of ours is held.
- * Return: 0; -ENODEV: no such device, or the cgroup is being removed; -EINVAL: not a tap, or named twice; -EEXIST: another VM's; -ENOMEM;
- * -EOPNOTSUPP: the kernel does not let us see its packets.
- */
-int spare_hook_set(struct vm *vm, char *text)
-{
-	LIST_HEAD(fresh);
-	LIST_HEAD(old);
-	struct tap *tap;
-	int err = 0;
-
-	ASSERT_RTNL();
-	lockdep_assert_not_held(&spare_config);
-	text = strim(text);
-	if (!*text)
-		return -EINVAL;
-	scoped_guard(mutex, &taps_lock)
-		list_for_each_entry(tap, &vm->taps, list)
-			tap->keep = false;
-	if (strcmp(text, "none"))
-		err = make_named(vm, text, &fresh);
-	if (!err)
-		err = exchange(vm, &fresh, &old);
-	drop_all(err ? &fresh : &old);
-	return err;
-}
-
-void spare_hook_show(struct vm *vm, struct seq_file *m)
-{
-	const char *sep = "";
-	struct tap *tap;
-
-	guard(rcu)();
-	if (vm)
-		list_for_each_entry_rcu(tap, &vm->taps, list) {
-			seq_printf(m, "%s%s", sep, tap->dev->name);
-			sep = " ";
-		}
-	seq_puts(m, *sep ? "\n" : "none\n");
-}
-
-/*
- * What the taps that are bound now have carried since they were made, seen from the VM: rx is to it. A tap drops to the VM when
- * its ring is full. RCU keeps the devices, as it does those of /proc/net/dev.
- */
-void spare_hook_show_packets(struct vm *vm, struct seq_file *m)
-{
-	struct rtnl_link_stats64 st, sum = { };
-	struct tap *tap;
-
-	guard(rcu)();
-	if (vm) {
-		list_for_each_entry_rcu(tap, &vm->taps, list) {
-			dev_get_stats(tap->dev, &st);
-			/* What a tun device sends, and a macvtap receives, is the VM's to receive. */
-			sum.rx_dropped += tap->macvtap ? st.rx_dropped : st.tx_dropped;
-			sum.tx_packets += tap->macvtap ? st.tx_packets : st.rx_packets;
-			sum.tx_dropped += tap->macvtap ? st.tx_dropped : st.rx_dropped;
-		}
-	}
-	seq_printf(m, "rx_dropped %llu\n", sum.rx_dropped);
-	seq_printf(m, "tx_packets %llu\n", sum.tx_packets);
-	seq_printf(m, "tx_dropped %llu\n", sum.tx_dropped);
-}
-
-/*
- * A renamed device stays bound. One that goes, or leaves its network namespace, does not: told by its address alone, as its owner may
- * have changed what it is. Under RTNL.
- */
-static int netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
-{
-	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
-	LIST_HEAD(old);
-	char path[160];
-	struct tap *tap;
-
-	if (event != NETDEV_UNREGISTER)
-		return NOTIFY_DONE;
-	scoped_guard(mutex, &taps_lock) {
-		tap = tap_of(dev);
-		if (tap) {
-			/* Who has taps has not been removed altogether. */
-			pr_info("%s: tap %s is gone from its network namespace, unbound\n",
-				spare_vm_path(tap->vm, path, sizeof(path)), dev->name);
-			take_off(tap, &old);
-		}
-	}
-	drop_all(&old);
-	return NOTIFY_DONE;
-}
-
-static struct notifier_block netdev_nb = { .notifier_call = netdev_event };
-
 int spare_hook_init(void)
 {
-	int err = register_module_notifier(&module_nb);
-
-	if (err)
-		return err;
-	err = register_netdevice_notifier(&netdev_nb);
-	if (err)
-		unregister_module_notifier(&module_nb);
-	return err;
+	return register_module_notifier(&module_nb);
 }
 
+/* No tap is bound any more. */
 void spare_hook_exit(void)
 {
-	unregister_netdevice_notifier(&netdev_nb);
 	disarm(NULL);
 	unregister_module_notifier(&module_nb);
 }

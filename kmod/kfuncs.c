@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kfuncs for the class. All but attach and detach are called with IRQs off under a run-queue lock: they take
- * no lock that is not raw, never sleep, never touch a run queue.
+ * kfuncs for the class.
+ *
+ * "Context: scheduler" below: called with IRQs off, as a rule under a run-queue lock; takes no lock but raw ones, never sleeps, never
+ * touches a run queue.
  *
  * Functions that return memory return int * with a parameter named rdwr_buf_size: the verifier takes that as
  * "this many writable bytes". It is valid under RCU, which a scheduler operation is from beginning to end.
@@ -28,7 +30,17 @@
 #include "timer.h"
 #include "vm.h"
 
-/* struct spare_vm of the VM that the task belongs to; NULL: none. */
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+/**
+ * spare_task_vm - the VM that a task belongs to
+ * @p__ign: the task
+ * @rdwr_buf_size: sizeof(struct spare_vm)
+ *
+ * Context: scheduler.
+ * Return: the nearest VM above the task's cgroup, itself included; NULL: none.
+ */
 __bpf_kfunc int *spare_task_vm(struct task_struct *p__ign, const int rdwr_buf_size)
 {
 	if (rdwr_buf_size != sizeof(struct spare_vm))
@@ -36,10 +48,16 @@ __bpf_kfunc int *spare_task_vm(struct task_struct *p__ign, const int rdwr_buf_si
 	return (int *)spare_task_effective(p__ign);
 }
 
-/*
- * Slot on @cpu of the server of the task's VM, or SPARE_NO_SLOT. A CPU that goes offline has none from the moment on at
- * which it is no longer active: the kernel then waits for an RCU grace period before it calls ops.cpu_offline, which so
- * finds that nobody puts threads there any more.
+/**
+ * spare_task_slot - the server of a task's VM on a CPU
+ * @p__ign: the task
+ * @cpu: any number
+ *
+ * A CPU that goes offline has no server from the moment on at which it is no longer active: the kernel then waits for an RCU grace
+ * period before it calls ops.cpu_offline, which so finds that nobody puts threads there any more.
+ *
+ * Context: scheduler.
+ * Return: its slot, or SPARE_NO_SLOT.
  */
 __bpf_kfunc u32 spare_task_slot(struct task_struct *p__ign, s32 cpu)
 {
@@ -64,7 +82,14 @@ static s32 next_cpu(const struct vm *vm, u32 from)
 	return -1;
 }
 
-/* First CPU from @from on where the task's VM has a server that serves; -1: none. */
+/**
+ * spare_task_next_cpu - where else a task's VM is served
+ * @p__ign: the task
+ * @from: first CPU that counts
+ *
+ * Context: scheduler.
+ * Return: first CPU from @from on where its VM has a server that serves; -1: none.
+ */
 __bpf_kfunc s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from)
 {
 	struct vm *vm;
@@ -74,7 +99,15 @@ __bpf_kfunc s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from)
 	return vm ? next_cpu(vm, from) : -1;
 }
 
-/* The same for the VM that owns (@cpu, @slot). */
+/**
+ * spare_vm_next_cpu - where else the VM of a server is served
+ * @cpu: the server's CPU
+ * @slot: and slot
+ * @from: first CPU that counts
+ *
+ * Context: scheduler.
+ * Return: as spare_task_next_cpu(); -1, too, when there is no such server.
+ */
 __bpf_kfunc s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from)
 {
 	struct server *srv;
@@ -84,7 +117,15 @@ __bpf_kfunc s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from)
 	return srv ? next_cpu(srv->vm, from) : -1;
 }
 
-/* struct spare_server published at (@cpu, @slot), or NULL. */
+/**
+ * spare_server_get - a server
+ * @cpu: any number
+ * @slot: likewise
+ * @rdwr_buf_size: sizeof(struct spare_server)
+ *
+ * Context: scheduler.
+ * Return: what is published there; NULL: nothing.
+ */
 __bpf_kfunc int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size)
 {
 	if (rdwr_buf_size != sizeof(struct spare_server))
@@ -92,7 +133,15 @@ __bpf_kfunc int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size)
 	return (int *)spare_server_at(cpu, slot);
 }
 
-/* struct spare_vm that owns the server at (@cpu, @slot), or NULL. */
+/**
+ * spare_server_vm - the VM of a server
+ * @cpu: any number
+ * @slot: likewise
+ * @rdwr_buf_size: sizeof(struct spare_vm)
+ *
+ * Context: scheduler.
+ * Return: the VM that owns it; NULL: there is no such server.
+ */
 __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
 {
 	struct server *srv;
@@ -103,7 +152,15 @@ __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
 	return srv ? (int *)srv->vm : NULL;
 }
 
-/* Slot on @other_cpu of the VM that owns (@cpu, @slot), or SPARE_NO_SLOT. */
+/**
+ * spare_vm_slot - a server's sibling
+ * @cpu: the server's CPU
+ * @slot: and slot
+ * @other_cpu: any number
+ *
+ * Context: scheduler.
+ * Return: slot on @other_cpu of the same VM, or SPARE_NO_SLOT.
+ */
 __bpf_kfunc u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu)
 {
 	struct server *srv;
@@ -115,7 +172,12 @@ __bpf_kfunc u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu)
 	return srv ? spare_vm_slot_on(srv->vm, other_cpu) : SPARE_NO_SLOT;
 }
 
-/* Arm this CPU's budget timer for @when_ns of CLOCK_MONOTONIC (past: at once); 0 cancels. */
+/**
+ * spare_timer_arm - this CPU's budget timer
+ * @when_ns: of CLOCK_MONOTONIC (past: at once); 0 cancels
+ *
+ * Context: scheduler; the timer's interrupt sends the CPU through it again.
+ */
 __bpf_kfunc void spare_timer_arm(u64 when_ns)
 {
 	unsigned long flags;
@@ -125,34 +187,63 @@ __bpf_kfunc void spare_timer_arm(u64 when_ns)
 	local_irq_restore(flags);
 }
 
-/* SCHED_DEADLINE threads hold @ppm of @cpu: admission leaves it to them. */
+/**
+ * spare_cpu_deadline - what SCHED_DEADLINE threads hold; admission leaves it to them
+ * @cpu: any number
+ * @ppm: of that CPU
+ *
+ * Context: scheduler.
+ */
 __bpf_kfunc void spare_cpu_deadline(s32 cpu, u32 ppm)
 {
 	if (spare_cpu_valid(cpu))
 		WRITE_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm, ppm);
 }
 
-/* Send @cpu through the scheduler. */
+/**
+ * spare_kick - send a CPU through the scheduler
+ * @cpu: any number
+ *
+ * Context: scheduler; by an interrupt there, so that no other run queue's lock is taken under this one's.
+ */
 __bpf_kfunc void spare_kick(s32 cpu)
 {
 	if (spare_cpu_valid(cpu))
 		spare_kick_cpu(cpu);
 }
 
-/* The class shall look at (@cpu, @slot): set its attention bit and kick the CPU. */
+/**
+ * spare_attend - the class shall look at a server
+ * @cpu: its CPU, which is kicked
+ * @slot: whose attention bit is set
+ *
+ * Context: scheduler.
+ */
 __bpf_kfunc void spare_attend(s32 cpu, u32 slot)
 {
 	if (spare_cpu_valid(cpu) && slot < SPARE_SLOTS)
 		spare_server_attend(cpu, slot);
 }
 
-/* Clear and return the lowest attention bit of @cpu, or SPARE_NO_SLOT. */
+/**
+ * spare_attention - the next server that the class shall look at
+ * @cpu: any number
+ *
+ * Context: scheduler.
+ * Return: the lowest attention bit of @cpu, which is cleared; SPARE_NO_SLOT: none.
+ */
 __bpf_kfunc u32 spare_attention(s32 cpu)
 {
 	return spare_cpu_valid(cpu) ? spare_server_attention(cpu) : SPARE_NO_SLOT;
 }
 
-/* Counters in ev[] of the VM of (@cpu, @slot) have changed. */
+/**
+ * spare_notify - ev[] of a server's VM has changed: who polls spare.events is told
+ * @cpu: the server's CPU
+ * @slot: and slot
+ *
+ * Context: scheduler.
+ */
 __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
 {
 	struct server *srv;
@@ -163,32 +254,93 @@ __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
 		spare_event_notify(srv->vm);
 }
 
-/* Is the task, which is being woken on this CPU, woken by a packet for its VM? So it is one of those that serve its network (SPARE-9). */
+/**
+ * spare_trace - what has just become of a server, for those who trace
+ * @cpu: its CPU
+ * @slot: and slot
+ * @what: enum spare_trace_what
+ * @provider: of a grant, the provider's slot on @cpu
+ *
+ * Context: scheduler.
+ */
+__bpf_kfunc void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider)
+{
+	struct server *srv;
+
+	guard(rcu)();
+	srv = spare_server_at(cpu, slot);
+	if (!srv)
+		return;
+	switch (what) {
+	case SPARE_TRACE_THROTTLE:
+		trace_spare_throttle(srv);
+		break;
+	case SPARE_TRACE_REPLENISH:
+		trace_spare_replenish(srv);
+		break;
+	case SPARE_TRACE_GRANT:
+		trace_spare_grant(srv, spare_server_at(cpu, provider));
+		break;
+	case SPARE_TRACE_DENY:
+		trace_spare_deny(srv, NULL);
+		break;
+	}
+}
+
+/**
+ * spare_task_receives - is a task woken by a packet for its VM? So it is one of those that serve its network (SPARE-9)
+ * @p__ign: the task, which is being woken on this CPU
+ *
+ * Context: scheduler.
+ * Return: true once for each packet.
+ */
 __bpf_kfunc bool spare_task_receives(struct task_struct *p__ign)
 {
 	guard(rcu)();
 	return spare_hook_wakes(p__ign);
 }
 
-/* The task comes into the class, or goes to another one (CBS-11). Under its run-queue lock. */
+/**
+ * spare_task_changes - a task changes its scheduling class (CBS-11)
+ * @p__ign: the task
+ * @goes: to another one; else it comes into ours
+ *
+ * Context: scheduler, under the task's run-queue lock.
+ */
 __bpf_kfunc void spare_task_changes(struct task_struct *p__ign, bool goes)
 {
 	spare_realtime_change(p__ign, goes);
 }
 
-/* Queues for servers that the class shall have made (CBS-12). */
+/**
+ * spare_queues_wanted - what the class is asked to make (CBS-12)
+ *
+ * Context: any.
+ * Return: queues for servers that it shall have made.
+ */
 __bpf_kfunc u32 spare_queues_wanted(void)
 {
 	return spare_server_queues_wanted();
 }
 
-/* It has made @made. */
+/**
+ * spare_queues_made - its answer
+ * @made: queues that it has made
+ *
+ * Context: any; never sleeps. Who waits for them polls.
+ */
 __bpf_kfunc void spare_queues_made(u32 made)
 {
 	spare_server_queues_made(made);
 }
 
-/* The class has forgotten the DYING server at (@cpu, @slot). */
+/**
+ * spare_server_release - the class has forgotten a DYING server
+ * @cpu: its CPU
+ * @slot: and slot, which may be another server's after an RCU grace period
+ *
+ * Context: scheduler.
+ */
 __bpf_kfunc void spare_server_release(s32 cpu, u32 slot)
 {
 	struct server *srv;
@@ -199,7 +351,13 @@ __bpf_kfunc void spare_server_release(s32 cpu, u32 slot)
 		spare_server_released(srv);
 }
 
-/* From ops.init. -EPROTO: @abi is another one than the module's (LIFE-6); -EBUSY: a class is attached. */
+/**
+ * spare_class_attach - a class begins
+ * @abi: SPARE_ABI that it was built with
+ *
+ * Context: process, from ops.init; may sleep.
+ * Return: 0; -EPROTO: @abi is another one than the module's (LIFE-6); -EBUSY: a class is attached.
+ */
 __bpf_kfunc int spare_class_attach(u32 abi)
 {
 	int err;
@@ -214,7 +372,11 @@ __bpf_kfunc int spare_class_attach(u32 abi)
 	return err;
 }
 
-/* From ops.exit. */
+/**
+ * spare_class_detach - the class has ended
+ *
+ * Context: process, from ops.exit; may sleep.
+ */
 __bpf_kfunc void spare_class_detach(void)
 {
 	spare_server_detach();
@@ -236,6 +398,7 @@ BTF_ID_FLAGS(func, spare_kick)
 BTF_ID_FLAGS(func, spare_attend)
 BTF_ID_FLAGS(func, spare_attention)
 BTF_ID_FLAGS(func, spare_notify)
+BTF_ID_FLAGS(func, spare_trace)
 BTF_ID_FLAGS(func, spare_server_release)
 BTF_ID_FLAGS(func, spare_queues_wanted)
 BTF_ID_FLAGS(func, spare_queues_made)

@@ -8,10 +8,11 @@
  *   server      one per VM and CPU, in the tables where the class finds them
  *   admission   how much fits on a CPU
  *   use         who borrows from whom
- *   hook        taps and the packets that arrive on them
+ *   tap         which devices are whose; hook notices the packets that arrive on them
  *   realtime    charges real-time threads, which no budget holds back
  *   timer       ends a budget; kick sends a CPU through the scheduler
  *   kfuncs      what the class may call
+ *   trace       the tracepoints
  */
 #include <linux/cpumask.h>
 #include <linux/module.h>
@@ -25,6 +26,7 @@
 #include "node.h"
 #include "realtime.h"
 #include "server.h"
+#include "tap.h"
 #include "timer.h"
 #include "vm.h"
 
@@ -54,9 +56,12 @@ static int __init spare_init(void)
 	err = spare_hook_init();
 	if (err)
 		goto err_timer;
-	err = spare_node_init();
+	err = spare_tap_init();
 	if (err)
 		goto err_hook;
+	err = spare_node_init();
+	if (err)
+		goto err_tap;
 	err = spare_realtime_init();
 	if (err)
 		goto err_node;
@@ -70,8 +75,10 @@ err_realtime:
 err_node:
 	spare_config_stop();
 	spare_node_exit();
-err_hook:
+err_tap:
 	spare_config_stop();	/* files were there for a moment */
+	spare_tap_exit();
+err_hook:
 	spare_hook_exit();
 err_timer:
 	spare_timer_exit();
@@ -89,6 +96,7 @@ static void __exit spare_exit(void)
 	spare_realtime_exit();
 	spare_config_stop();
 	spare_node_exit();
+	spare_tap_exit();
 	spare_hook_exit();
 	spare_timer_exit();
 	spare_kick_exit();

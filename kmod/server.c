@@ -133,7 +133,7 @@ static void unpublish(struct server *srv)
 	lockdep_assert_held(&spare_config);
 	list_del(&srv->dying);
 	live--;
-	scoped_guard(mutex, &vm->lock) {
+	scoped_guard(spinlock, &vm->lock) {
 		list_del(&srv->gone);
 		add_stats(&vm->past, &srv->abi.st);
 		RCU_INIT_POINTER(per_cpu_ptr(spare_cpus, srv->cpu)->slot[srv->slot], NULL);

@@ -5,9 +5,9 @@
  * moment.
  */
 #include <linux/seq_file.h>
-#include "hook.h"
 #include "server.h"
 #include "stat.h"
+#include "tap.h"
 #include "vm.h"
 
 static const char *const event_names[SPARE_EV_NR] = {
@@ -99,7 +99,7 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 
 	/* Copied, not printed, under the lock: a reader may be stopped anywhere, by its own cpu.max. */
 	if (vm) {
-		guard(mutex)(&vm->lock);
+		guard(spinlock)(&vm->lock);
 		spare_server_sum(vm, &st);
 		cpus_auto = vm->cfg.cpus_auto;
 		use_auto = !vm->use_manual;
@@ -116,7 +116,7 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 	seq_printf(m, "debt_ns %llu\n", vm ? sum_debt(vm) : 0);
 	seq_printf(m, "rt_ns %llu\n", vm ? READ_ONCE(vm->abi.rt_ns) : 0);
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
-	spare_hook_show_packets(vm, m);
+	spare_tap_show_packets(vm, m);
 	show_latencies(&st, m);
 	if (vm)
 		show_servers(vm, m);

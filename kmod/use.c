@@ -206,7 +206,7 @@ static void exchange(struct vm *vm, struct list_head *uses, bool manual)
 	LIST_HEAD(old);
 
 	lockdep_assert_held(&spare_config);
-	guard(mutex)(&vm->lock);
+	guard(spinlock)(&vm->lock);
 	list_splice_init(&vm->uses, &old);
 	list_splice_init(uses, &vm->uses);
 	list_splice_init(&old, uses);
@@ -249,7 +249,7 @@ static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
 	list_for_each_entry_safe(u, next, &vm->uses, list) {
 		if (css ? u->css != css : !is_gone(u->css))
 			continue;
-		guard(mutex)(&vm->lock);
+		guard(spinlock)(&vm->lock);
 		list_move(&u->list, &gone);
 		vm->nr_uses--;
 	}
@@ -400,7 +400,7 @@ static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned in
 	struct use *u;
 
 	for (;;) {
-		scoped_guard(mutex, &vm->lock) {
+		scoped_guard(spinlock, &vm->lock) {
 			*n = 0;
 			if (vm->nr_uses <= room) {
 				list_for_each_entry(u, &vm->uses, list) {

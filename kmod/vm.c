@@ -33,7 +33,7 @@ struct vm *spare_vm_make(struct spare_node *node)
 	css_get(vm->css);
 	vm->abi.id = cgroup_id(vm->css->cgroup);
 	refcount_set(&vm->refs, 1);
-	mutex_init(&vm->lock);
+	spin_lock_init(&vm->lock);
 	INIT_LIST_HEAD(&vm->providing);
 	INIT_LIST_HEAD(&vm->uses);
 	INIT_LIST_HEAD(&vm->taps);

@@ -6,14 +6,15 @@
  * Locks (LIFE-8), from the outermost:
  *
  *   spare_config	serializes configuration: writes to the files, and the sweep. Who reads a file does not take it.
- *   vm->lock		what the files of one VM show. To change that takes both, to read it this one. Nobody sleeps under it.
+ *   vm->lock		what the files of one VM show. To change that takes both, to read it this one. A spinlock: anybody may read, and whoever does
+ *			is not stopped by a cpu.max of his while a writer waits for him.
  *
  * An operation of a file keeps its cgroup from being removed, by somebody who holds cgroup_mutex meanwhile: none may wait for that either, nor
  * for whoever may (a fork, while a scheduler is being loaded), but for some time.
  *
  * Under these locks nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex, the io controller's
  * mutex, ftrace's, CPU hotplug, nor kernfs. What needs one of them is done before or after. Under a foreign lock only a leaf of
- * ours is taken (hook.c's taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
+ * ours is taken (tap.c's taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
  * teaches lockdep that order when the module is loaded.
  */
 #ifndef KMOD_VM_H
@@ -24,6 +25,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
+#include <linux/spinlock.h>
 #include <sched_spare/abi.h>
 #include <sched_spare/parse.h>
 
@@ -47,7 +49,7 @@ struct vm {
 	struct list_head providing;	/* [config] in spare_providers, while cfg.provide; else empty */
 	bool visited;			/* [config] cycle search */
 
-	struct mutex lock;
+	spinlock_t lock;
 	struct vm_config cfg;		/* [lock] */
 	struct list_head uses;		/* [lock] struct use (use.h) */
 	unsigned int nr_uses;		/* [lock] */
@@ -56,7 +58,7 @@ struct vm {
 	struct list_head gone;		/* [lock] servers that are dying */
 	struct spare_stats past;	/* [lock] of servers that are gone */
 
-	struct list_head taps;		/* struct tap (hook.c), under its lock or RCU */
+	struct list_head taps;		/* struct tap (tap.h), under its lock or RCU */
 	u64 rt_said_ns;			/* when SPARE_EV_RT was last counted */
 	atomic_t notify;		/* spare.events is to be notified */
 	refcount_t refs;		/* node, servers (dying ones too), taps */

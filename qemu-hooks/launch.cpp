@@ -3,22 +3,28 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 
 #include "util/fd.hpp"
 
 namespace spare_qemu {
 namespace {
 
-constexpr std::chrono::milliseconds first_call{100};
+using std::chrono::milliseconds;
+
+constexpr milliseconds first_pause{100};
 constexpr int exit_not_started = 127;
 
 sigset_t handled_signals() {
@@ -48,7 +54,33 @@ pid_t fork_into(int cgroup_dir) {
   return static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof(arguments)));
 }
 
-timespec to_timespec(std::chrono::milliseconds time) { return {time.count() / 1000, time.count() % 1000 * 1'000'000}; }
+// Until `done`, asked after each signal and at least so often.
+void attend(const std::function<bool()>& done, const std::function<void(const signalfd_siginfo&)>& signalled, const Watch& watch,
+            std::optional<milliseconds> often) {
+  using clock = std::chrono::steady_clock;
+  const sigset_t set = handled_signals();
+  const spare::Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  std::optional<clock::time_point> next = clock::now() + first_pause;
+  while (!done()) {
+    std::optional<milliseconds> pause = often;
+    if (next) {
+      const auto left = std::max(std::chrono::ceil<milliseconds>(*next - clock::now()), milliseconds::zero());
+      pause = pause ? std::min(*pause, left) : left;
+    }
+    pollfd ready[] = {{signals.get(), POLLIN, 0}, {watch.wake, POLLIN, 0}};
+    ::poll(ready, std::size(ready), pause ? static_cast<int>(pause->count()) : -1);
+    signalfd_siginfo info{};
+    while (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+      if (info.ssi_signo != SIGCHLD) {
+        signalled(info);
+      }
+    }
+    if (ready[1].revents != 0 || (next && clock::now() >= *next)) {
+      const auto asked = watch.look();
+      next = asked ? std::optional(clock::now() + *asked) : std::nullopt;
+    }
+  }
+}
 
 }  // namespace
 
@@ -94,34 +126,21 @@ spare::Result<pid_t> start_in_cgroup(int cgroup_dir, const std::string& program,
   return child;
 }
 
-int wait_for(pid_t child, const std::function<std::chrono::milliseconds()>& periodically) {
-  const sigset_t signals = handled_signals();
-  timespec pause = to_timespec(first_call);
-  for (;;) {
-    int status = 0;
-    if (::waitpid(child, &status, WNOHANG) == child) {
-      return status;
-    }
-    siginfo_t info{};
-    const int signal = sigtimedwait(&signals, &info, &pause);
-    // What the terminal sends, it sends to the whole foreground group: QEMU has it already. But a hangup goes to the session's leader.
-    if (signal > 0 && signal != SIGCHLD && (info.si_code != SI_KERNEL || signal == SIGHUP)) {
-      ::kill(child, signal);
-    }
-    if (signal < 0) {
-      pause = to_timespec(periodically());
-    }
-  }
+int wait_for(pid_t child, const Watch& watch) {
+  int status = 0;
+  attend([&] { return ::waitpid(child, &status, WNOHANG) == child; },
+         [&](const signalfd_siginfo& info) {
+           // What the terminal sends, it sends to the whole foreground group: QEMU has it already. But a hangup goes to the session's leader.
+           if (info.ssi_code != SI_KERNEL || info.ssi_signo == SIGHUP) {
+             ::kill(child, static_cast<int>(info.ssi_signo));
+           }
+         },
+         watch, std::nullopt);
+  return status;
 }
 
-void pass_on(std::chrono::milliseconds time, const std::function<void(int)>& signalled) {
-  const sigset_t signals = handled_signals();
-  const timespec pause = to_timespec(time);
-  siginfo_t info{};
-  const int signal = sigtimedwait(&signals, &info, &pause);
-  if (signal > 0 && signal != SIGCHLD) {
-    signalled(signal);
-  }
+void wait_until(const std::function<bool()>& done, const std::function<void(int)>& signalled, const Watch& watch) {
+  attend(done, [&](const signalfd_siginfo& info) { signalled(static_cast<int>(info.ssi_signo)); }, watch, std::chrono::seconds(1));
 }
 
 void end_like(int wait_status) {

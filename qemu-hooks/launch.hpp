@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,18 @@ void block_signals();
 // Starts a program inside a cgroup: it has never run outside. When this process dies, it gets SIGTERM.
 spare::Result<pid_t> start_in_cgroup(int cgroup_dir, const std::string& program, const std::vector<std::string>& arguments);
 
-// Waits for it, passing on the signals that this process gets, and calls `periodically`, which says after how long it wants
-// to be called again. Returns the wait status.
-int wait_for(pid_t child, const std::function<std::chrono::milliseconds()>& periodically);
+// What else the wrapper does while it waits: `look`, when `wake` (a file descriptor; -1: none) can be read, and after the time that it asked for
+// last (none: only when woken).
+struct Watch {
+  int wake = -1;
+  std::function<std::optional<std::chrono::milliseconds>()> look;
+};
 
-// Waits for that time, or until one of these signals comes, which it hands over.
-void pass_on(std::chrono::milliseconds time, const std::function<void(int)>& signalled);
+// Waits for the child, passing on the signals that this process gets. Returns the wait status.
+int wait_for(pid_t child, const Watch& watch);
+
+// Waits until `done`, asked at least every second; hands over the signals that this process gets.
+void wait_until(const std::function<bool()>& done, const std::function<void(int)>& signalled, const Watch& watch);
 
 // Ends this process the way the child ended: same exit status, same signal.
 [[noreturn]] void end_like(int wait_status);

@@ -15,9 +15,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <set>
 
 #include "launch.hpp"
+#include "links.hpp"
 #include "options.hpp"
 #include "taps.hpp"
 #include "tool.hpp"
@@ -32,9 +34,9 @@ using spare::Result;
 
 constexpr int exit_wrapper_failed = 125;
 constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute of the cgroups that wrappers make
-constexpr std::chrono::milliseconds tap_check_starting{100};  // while QEMU starts
-constexpr std::chrono::milliseconds tap_check_running{2000};  // a tap may be plugged in later
-constexpr std::chrono::seconds starting{15};
+// A tap may be handed to QEMU some time after it was made or changed: so long until the first look after that, and twice as long each time.
+constexpr std::chrono::milliseconds first_look{100}, last_look{12800};
+constexpr std::chrono::milliseconds retry{2000};  // one that was refused; and where the kernel does not tell of taps
 constexpr int lock_tries = 20, lock_pause_us = 20000;
 
 void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
@@ -67,14 +69,21 @@ class GuestCgroup {
   [[nodiscard]] int dir() const { return dir_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool populated() const { return is_populated(dir_.get()); }
-  // To each process in it.
-  void signal(int number) const {
-    const auto processes = spare::read_file_at(dir_.get(), "cgroup.procs");
-    for (const std::string& word : processes ? spare::split(*processes, "\n") : std::vector<std::string>()) {
+  [[nodiscard]] std::vector<pid_t> processes() const {
+    std::vector<pid_t> all;
+    const auto text = spare::read_file_at(dir_.get(), "cgroup.procs");
+    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
       const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
       if (pid > 0) {  // 0: of a pid namespace that is not below ours
-        ::kill(pid, number);
+        all.push_back(pid);
       }
+    }
+    return all;
+  }
+  // To each process in it.
+  void signal(int number) const {
+    for (const pid_t pid : processes()) {
+      ::kill(pid, number);
     }
   }
   // Kills what is left in it.
@@ -161,18 +170,20 @@ Result<void> configure(const Options& options, const GuestCgroup& cgroup) {
   return set ? Result<void>() : set.error();
 }
 
-// Binds the guest's taps: those named on the command line before QEMU starts, whatever it has opened once it runs.
+// Binds the guest's taps: those named on the command line before QEMU starts, whatever its processes have opened once it runs.
 class TapBinder {
+  using clock = std::chrono::steady_clock;
+
  public:
   explicit TapBinder(const GuestCgroup& cgroup) : cgroup_(cgroup) {}
 
   void bind(const std::set<std::string>& taps) {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = clock::now();
     if (taps == bound_ || (taps == tried_ && now < again_)) {
       return;
     }
     tried_ = taps;
-    again_ = now + tap_check_running;
+    again_ = now + retry;
     if (set(taps)) {
       bound_ = taps;
       refused_.clear();
@@ -196,17 +207,33 @@ class TapBinder {
     }
   }
 
-  // Looks at what the process has open. Says when to look again.
-  std::chrono::milliseconds watch(pid_t qemu) {
-    auto taps = open_taps(qemu);
+  // Looks at what is open when taps have changed, and for some time after that.
+  [[nodiscard]] Watch watch() {
+    return {events_.fd(), [this] { return look(); }};
+  }
+
+ private:
+  // Says when to look again.
+  std::optional<std::chrono::milliseconds> look() {
+    const auto now = clock::now();
+    const bool news = events_.drain();
+    if (!news && (!due_ || now < *due_)) {
+      return due_ ? std::optional(std::chrono::ceil<std::chrono::milliseconds>(*due_ - now)) : std::nullopt;
+    }
+    pause_ = news ? first_look : std::min(2 * pause_, 2 * last_look);
+    auto taps = open_taps(cgroup_.processes());
     // Those bound by name may not be open yet.
     taps.insert(tried_.begin(), tried_.end());
     std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
     bind(taps);
-    return std::chrono::steady_clock::now() - start_ < starting ? tap_check_starting : tap_check_running;
+    std::optional<std::chrono::milliseconds> next = pause_;
+    if (pause_ > last_look) {
+      next = refused_.empty() && events_.fd() >= 0 ? std::nullopt : std::optional(retry);
+    }
+    due_ = next ? std::optional(now + *next) : std::nullopt;
+    return next;
   }
 
- private:
   Result<void> set(const std::set<std::string>& taps) const {
     auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
     return set ? Result<void>() : set.error();
@@ -214,12 +241,14 @@ class TapBinder {
 
   const GuestCgroup& cgroup_;
   std::set<std::string> bound_, tried_, refused_;
-  std::chrono::steady_clock::time_point again_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  clock::time_point again_;
+  TapEvents events_;
+  std::chrono::milliseconds pause_ = first_look / 2;
+  std::optional<clock::time_point> due_ = clock::time_point::min();
 };
 
 // QEMU has put itself into the background: so does the wrapper, to remove the cgroup when it ends.
-void keep_in_background(const GuestCgroup& cgroup) {
+void keep_in_background(const GuestCgroup& cgroup, TapBinder& taps) {
   if (::fork() != 0) {
     return;
   }
@@ -228,9 +257,7 @@ void keep_in_background(const GuestCgroup& cgroup) {
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     ::dup2(null.get(), standard);
   }
-  while (cgroup.populated()) {
-    pass_on(std::chrono::seconds(1), [&](int signal) { cgroup.signal(signal); });
-  }
+  wait_until([&] { return !cgroup.populated(); }, [&](int signal) { cgroup.signal(signal); }, taps.watch());
   cgroup.remove();
   std::exit(0);
 }
@@ -243,6 +270,9 @@ int run(const Options& options) {
   if (options.reservation.empty() || asks) {
     complain(become(options.binary, options.qemu).text);
     return exit_wrapper_failed;
+  }
+  if (const auto unseen = unseen_networks(options.qemu); !unseen.empty()) {
+    complain(fmt::format("packets by way of {} are not seen, and get no spare bandwidth: only taps and macvtaps are watched", fmt::join(unseen, ", ")));
   }
   block_signals();
   const auto cgroup = GuestCgroup::make(options.cgroup.empty() ? default_cgroup(options) : options.cgroup);
@@ -270,9 +300,9 @@ int run(const Options& options) {
   if (!qemu) {
     return give_up(qemu.error().text);
   }
-  const int status = wait_for(*qemu, [&] { return taps.watch(*qemu); });
+  const int status = wait_for(*qemu, taps.watch());
   if (has_flag(options.qemu, "daemonize") && WIFEXITED(status) && WEXITSTATUS(status) == 0 && cgroup->populated()) {
-    keep_in_background(*cgroup);
+    keep_in_background(*cgroup, taps);
   } else {
     cgroup->remove();
   }

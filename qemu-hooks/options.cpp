@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -138,6 +139,26 @@ std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {
     }
   }
   return names;
+}
+
+std::set<std::string> unseen_networks(const std::vector<std::string>& qemu) {
+  const auto seen = {"tap", "bridge", "none", "hubport", "help"};  // (the bridge helper makes a tap; a hub's port has other ends)
+  std::set<std::string> kinds;
+  for (const char* option : {"netdev", "nic"}) {
+    for (const std::string& value : values_of(qemu, option)) {
+      const std::string type = key_in(value, "type"), kind = type.empty() ? value.substr(0, value.find(',')) : type;
+      if (!kind.starts_with('{') && kind.find('=') == std::string::npos && std::find(seen.begin(), seen.end(), kind) == seen.end()) {
+        kinds.insert(kind);
+      }
+    }
+  }
+  for (const std::string& value : values_of(qemu, "device")) {
+    const std::string kind = value.substr(0, value.find(','));
+    if (kind.starts_with("vfio-") || kind.starts_with("vhost-vdpa")) {
+      kinds.insert(kind);
+    }
+  }
+  return kinds;
 }
 
 bool has_flag(const std::vector<std::string>& qemu, const std::string& flag) {

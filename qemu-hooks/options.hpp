@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ Parsed parse_options(int argc, char** argv);
 // What QEMU's arguments say.
 std::string guest_name(const std::vector<std::string>& qemu);           // -name; empty when it is not given
 std::vector<std::string> tap_names(const std::vector<std::string>& qemu);  // ifname= of -netdev tap and -nic tap
+// What carries packets past every tap, so that none of them is seen: "user", "vhost-user", "vfio-pci" and the like.
+std::set<std::string> unseen_networks(const std::vector<std::string>& qemu);
 bool has_flag(const std::vector<std::string>& qemu, const std::string& flag);  // "daemonize": -daemonize or --daemonize
 bool only_asks(const std::vector<std::string>& qemu);  // -help, -version, -machine none (libvirt's probing): no guest
 

@@ -6,11 +6,12 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace spare_qemu {
 
-// Names of the taps that a process has open, whoever made them: the "iff:" lines of its file descriptors.
-std::set<std::string> open_taps(pid_t process, const std::filesystem::path& proc = "/proc");
+// Names of the taps that these processes have open, whoever made them: the "iff:" lines of their file descriptors.
+std::set<std::string> open_taps(const std::vector<pid_t>& processes, const std::filesystem::path& proc = "/proc");
 
 // Is there such an interface now?
 bool interface_exists(const std::string& name);

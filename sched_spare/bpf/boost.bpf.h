@@ -26,7 +26,14 @@ static __always_inline void lend(struct cpu_ctx *c, struct spare_server *v, stru
 	v->st.granted++;
 	heap_del(&c->waiting, s->slot);
 	vm_event(s, SPARE_EV_BOOSTED);
+	spare_trace(s->cpu, s->slot, SPARE_TRACE_GRANT, v->slot);
 	server_wake(c, v, now);
+}
+
+/* Whoever drains the tap now has drained the last packet, too: it is no longer on its way there. */
+static __always_inline bool vm_drained(const struct spare_vm *vm, u64 now)
+{
+	return spare_before(vm->rx_ns + SPARE_DRAINED_NS, now);
 }
 
 enum claim_else {
@@ -124,13 +131,19 @@ __noinline int boost_release(struct cpu_ctx *c __arg_nonnull, struct spare_serve
 	return 0;
 }
 
+static __always_inline void count_denied(struct spare_server *s)
+{
+	s->st.denied++;
+	vm_event(s, SPARE_EV_DENIED);
+	spare_trace(s->cpu, s->slot, SPARE_TRACE_DENY, SPARE_NO_SLOT);
+}
+
 /* The packet gets no provider; it waits for the VM's own budget, and a later one may try again (SPARE-5, loss mode). */
 static __always_inline void boost_deny(const struct spare_vm *vm, struct spare_server *s)
 {
 	s->rx_denied = vm->rx_seq;
 	s->svc_pending = s->owed_ns = 0;
-	s->st.denied++;
-	vm_event(s, SPARE_EV_DENIED);
+	count_denied(s);
 	spare_mark_clear(&s->mark);
 }
 
@@ -178,7 +191,7 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	seq = vm->served_seq;
 	if ((s64)(seq - s->rx_served) > 0 && !s->net_queued) {
 		s->rx_served = seq;
-		since = now - vm->served_ns;
+		since = spare_before(vm->served_ns, now) ? now - vm->served_ns : 0;	/* (another CPU's clock reading) */
 		if (since < vm->grant_ns) {
 			s->svc_pending = 1;
 			s->owed_ns = vm->grant_ns - since;
@@ -236,8 +249,7 @@ __noinline int boost_end(struct cpu_ctx *c __arg_nonnull, struct spare_server *s
 		boost_deny(vm, s);
 	} else if (s->svc_pending && spare_pool_denied_half(s->rx_served, s->rx_denied)) {
 		s->rx_denied = s->rx_served;
-		s->st.denied++;
-		vm_event(s, SPARE_EV_DENIED);
+		count_denied(s);
 	}
 	spare_mark_clear(&s->mark);
 	s->svc_pending = s->owed_ns = 0;
@@ -249,9 +261,25 @@ __noinline int boost_end(struct cpu_ctx *c __arg_nonnull, struct spare_server *s
 static __always_inline void boost_settle(struct cpu_ctx *c, struct spare_server *s, u64 now)
 {
 	if (s->state == SPARE_THROTTLED || s->mark.phase == SPARE_UNMARKED ||
-	    spare_mark_outlasts(&s->mark, s->svc_pending, s->lender != SPARE_NO_SLOT))
+	    spare_mark_outlasts(&s->mark, s->net_queued, s->svc_pending, s->lender != SPARE_NO_SLOT))
 		return;
 	spare_mark_clear(&s->mark);
+	boost_release(c, s, now);
+}
+
+/* No thread of s is left here that its provider is for: first service was given, or the network thread has gone elsewhere. */
+static __always_inline bool boost_is_over(const struct spare_server *s)
+{
+	return s->mark.phase == SPARE_UNMARKED || s->mark.phase == SPARE_MARK_SERVED || (s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued);
+}
+
+/* All of them sleep, or have gone. */
+static __always_inline void boost_let_go(struct cpu_ctx *c, struct spare_server *s, u64 now)
+{
+	if (!boost_is_over(s))
+		return;
+	if (s->mark.phase == SPARE_MARK_WOKEN)
+		spare_mark_clear(&s->mark);
 	boost_release(c, s, now);
 }
 
@@ -265,15 +293,14 @@ __noinline int boost_replenished(struct cpu_ctx *c __arg_nonnull, struct spare_s
 	if (s->mark.phase == SPARE_UNMARKED) {
 		/* While it was THROTTLED, boost_check() would have marked it. */
 		if (vm && s->use[0] != SPARE_NO_SLOT && s->net_queued && spare_pool_due(vm->rx_seq, s->rx_served, s->rx_denied) &&
-		    now - vm->rx_ns > SPARE_DRAINED_NS)
+		    vm_drained(vm, now))
 			s->st.unasked++;
 		return 0;
 	}
 	if (spare_pool_denied(&s->mark, s->lender != SPARE_NO_SLOT)) {
 		if (vm)
 			s->rx_denied = vm->rx_seq;
-		s->st.denied++;
-		vm_event(s, SPARE_EV_DENIED);
+		count_denied(s);
 	} else if (s->mark.phase == SPARE_MARK_ARRIVED) {
 		v = s->use[0] == SPARE_NO_SLOT ? NULL : server(s->cpu, s->use[0]);
 		if (v && now - s->mark.since_ns >= v->cbs.period_ns) {

@@ -213,6 +213,7 @@ __noinline int server_throttle(struct cpu_ctx *c __arg_nonnull, struct spare_ser
 		__sync_fetch_and_add(&vm->nr_throttled, 1);
 	if (!(s->flags & SPARE_F_PROVIDER))
 		vm_event(s, SPARE_EV_EXHAUSTED);
+	spare_trace(s->cpu, s->slot, SPARE_TRACE_THROTTLE, SPARE_NO_SLOT);
 	return 0;
 }
 
@@ -366,16 +367,22 @@ static __always_inline u64 server_left(const struct spare_server *s)
 /* A thread wants to run in an INACTIVE server (CBS-2). */
 __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
+	bool anew, wakes;
+
 	if (server_is_news(s))
 		server_configure(c, s, now);
 	if (s->state != SPARE_INACTIVE || !s->dsq)
 		return 0;
 	server_settle(s, now);
-	if (server_pay_debt(s, now) || !spare_before(now, s->cbs.d_ns)) {
+	anew = server_pay_debt(s, now) || !spare_before(now, s->cbs.d_ns);
+	if (anew) {
 		s->st.periods++;
 		s->strayed_ns = 0;
 	}
-	if (spare_cbs_wake(&s->cbs, now))
+	wakes = spare_cbs_wake(&s->cbs, now);
+	if (anew)
+		spare_trace(s->cpu, s->slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
+	if (wakes)
 		server_ready(c, s);
 	else
 		server_throttle(c, s, now);

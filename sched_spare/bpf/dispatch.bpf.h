@@ -90,6 +90,7 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		s->st.periods++;
 		s->strayed_ns = 0;
 		runs = server_pay_debt(s, now) ? s->cbs.q_ns > 0 : spare_cbs_replenish(&s->cbs, now);
+		spare_trace(cpu, slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
 		/* What its real-time threads and strays owe may grow for ever: the others get a turn each before the watchdog looks (CBS-7). */
 		if (!runs && s->valve_ns <= 0 && now - s->since_ns >= SPARE_WATCHDOG_NS / 4) {

@@ -56,6 +56,7 @@ extern void spare_kick(s32 cpu) __ksym;
 extern void spare_attend(s32 cpu, u32 slot) __ksym;
 extern u32 spare_attention(s32 cpu) __ksym;
 extern void spare_notify(s32 cpu, u32 slot) __ksym;
+extern void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider) __ksym;
 extern void spare_server_release(s32 cpu, u32 slot) __ksym;
 extern u32 spare_queues_wanted(void) __ksym;
 extern void spare_queues_made(u32 made) __ksym;

@@ -65,9 +65,13 @@ void BPF_STRUCT_OPS(spare_enable, struct task_struct *p)
 /* It leaves the class, perhaps while it waits in a server. */
 void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 {
+	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
 	struct task_ctx *t = task_ctx(p);
 
 	spare_task_changes(p, true);
+	/* One that runs on, as a real-time thread, is charged there: nobody has left. */
+	if (c && c->left_pid == (u32)p->pid)
+		c->left = SPARE_NO_SLOT;
 	if (!t)
 		return;
 	task_unqueued(t);

@@ -4,13 +4,13 @@
 #define SPARE_RUN_BPF_H
 
 /* The vCPU that a network thread kicks may be another CPU's: that one's server is THROTTLED (SPARE-2), or will be. */
-static __always_inline void net_served_elsewhere(struct spare_server *s, struct spare_vm *vm, u64 now)
+static __always_inline void net_served_elsewhere(struct spare_server *s, struct spare_vm *vm, u64 seq, u64 now)
 {
 	if (!server_has_sibling(s))
 		return;
-	vm_served(vm, now);
+	vm_served(vm, seq, now);
 	if (vm->nr_throttled > (s->state == SPARE_THROTTLED) || vm->flags & SPARE_VM_HASTEN)
-		vm_service_elsewhere(vm, s, now);
+		vm_service_elsewhere(vm, s, seq, now);
 }
 
 /* The network thread starts to run: first service of every packet seen so far (SPARE-4). */
@@ -31,7 +31,7 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
 	boost_settle(c, s, now);
-	net_served_elsewhere(s, vm, now);
+	net_served_elsewhere(s, vm, vm->rx_seq, now);
 }
 
 /*
@@ -44,21 +44,22 @@ static __always_inline void net_sleeps(struct cpu_ctx *c, struct spare_server *s
 		return;
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
-	net_served_elsewhere(s, vm, now);
-	if (now - vm->rx_ns > SPARE_DRAINED_NS && !s->net_queued)
+	net_served_elsewhere(s, vm, vm->rx_seq, now);
+	if (vm_drained(vm, now) && !s->net_queued)
 		s->rx_served = vm->rx_seq;
 	if (server_queued(s))
 		boost_check(c, s, now);
 }
 
 /* Who runs now is known: the timer, at once when dispatch must look again, and the switch, which whoever left pays. */
-static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, u64 now, bool again)
+static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on, u64 now, bool again)
 {
-	/* Something of a running thread was changed (affinity, nice, cgroup), by another CPU: nobody has switched, and that CPU has its own timer. */
+	/* Something of a running thread was changed (affinity, nice, cgroup), by another CPU, which has its own timer. */
 	if (cpu != (s32)bpf_get_smp_processor_id()) {
 		spare_kick(cpu);
+		if (!runs_on || c->left == SPARE_NO_SLOT)
+			c->stamp_ns = now;
 		c->left = SPARE_NO_SLOT;
-		c->stamp_ns = now;
 		return;
 	}
 	if (again)
@@ -86,16 +87,78 @@ static __always_inline void host_run_begins(struct cpu_ctx *c, s32 cpu, bool ear
 	}
 }
 
+/* It runs in no server: a host task, or a stray of vm. */
+static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_struct *p, const struct spare_vm *vm, bool runs_on, bool early, u64 now)
+{
+	bool floor;
+	u64 key;
+
+	c->cur = SPARE_NO_SLOT;
+	c->pick = SPARE_NO_SLOT;
+	floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
+	/*
+	 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
+	 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
+	 * at every switch leaves no time to run).
+	 */
+	run_begins(c, cpu, runs_on, now, early ||
+		   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
+		   (vm && task_server_elsewhere(p, cpu)));
+}
+
+/* It runs in s: who pays, until when its turn lasts, and first service. */
+static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_struct *p, struct task_ctx *t, struct spare_server *s,
+				       struct spare_vm *vm, bool runs_on, bool early, u64 now)
+{
+	struct spare_server *by;
+	u32 payer = SPARE_NO_SLOT;
+	u64 key, turn;
+	bool picked;
+
+	/* It moved into the VM while it ran: that wakes the server. */
+	if (s->state == SPARE_INACTIVE)
+		server_wake(c, s, now);
+	picked = c->pick == s->slot && is_ready(c, c->pick_by);
+	if (picked)
+		payer = c->pick_by;
+	else if (is_ready(c, s->slot))
+		payer = s->slot;
+	else if (is_ready(c, s->lender))
+		payer = s->lender;
+	c->pick = SPARE_NO_SLOT;
+	c->cur = s->slot;
+	c->by = payer == SPARE_NO_SLOT ? s->slot : payer;
+	if (c->left != SPARE_NO_SLOT && now - c->turn_end_ns < SPARE_TURN_MIN_NS)
+		c->switch_ns = now - c->turn_end_ns;
+	turn = server_turn(s);
+	c->turn_end_ns = t->turn_left && t->turn_left < turn ? spare_turn_resume(now, t->turn_left) : spare_turn_end(now, turn, c->switch_ns);
+	t->turn_left = 0;
+	if (c->by != s->slot)
+		s->mark.chances++;
+	by = server(cpu, c->by);
+	if (by && payer != SPARE_NO_SLOT)
+		by->state = SPARE_RUNNING;
+	c->kind = task_kind(p);
+	c->net = is_net(p, t);
+	c->run_ns = 0;
+	if (c->net)
+		first_service(c, s, vm, now);
+	/*
+	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
+	 * deadline: whoever is to run now, dispatch must say.
+	 */
+	run_begins(c, cpu, runs_on, now, early || !picked || spare_edf_top(&c->ready, &key) != c->by);
+}
+
 /* A thread begins to run while there are servers. */
 __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
 {
 	s32 cpu = task_cpu(p);
 	struct spare_vm *vm = task_vm(p);
+	struct spare_server *s = NULL;
 	struct task_ctx *t;
-	struct spare_server *s = NULL, *by;
-	u32 slot = SPARE_NO_SLOT, payer = SPARE_NO_SLOT;
-	u64 key, turn;
-	bool picked, arm, early, floor;
+	bool arm, early, runs_on;
+	u32 slot;
 	u64 now;
 
 	/* The kernel does not call dispatch while its local queue has something. */
@@ -116,8 +179,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		return 0;
 	now = bpf_ktime_get_ns();
 	task_unqueued(t);
-	if (vm)
-		slot = spare_task_slot(p, cpu);
+	slot = vm ? spare_task_slot(p, cpu) : SPARE_NO_SLOT;
 	if (slot != SPARE_NO_SLOT)
 		s = server(cpu, slot);
 	if (s && server_is_news(s))
@@ -129,59 +191,18 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	t->stray = vm && !s;
 	if (t->stray) {
 		if (is_net(p, t))
-			vm_service_stray(p, vm, now);
+			vm_service_stray(p, vm, vm->rx_seq, now);
 		host_running(c, p);
 		c->host.stray = 1;
 	}
-	t->start_ns = now;
+	/* Nobody has switched (something of it was changed while it ran, or it is chosen again): what passed since it stopped is its own. */
+	runs_on = c->left_pid == (u32)p->pid && (cpu != (s32)bpf_get_smp_processor_id() || bpf_get_current_task_btf()->pid == p->pid);
+	t->start_ns = runs_on && t->stray ? c->stamp_ns : now;
 	c->put_pid = 0;
-	if (!s) {
-		c->cur = SPARE_NO_SLOT;
-		c->pick = SPARE_NO_SLOT;
-		floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
-		/*
-		 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
-		 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
-		 * at every switch leaves no time to run).
-		 */
-		run_begins(c, cpu, now, early ||
-			   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
-			   (vm && task_server_elsewhere(p, cpu)));
-		return 0;
-	}
-	/* It moved into the VM while it ran: that wakes the server. */
-	if (s->state == SPARE_INACTIVE)
-		server_wake(c, s, now);
-	picked = c->pick == slot && is_ready(c, c->pick_by);
-	if (picked)
-		payer = c->pick_by;
-	else if (is_ready(c, slot))
-		payer = slot;
-	else if (is_ready(c, s->lender))
-		payer = s->lender;
-	c->pick = SPARE_NO_SLOT;
-	c->cur = slot;
-	c->by = payer == SPARE_NO_SLOT ? slot : payer;
-	if (c->left != SPARE_NO_SLOT && now - c->turn_end_ns < SPARE_TURN_MIN_NS)
-		c->switch_ns = now - c->turn_end_ns;
-	turn = server_turn(s);
-	c->turn_end_ns = t->turn_left && t->turn_left < turn ? spare_turn_resume(now, t->turn_left) : spare_turn_end(now, turn, c->switch_ns);
-	t->turn_left = 0;
-	if (c->by != slot)
-		s->mark.chances++;
-	by = server(cpu, c->by);
-	if (by && payer != SPARE_NO_SLOT)
-		by->state = SPARE_RUNNING;
-	c->kind = task_kind(p);
-	c->net = is_net(p, t);
-	c->run_ns = 0;
-	if (c->net)
-		first_service(c, s, vm, now);
-	/*
-	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
-	 * deadline: whoever is to run now, dispatch must say.
-	 */
-	run_begins(c, cpu, now, early || !picked || spare_edf_top(&c->ready, &key) != c->by);
+	if (s)
+		run_served(c, cpu, p, t, s, vm, runs_on, early, now);
+	else
+		run_host(c, cpu, p, vm, runs_on, early, now);
 	return 0;
 }
 
@@ -218,7 +239,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 			stray_count(p, now - t->start_ns, now);
 			vm = task_vm(p);
 			if (vm && sleeps && is_net(p, t) && vm->rx_seq != vm->served_seq)
-				vm_service_stray(p, vm, now);
+				vm_service_stray(p, vm, vm->rx_seq, now);
 		}
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
@@ -236,6 +257,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 			net_sleeps(c, s, vm, now);
 		if (sleeps && s)
 			server_asleep(c, s, now);
+		if (sleeps && by && by->state == SPARE_THROTTLED)
+			offer_later(by);
 	}
 	t->ran_ns += now - t->start_ns;
 	t->turn_left = 0;

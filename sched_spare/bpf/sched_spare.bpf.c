@@ -11,7 +11,8 @@
  * 4. Everything else on the host runs fairly in what the servers leave (host.bpf.h).
  *
  * Callbacks stand in the order of a thread's life, what they do for a VM in enqueue.bpf.h, dispatch.bpf.h and run.bpf.h; what comes
- * and goes (servers, tasks, CPUs, the class) is in life.bpf.h. All state of a CPU is changed under its run-queue lock (cpu.bpf.h);
+ * and goes (servers, tasks, CPUs, the class) is in life.bpf.h. All state of a CPU is changed under its run-queue lock (cpu.bpf.h), which
+ * moving a thread of another CPU lets go of for a moment (run_from(), DESIGN.md);
  * every CPU has queues of its own.
  */
 #include "vmlinux.h"
@@ -43,6 +44,8 @@ char _license[] SEC("license") = "GPL";
 
 /* LIFE-6: what this object was compiled against; user space compares before it loads. */
 const volatile u32 spare_abi = SPARE_ABI;
+/* Which object file this is: user space knows it by its own. */
+const volatile u64 spare_build = 0;
 
 /* ---- a thread becomes runnable ------------------------------------------------------------------------------------ */
 
@@ -135,9 +138,9 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		}
 		server_inactive(c, by, now);
-		/* A marked server whose threads all sleep after first service needs its provider no more. */
-		if (s && s->mark.phase == SPARE_MARK_SERVED) {
-			boost_release(c, s, now);
+		/* A marked server whose threads all sleep after first service, or have gone, needs its provider no more. */
+		if (s) {
+			boost_let_go(c, s, now);
 			boost_settle(c, s, now);
 		}
 	}

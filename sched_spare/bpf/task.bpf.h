@@ -195,51 +195,54 @@ static __always_inline bool task_server_elsewhere(struct task_struct *p, s32 cpu
  * The VM's network thread has just served a packet elsewhere: server o is told, if it is THROTTLED and may borrow, or may bring its deadline
  * nearer.
  */
-static __always_inline void service_elsewhere(struct spare_server *o, const struct spare_vm *vm, s32 cpu, u64 now)
+static __always_inline void service_elsewhere(struct spare_server *o, const struct spare_vm *vm, s32 cpu, u64 seq, u64 now)
 {
 	if (o->use[0] == SPARE_NO_SLOT)
 		return;
 	if (o->state != SPARE_THROTTLED && !(o->state == SPARE_READY && server_may_hasten(o, vm, now)))
 		return;
-	o->rx_served = vm->rx_seq;
+	if ((s64)(seq - o->rx_served) > 0)
+		o->rx_served = seq;
 	__sync_fetch_and_or(&o->pending, SPARE_PEND_SERVICE);
 	spare_attend(cpu, o->slot);
 }
 
 /* It has, in server `self`. */
-static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const struct spare_server *self, u64 now)
+static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const struct spare_server *self, u64 seq, u64 now)
 {
 	struct spare_server *o;
 	s32 cpu;
 	int i;
 
 	server_for_each_other(self, i, cpu, o)
-		service_elsewhere(o, vm, cpu, now);
+		service_elsewhere(o, vm, cpu, seq, now);
 }
 
-/* It has; who becomes THROTTLED sees it then (boost_check). A full barrier: who becomes so now sees it, or is seen. */
-static __always_inline void vm_served(struct spare_vm *vm, u64 now)
+/* It has, up to packet seq; who becomes THROTTLED sees it then (boost_check). A full barrier: who becomes so now sees it, or is seen. */
+static __always_inline void vm_served(struct spare_vm *vm, u64 seq, u64 now)
 {
+	if ((s64)(seq - vm->served_seq) < 0)
+		return;
 	vm->served_ns = now;
-	__sync_lock_test_and_set(&vm->served_seq, vm->rx_seq);
+	__sync_lock_test_and_set(&vm->served_seq, seq);
 }
 
 /* It has, as a stray: p. */
-static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 now)
+static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 seq, u64 now)
 {
 	struct spare_server *o;
 	u32 slot;
 	s32 cpu;
 	int i;
 
-	vm_served(vm, now);
+	vm_served(vm, seq, now);
 	if (!vm->nr_throttled)
 		return 0;
 	task_for_each_cpu(p, i, cpu) {
 		slot = spare_task_slot(p, cpu);
 		o = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
 		if (o && o->rx_served != vm->rx_seq)
-			service_elsewhere(o, vm, cpu, now);
+			service_elsewhere(o, vm, cpu, seq, now);
 	}
 	return 0;
 }
@@ -289,6 +292,15 @@ static __always_inline bool forward_too_early(const struct cpu_ctx *c)
 	return c->fwd_slot != SPARE_NO_SLOT && c->fwd_pid == (u32)bpf_get_current_task_btf()->pid;
 }
 
+/* Threads wait in a server that has become THROTTLED: the dispatch that follows offers them to siblings (server_offer). */
+static __always_inline void offer_later(struct spare_server *s)
+{
+	if (!server_queued(s) || !server_has_sibling(s))
+		return;
+	__sync_fetch_and_or(&s->pending, SPARE_PEND_OFFER);
+	spare_attend(s->cpu, s->slot);
+}
+
 /* A server has become THROTTLED with threads waiting: siblings that have budget and nothing to do may take them over. */
 __noinline int server_offer(struct spare_server *s __arg_nonnull)
 {
@@ -331,8 +343,7 @@ static __always_inline void server_asleep(struct cpu_ctx *c, struct spare_server
 		return;
 	if (s->state != SPARE_THROTTLED)
 		spare_mark_clear(&s->mark);
-	if (s->mark.phase == SPARE_UNMARKED || s->mark.phase == SPARE_MARK_SERVED)
-		boost_release(c, s, now);
+	boost_let_go(c, s, now);
 	if (is_ready(c, s->slot) && s->borrower == SPARE_NO_SLOT && !server_sibling_waits(s))
 		server_inactive(c, s, now);
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 300
 # cpus: 2
-# CBS-11: a thread of a VM whose class is changed while it runs, from the other CPU, is not switched. What it runs as a real-time thread is
+# CBS-11: a thread of a VM whose class is changed while it runs, from the other CPU or by itself, is not switched. What it runs as a real-time thread is
 # counted all the same, and the VM pays.
 set -euo pipefail
 here=$(dirname "$0")
@@ -12,7 +12,7 @@ here=$(dirname "$0")
 
 a=$CGROUP/vm/a times=20
 
-ktap_plan 5
+ktap_plan 8
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 vm_cgroup a 80000 100000 1 >/dev/null
@@ -48,5 +48,16 @@ ktap_check 'CBS-11: changed to real time while it ran: counted' at_least $((time
 ktap_check 'CBS-11: and no more than that' at_least "$counted" $((changed * 1000))
 # 40 of 100 ms, half a period more or less at the ends
 ktap_check 'CBS-11: all in all it had the reservation' at_most 50000000 $((counted + used - us * 400))
+
+# By itself, for a tenth of its time: billed once, so it has the reservation and no less.
+kill -KILL "$burner"
+wait "$burner" 2>/dev/null || true
+counted=$(stat_of "$a" rt_ns)
+taskset -c 1 "$TOOLS/spare-burn" --seconds 5 --warm 0.5 --real-time 100,1000 "a=$a,1" >"$MEASURES/self"
+report "$MEASURES/self" a
+counted=$(($(stat_of "$a" rt_ns) - counted))
+ktap_check 'CBS-11: changed by itself: counted' at_least $((5500 * 1000 * 1000 / 10 * 38 / 100)) "$counted"
+ktap_check 'CBS-11: it has no less than the reservation' at_least 395000 "$(result "$MEASURES/self" a.share_ppm)"
+ktap_check 'CBS-11: and no more' at_most 405000 "$(result "$MEASURES/self" a.share_ppm)"
 ktap_check 'CBS-11: the class still runs' class_is enabled
 ktap_done

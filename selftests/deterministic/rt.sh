@@ -12,16 +12,18 @@ here=$(dirname "$0")
 q=20000 p=100000 seconds=${SPARE_SECONDS:-10}
 a=$CGROUP/vm/a b=$CGROUP/vm/b
 
-# realtime RUN_US SLEEP_S: a SCHED_FIFO thread in a, so long at a time
+exec 7<> <(:)	# never has anything to read (SCHED_DEADLINE threads cannot fork)
+# realtime RUN_US SLEEP_S [CHRT_OPTION...]: a real-time thread in a (default: SCHED_FIFO), so long at a time
 realtime() {
+	local class=("${@:3}")
+	((${#class[@]})) || class=(-f 10)
 	# shellcheck disable=SC2016 # expands inside
-	chrt -f 10 bash -c '
+	chrt "${class[@]}" bash -c '
 		echo $$ >"$3/cgroup.procs"
-		exec {nothing}<> <(:)
 		while :; do
 			at=${EPOCHREALTIME/./}
 			while ((${EPOCHREALTIME/./} - at < $1)); do :; done
-			read -rt "$2" -u "$nothing"
+			read -rt "$2" -u 7
 		done' realtime "$1" "$2" "$a" &
 	RT=$!
 }
@@ -39,7 +41,7 @@ look() { LOOK=("$(cut -d' ' -f1 "/proc/$RT/schedstat")" "$(stat_of "$a" rt_ns)" 
 # ppm PART WHOLE: how far PART is from WHOLE
 ppm() { echo $(($1 * 1000000 / $2 - 1000000)); }
 
-ktap_plan 13
+ktap_plan 19
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 vm_cgroup a $q $p 0 >/dev/null
@@ -50,23 +52,30 @@ standin b --cgroup "$b"
 sleep 1
 ktap_check 'CBS-11: no real-time thread, nothing counted' equal '0 0' "$(stat_of "$a" rt_ns) $(event rt)"
 
-realtime 8000 0.09
-sleep 1
-look
-before=("${LOOK[@]}")
-sleep "$seconds"
-look
-us=$((LOOK[4] - before[4])) rt=$((LOOK[0] - before[0])) own=$((us * q * 1000 / p))
-counted=$((LOOK[1] - before[1])) vcpu=$((LOOK[2] - before[2])) other=$((LOOK[3] - before[3]))
-ktap_note "in $us us: the real-time thread $rt ns, counted $counted, the VM beside it $vcpu, the neighbour $other"
-ktap_check 'CBS-11: it did run' at_least $((us * 50)) "$rt"
-ktap_check 'CBS-11: what it ran is counted, to 1 %' at_most 10000 "$(ppm "$counted" "$rt")"
-# At the ends of the window a period may be cut.
-ktap_check "CBS-11: it and the VM's other threads together have the reservation" at_most $((p * 3 / 2 / seconds)) "$(ppm $((rt + vcpu)) "$own")"
-ktap_check 'CBS-11: the neighbour has its own' at_most $((p * 3 / 2 / seconds)) "$(ppm "$other" "$own")"
-ktap_check 'CBS-11: and is told what it waited for' at_least 1 "$(stat_of "$b" stolen_ns)"
-ktap_check 'CBS-11: the event came, once a second' at_most 2 $(($(event rt) - us / 1000000))
-realtime_stop
+# pays NAME CHRT_OPTION...
+pays() {
+	local before us rt own counted vcpu other events
+	realtime 8000 0.09 "${@:2}"
+	sleep 1
+	events=$(event rt)
+	look
+	before=("${LOOK[@]}")
+	sleep "$seconds"
+	look
+	us=$((LOOK[4] - before[4])) rt=$((LOOK[0] - before[0])) own=$((us * q * 1000 / p)) events=$(($(event rt) - events))
+	counted=$((LOOK[1] - before[1])) vcpu=$((LOOK[2] - before[2])) other=$((LOOK[3] - before[3]))
+	ktap_note "$1: in $us us: the real-time thread $rt ns, counted $counted, the VM beside it $vcpu, the neighbour $other"
+	ktap_check "CBS-11: $1: it did run" at_least $((us * 50)) "$rt"
+	ktap_check "CBS-11: $1: what it ran is counted, to 1 %" at_most 10000 "$(ppm "$counted" "$rt")"
+	# At the ends of the window a period may be cut.
+	ktap_check "CBS-11: $1: it and the VM's other threads together have the reservation" at_most $((p * 3 / 2 / seconds)) "$(ppm $((rt + vcpu)) "$own")"
+	ktap_check "CBS-11: $1: the neighbour has its own" at_most $((p * 3 / 2 / seconds)) "$(ppm "$other" "$own")"
+	ktap_check "CBS-11: $1: and is told what it waited for" at_least 1 "$(stat_of "$b" stolen_ns)"
+	ktap_check "CBS-11: $1: the event came, once a second" at_most 2 $((events - us / 1000000))
+	realtime_stop
+}
+pays SCHED_FIFO -f 10
+pays SCHED_DEADLINE -d --sched-runtime 9000000 --sched-deadline 100000000 --sched-period 100000000 0
 
 # A hog, for a second; what ends it must go before it. Then the debt is more than eight periods, of which CBS-7 forgives the rest:
 # eight replenishments pass, and the first of them may be near.

@@ -14,7 +14,8 @@ module_make="make"
 configure() {
 	cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
 		-DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG --param ggc-min-heapsize=500000 --param ggc-min-expand=300" \
-		-DSPARE_KERNEL="$kver" -DSPARE_MODULE_MAKE="$module_make" -DCMAKE_INSTALL_PREFIX=/usr/local
+		-DSPARE_KERNEL="$kver" -DSPARE_MODULE_MAKE="$module_make" -DSPARE_MODULE_DIR=lib/sched_spare -DSPARE_SELFTESTS=ON -DSPARE_WERROR=ON \
+		-DCMAKE_INSTALL_PREFIX=/usr/local
 }
 
 strict() {

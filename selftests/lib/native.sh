@@ -31,7 +31,7 @@ native_check() {
 	done
 	if [[ ! -e /usr/local/lib/sched_spare/sched_spare.ko ]] || ! command -v spared sparectl spare-qemu >/dev/null; then
 		missing "an installed sched_spare" \
-			"cmake -S $TOP -B build -G Ninja -DSPARE_KERNEL=$(uname -r) && ninja -C build && ninja -C build install"
+			"cmake -S $TOP -B build -G Ninja -DSPARE_KERNEL=$(uname -r) -DSPARE_SELFTESTS=ON -DSPARE_MODULE_DIR=/usr/local/lib/sched_spare && ninja -C build && ninja -C build install"
 	else
 		out=$(modinfo -F vermagic /usr/local/lib/sched_spare/sched_spare.ko | cut -d' ' -f1)
 		[[ $out == "$(uname -r)" ]] || missing "sched_spare.ko for $(uname -r) (the installed one is for $out)" "build and install it for this kernel"

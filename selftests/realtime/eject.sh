@@ -40,6 +40,7 @@ test_mirror() {
 	echo '70000 100000' >$CG/vm/short/cpu.max
 	echo '50 100' >$CG/vm/short/spare.reservation
 	echo 0 >$CG/vm/short/spare.cpus
+	ktap_check "LIFE-2: the operator's value that is written over is said" wait_for 10 said '/vm/short: cpu.max was 70000 100000; it is '
 	is "LIFE-2: a short period in the kernel's terms" '1000 2000' "$(until_is 10 '1000 2000' cpu_max short)"
 	echo '100 200' >$CG/vm/short/spare.reservation
 	sparectl reload
@@ -81,6 +82,8 @@ test_dump() {
 	hog=$!
 	ktap_check 'LIFE-2: a thread that waits for 30 s: ejected, and spared says which' wait_for 60 said 'ejected the class: runnable task stall'
 	ktap_check "LIFE-2: and leaves the kernel's dump in the log" wait_for 5 grep -q 'dump: CPU 1 *: nr_run=' "$SPARED_LOG"
+	ktap_check "CBS-12: and the class's own account of that CPU and its servers" eval \
+		'grep -q "dump: .*sched_spare: servers [1-9]" "$SPARED_LOG" && grep -q "dump: .*slot [0-9]* of cgroup" "$SPARED_LOG"'
 	kill -KILL $hog
 	wait $hog 2>/dev/null || true
 	echo "$before" >$rt
@@ -123,7 +126,7 @@ test_eject() {
 	is "LIFE-3: what the operator had is back" 'max 100000' "$(cpu_max burn)"
 }
 
-ktap_plan 24
+ktap_plan 26
 spare_up
 test_mirror
 test_eject

@@ -66,6 +66,19 @@ fill() {
 	done
 }
 
+# A CPU has 192 slots; admission would let more servers in if the operator gave it the whole CPU.
+refuses_slot() {
+	local i limit=/sys/module/sched_spare/parameters/limit_ppm
+	echo 1000000 >$limit
+	for i in {1..13}; do mkdir "$crowd/slot$i"; echo '500 100000' >"$crowd/slot$i/spare.reservation"; done
+	ktap_check 'CBS-12: as many as there are slots' eval 'for i in {1..12}; do echo 0 >$crowd/slot$i/spare.cpus || exit; done'
+	ktap_refused 'CBS-12: one more is refused' 'Device or resource busy' bash -c "echo 0 >$crowd/slot13/spare.cpus"
+	ktap_check 'CBS-12: and the log says what ran out' eval 'dmesg | tail -n 5 | grep "no slot left" >/dev/null'
+	is 'CBS-12: it has none' '' "$(<"$crowd/slot13/spare.cpus")"
+	rmdir "$crowd"/slot*
+	echo 900000 >$limit
+}
+
 test_stock() {
 	local i seq
 	cgroup_remove "$a" "$CGROUP/pool/p0"
@@ -78,6 +91,7 @@ test_stock() {
 	mkdir "$crowd/more"
 	ktap_refused 'CBS-12: one more is refused' 'Device or resource busy' \
 		bash -c "echo '500 100000' >$crowd/more/spare.reservation && echo 0 >$crowd/more/spare.cpus"
+	refuses_slot
 	is 'CBS-12: the class was not ejected' "enabled $seq" "$(class_state) $(<$SCX/enable_seq)"
 	kill -TERM "$SPARED_PID"
 	wait "$SPARED_PID" || true
@@ -115,7 +129,7 @@ burns() {
 
 # nest DEPTH DIR: prints the innermost of so many cgroups, each with cpu controllers, one below the other
 nest() {
-	python3 -c 'import os, sys
+	"${NOBODY[@]}" python3 -c 'import os, sys
 path = sys.argv[2]
 for _ in range(int(sys.argv[1])):
     open(path + "/cgroup.subtree_control", "w").write("+cpu")
@@ -126,18 +140,27 @@ print(path)' "$@"
 
 # many COMMAND DIR: os.mkdir or os.rmdir of 8400 cgroups in it
 many() {
-	python3 -c 'import os, sys
+	"${NOBODY[@]}" python3 -c 'import os, sys
 for i in range(8400):
     getattr(os, sys.argv[1])(f"{sys.argv[2]}/{i}")' "$@"
 }
 
-# A tenth of a CPU for a subtree, by cpu.max; its owner makes cgroups in it, deep or many.
+# A tenth of a CPU for a subtree; its owner, to whom it is delegated, makes cgroups in it, deep or many.
 test_subtree() {
 	local top=$CGROUP/subtree dir
 	mkdir "$top"
+	chown 65534 "$top" "$top"/cgroup.{procs,threads,subtree_control}
 	echo '10000 100000' >"$top/cpu.max"
 	dir=$(nest 64 "$top")
 	ktap_check 'CBS-13: a limit holds 64 levels below it' burns 85 115 "$dir"
+	echo max >"$top/cpu.max"
+	echo +io >"$CGROUP/cgroup.subtree_control"
+	echo '10000 100000' >"$top/spare.reservation"
+	echo 1 >"$top/spare.cpus"
+	ktap_check 'CBS-13: and so does a reservation' burns 85 115 "$dir"
+	echo max >"$top/spare.reservation"
+	wait_for 10 eval 'grep -qx "max 100000" "$top/cpu.max"' || true
+	echo '10000 100000' >"$top/cpu.max"
 	find "$top" -mindepth 1 -depth -type d -exec rmdir {} +
 	echo +cpu >"$top/cgroup.subtree_control"
 	many mkdir "$top"
@@ -184,7 +207,7 @@ unload_rounds() {
 	done
 }
 
-ktap_plan 20
+ktap_plan 25
 spare_up
 test_subtree
 test_intruders

@@ -126,6 +126,7 @@ test_restart() {
 	wait "$SPARED_PID" 2>/dev/null || true
 	echo 'nonsense' >"$conf"
 	ktap_refused 'SPARE-5: spared does not start with a broken file' "$conf:1: " spared -c "$conf"
+	is 'SPARE-5: with a status of its own, by which the unit does not try again' 78 "$(spared -c "$conf" 2>/dev/null; echo $?)"
 	ktap_refused 'SPARE-5: sparectl reload without spared' 'spared does not run' sparectl reload
 }
 
@@ -165,7 +166,7 @@ test_race() {
 	rmdir "$race" "$CG/late"
 }
 
-ktap_plan 45
+ktap_plan 46
 pool_file 2 2ms/10ms 1
 spare_up -c "$conf"
 test_build

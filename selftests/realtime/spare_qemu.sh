@@ -185,14 +185,35 @@ test_real() {
 		</dev/null >"$work/log" 2>&1 &
 	WRAPPER=$!
 	bound() { [[ $(cat "$VM/spare.netdev" 2>/dev/null) == tap* ]]; }
+	switches() { awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$1/status"; }
+	idle() { local before; before=$(switches "$1"); sleep 4; [[ $(switches "$1") == "$before" ]]; }
 	ktap_check 'SPARE-2: the tap that QEMU made is found and bound' wait_for 30 bound
 	tap=$(cat "$VM/spare.netdev" 2>/dev/null || true)
+	ip link set "$tap" name wrapped
+	ktap_check 'SPARE-2: it stays bound when it is renamed' file_is "$VM/spare.netdev" wrapped
+	sleep 28	# it looks for that long after the last change, less and less often
+	ktap_check 'spare-qemu: the wrapper sleeps while no tap changes' idle "$WRAPPER"
+	sleep 1
+	ip tuntap add wrapped2 mode tap
+	ktap_check 'spare-qemu: and looks when one does' wait_for 5 eval '! idle "$WRAPPER"'
+	ip link del wrapped2
+	ip link set wrapped name "$tap"
 	sed 's/^/# /' "$work/log"
 	ktap_note "tap: $tap"
 	ktap_check 'CBS-3: the vhost worker is in the cgroup' eval 'cat $(sed "s,.*,/proc/&/comm," "$VM/cgroup.threads") | grep vhost >/dev/null'
 	kill -TERM "$WRAPPER"
 	ktap_check 'spare-qemu: a real QEMU ends with success on SIGTERM' status_is 0 wait "$WRAPPER"
 	ktap_check 'LIFE-4: cgroup and tap are gone' eval "no_cgroup && ! ip link show '$tap' 2>/dev/null"
+}
+
+# In the background it is not the process that was started who opens the tap.
+test_daemonized() {
+	spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 -- -name wrapped -machine q35 -accel tcg -m 64 -display none -nodefaults -S \
+		-daemonize -netdev tap,id=n0,script=no,downscript=no -device virtio-net-pci,netdev=n0 </dev/null >"$work/log" 2>&1 || true
+	sed 's/^/# /' "$work/log"
+	ktap_check 'SPARE-2: the tap of a QEMU in the background, too' wait_for 30 bound
+	kill -TERM "$(head -n 1 "$VM/cgroup.procs")"
+	ktap_check 'LIFE-4: the cgroup is removed when it ends' wait_for 20 no_cgroup
 }
 
 # A real guest, from the wrapper's command line to an answer to a ping that found the budget spent.
@@ -227,7 +248,7 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 49
+ktap_plan 54
 test_start
 test_end
 test_killed_wrapper
@@ -236,5 +257,6 @@ test_parents
 test_taps
 test_drop_in
 test_real
+test_daemonized
 test_guest
 ktap_done

@@ -174,6 +174,29 @@ test_forms() {
 		scx_bpf_dsq_move_to_local___v2=scx_bpf_dsq_move_to_local scx_bpf_dsq_insert_vtime
 }
 
+# An upgrade: the spared of another build replaces the class, under a burner that is never without its cap.
+upgrade() {
+	local before after build used begin us
+	sed 's/sched_spare: servers/sched_spare: SERVERS/' "$(command -v spared)" >"$work/spared"
+	chmod +x "$work/spared"
+	build=$(sparectl status | sed -n 's/^class .*build //p') before=$(<$SCX/enable_seq)
+	kill -KILL "$SPARED_PID"
+	wait_for 10 gone
+	begin=${EPOCHREALTIME/./} used=$(awk '/^usage_usec/ { print $2 }' "$BURN/cpu.stat")
+	: >"$SPARED_LOG"
+	"$work/spared" </dev/null >>"$SPARED_LOG" 2>&1 &
+	SPARED_PID=$!
+	wait_for 60 settled || true
+	us=$((${EPOCHREALTIME/./} - begin)) used=$(($(awk '/^usage_usec/ { print $2 }' "$BURN/cpu.stat") - used)) after=$(<$SCX/enable_seq)
+	ktap_note "in $us us the burner used $used us; class $build, then $(sparectl status | sed -n 's/^class .*build //p')"
+	ktap_check 'LIFE-1: the spared of another build replaces the class' said 'replaced the class of another build'
+	ktap_check 'LIFE-1: once' test "$after" = $((before + 1))
+	ktap_check 'LIFE-1: sparectl status shows the build' eval '[[ $build && $(sparectl status) != *"build $build"* ]]'
+	# 40 of 100 ms; what is left of a period under one scheduler, and a whole one's under the next
+	ktap_check 'LIFE-2: meanwhile no VM was without its cap for a period' test "$used" -le $((us * 4 / 10 + 100000))
+	ktap_check 'LIFE-1: reservations go on' capped
+}
+
 test_life() {
 	local seq
 	start || true
@@ -192,6 +215,7 @@ test_life() {
 	start || true
 	ktap_check 'LIFE-1: restarted, it adopts the class' said 'adopted the running class'
 	ktap_check 'LIFE-1: the class was not loaded anew' test "$(<$SCX/enable_seq)" = "$seq"
+	upgrade
 	kill -TERM "$SPARED_PID"
 	ktap_check 'LIFE-1: SIGTERM ends spared with success' wait "$SPARED_PID"
 	ktap_check 'LIFE-1: and leaves the class' class_is enabled
@@ -226,7 +250,7 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 10 rmmod sched_spare
 }
 
-ktap_plan 40
+ktap_plan 45
 test_refusals
 test_forms
 test_life

@@ -6,6 +6,7 @@
  *
  * A group is NAME=DIRECTORY,THREADS[,NICE]. Each thread counts chunks of the same work. The CPU that a group got is its chunks times the
  * shortest time that any chunk took (nobody was switched away in that one): no kernel account is asked, some of them miss time.
+ * With --real-time N,M each thread makes itself SCHED_FIFO for N of every M chunks.
  * The tool itself sleeps, as SCHED_FIFO, and takes the difference of two readings.
  *
  * Figures: NAME.cpu_ns; NAME.share_ppm of one CPU; NAME.least_ppm and .most_ppm of its threads; NAME.gap_max_ns, the longest time in
@@ -54,6 +55,23 @@ void chunk()
 		spend();
 }
 
+struct {
+	uint64_t chunks = 0, of = 1;
+} real_time;
+
+/* The thread's class for its i-th chunk. */
+void change_class(uint64_t i)
+{
+	const sched_param fifo{1}, other{0};
+
+	if (!real_time.chunks)
+		return;
+	if (i % real_time.of == 0 && sched_setscheduler(0, SCHED_OTHER, &other))
+		die("SCHED_OTHER");
+	if (i % real_time.of == real_time.of - real_time.chunks && sched_setscheduler(0, SCHED_FIFO, &fifo))
+		die("SCHED_FIFO");
+}
+
 [[noreturn]] void burn(counter &c)
 {
 	uint64_t t = now_ns();
@@ -61,6 +79,7 @@ void chunk()
 	c.shortest = UINT64_MAX;
 	c.last = t;
 	for (;;) {
+		change_class(c.chunks.load(std::memory_order_relaxed));
 		chunk();
 		const uint64_t now = now_ns(), took = now - t;
 
@@ -172,14 +191,24 @@ int run(int argc, char **argv)
 	std::vector<std::string> specs;
 	std::vector<group> groups;
 	std::vector<pid_t> pids;
+	std::string fifo_text;
 	double seconds = 10, warm = 1;
 	unsigned nr = 0;
 
 	app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]")->required();
 	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
 	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
+	app.add_option("--real-time", fifo_text, "N,M: each thread is SCHED_FIFO for N of M chunks, by itself");
 	if (const auto status = app.parse(argc, argv))
 		return *status;
+	if (!fifo_text.empty()) {
+		const size_t comma = std::min(fifo_text.find(','), fifo_text.size() - 1);
+
+		real_time.chunks = to_number<unsigned>(fifo_text.substr(0, comma)).value_or(0);
+		real_time.of = to_number<unsigned>(fifo_text.substr(comma + 1)).value_or(0);
+		if (!real_time.chunks || real_time.chunks >= real_time.of)
+			die("'{}' is not N,M with 0 < N < M", fifo_text);
+	}
 
 	for (const auto &s : specs) {
 		groups.push_back(parse_group(s));

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <thread>
+#include <vector>
 
 #include <sched_spare/spare.h>
 
@@ -29,14 +32,14 @@ constexpr uint32_t next_phase[4][EVENTS] = {
 TEST_CASE("SPARE-4: with budget of its own a server's mark goes on only with a provider, until network thread and vCPU have run")
 {
 	for (const uint32_t phase : {SPARE_UNMARKED, SPARE_MARK_ARRIVED, SPARE_MARK_WOKEN, SPARE_MARK_SERVED})
-		for (const int pending : {0, 1})
-			for (const int lent : {0, 1}) {
-				const spare_mark m{phase, 0, 0, 0};
-				const bool waits = phase == SPARE_MARK_WOKEN || (phase == SPARE_MARK_SERVED && pending);
+		for (const int all : {0, 1, 2, 3, 4, 5, 6, 7}) {
+			const int net = all & 1, pending = all >> 1 & 1, lent = all >> 2;
+			const spare_mark m{phase, 0, 0, 0};
+			const bool waits = (phase == SPARE_MARK_WOKEN && net) || (phase == SPARE_MARK_SERVED && pending);
 
-				CAPTURE(phase, pending, lent);
-				CHECK(bool(spare_mark_outlasts(&m, pending, lent)) == (waits && lent));
-			}
+			CAPTURE(phase, net, pending, lent);
+			CHECK(bool(spare_mark_outlasts(&m, net, pending, lent)) == (waits && lent));
+		}
 }
 
 TEST_CASE("SPARE-4: a mark follows its state diagram for every stream of events")
@@ -179,6 +182,35 @@ TEST_CASE("SPARE-6: who borrows whenever it may gets no more than its gain in ev
 			REQUIRE(total <= ((now - begin) / window + 1) * gain + late_max);
 		}
 	}
+}
+
+TEST_CASE("SPARE-6: servers on several CPUs that borrow at once get no more together")
+{
+	constexpr unsigned nr = 4, calls = 20000;
+	constexpr uint64_t window = 1000000, gain = 300000, most = 5000;
+	__u64 window_start = 1000000000, used = 0;
+	std::atomic<uint64_t> now{window_start}, total{0};
+	std::vector<std::thread> cpus;
+
+	for (unsigned cpu = 0; cpu < nr; cpu++)
+		cpus.emplace_back([&, cpu] {
+			Random r(26 + cpu);
+
+			for (unsigned i = 0; i < calls; i++) {
+				const uint64_t delta = r.in(1, most), at = now.fetch_add(r.in(0, 2 * most));
+
+				if (!spare_gain(&window_start, &used, window, gain, 0, at))
+					continue;
+				total += delta;
+				spare_gain(&window_start, &used, window, gain, delta, at);
+			}
+		});
+	for (auto &cpu : cpus)
+		cpu.join();
+	const uint64_t windows = (now - 1000000000) / window + 1;
+	INFO("gained " << total << " of " << windows * gain);
+	CHECK(total <= windows * gain + nr * most);
+	CHECK(total >= windows * gain * 9 / 10);
 }
 
 TEST_CASE("spare.stat: a latency falls into the bucket whose name it is less than")

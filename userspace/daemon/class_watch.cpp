@@ -16,11 +16,13 @@ namespace {
 // A look takes some system calls, and an idle host should stay idle.
 constexpr std::chrono::milliseconds interval{5000}, interval_changing{100};
 
-// Adopts the class that a former daemon pinned, if it runs and speaks our ABI.
-Result<bool> adopt(const Roots& roots) {
+enum class Pinned { none, adopted, other };
+
+// Adopts the class that a former daemon pinned, if it runs and is the one that this daemon would load.
+Result<Pinned> adopt(const Roots& roots) {
   const auto pinned = PinnedClass::open(roots);
   if (!pinned) {
-    return pinned.error().code == ENOENT ? Result<bool>(false) : Result<bool>(pinned.error());
+    return pinned.error().code == ENOENT ? Result<Pinned>(Pinned::none) : Result<Pinned>(pinned.error());
   }
   const ClassState state = read_class_state(roots);
   if (!state.ours()) {
@@ -29,14 +31,13 @@ Result<bool> adopt(const Roots& roots) {
     if (auto unloaded = PinnedClass::unload(roots); !unloaded) {
       return unloaded.error();
     }
-    return false;
+    return Pinned::none;
   }
-  if (const auto abi = pinned->globals().abi(); abi && *abi != own_abi()) {
-    return Error{"the running class speaks ABI " + std::to_string(*abi) + ", this spared ABI " + std::to_string(own_abi()) +
-                 "; stop it with the spared that started it, or with `sparectl unload`"};
+  if (pinned->globals().build() != own_build()) {
+    return Pinned::other;
   }
   spdlog::info("adopted the running class");
-  return true;
+  return Pinned::adopted;
 }
 
 // LIFE-5: what is missing, each with its remedy, before the kernel refuses with a number.
@@ -67,15 +68,19 @@ Result<void> load_or_adopt(const Roots& roots) {
   if (!adopted) {
     return adopted.error();
   }
-  if (*adopted) {
+  if (*adopted == Pinned::adopted) {
     return {};
   }
+  const bool replace = *adopted == Pinned::other;
   if (auto checked = check(roots); !checked) {
-    return checked;
+    return replace ? Error{checked.error().text + "; the class of another build runs on"} : checked;
   }
-  const auto verified = load_class(roots);
+  const auto verified = load_class(roots, replace);
   if (!verified) {
     return verified.error();
+  }
+  if (replace) {
+    spdlog::info("replaced the class of another build");
   }
   spdlog::debug("the class: {} instructions verified", *verified);
   return {};

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
+#include <sysexits.h>
 #include <systemd/sd-daemon.h>
 
 #include <algorithm>
@@ -138,7 +139,8 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   }
   auto config = read_config(config_file);
   if (!config) {
-    return fail(config.error());
+    fail(config.error());
+    return EX_CONFIG;  // the unit does not start it again
   }
   ClassWatch watched(roots);
   if (auto started = watched.start(); !started) {

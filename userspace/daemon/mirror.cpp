@@ -43,6 +43,11 @@ Result<void> mirror(const Cgroup& cgroup, const std::optional<std::string>& want
     if (step.nothing()) {
       return {};
     }
+    const std::string operators = step.record ? step.record->operators : "";
+    if (!operators.empty() && !operators.starts_with("max") && (!record || record->operators != operators)) {
+      spdlog::info("{}: cpu.max was {}; it is {} while there is a reservation, and {} again afterwards", cgroup.path(), operators,
+                   step.record->written, operators);
+    }
     if (auto taken = take(cgroup, step); !taken) {
       return taken;
     }

@@ -29,6 +29,8 @@ class ClassGlobals {
 
   // The ABI number the class was compiled with; nothing when it does not say.
   [[nodiscard]] std::optional<unsigned> abi() const;
+  // Which build of the class it is; 0 when it does not say.
+  [[nodiscard]] std::uint64_t build() const { return counter("spare_build"); }
   [[nodiscard]] ExitInfo exit_info() const;
   // A counter that the class keeps for its users: host_overrun_ns, host_valve_tasks, host_floor_ns. 0 when it has none of that name.
   [[nodiscard]] std::uint64_t counter(const std::string& name) const;

@@ -12,6 +12,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iterator>
 #include <memory>
 
@@ -212,7 +213,13 @@ Result<Needs> needs_of_class() {
 
 unsigned own_abi() { return SPARE_ABI; }
 
-Result<std::uint64_t> load_class(const Roots& roots) {
+std::uint64_t own_build() {
+  size_t size = 0;
+  const auto* bytes = static_cast<const char*>(sched_spare_bpf__elf_bytes(&size));
+  return std::hash<std::string_view>()({bytes, size});
+}
+
+Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
   if (auto mounted = ensure_bpffs(roots); !mounted) {
     return mounted.error();
   }
@@ -226,6 +233,7 @@ Result<std::uint64_t> load_class(const Roots& roots) {
   bpf_map__set_max_entries(skeleton->maps.cpus, cpus);
   bpf_map__set_max_entries(skeleton->maps.queue_stock, cpus * SPARE_SLOTS);
   skeleton->rodata->queues_max = cpus * SPARE_SLOTS;
+  skeleton->rodata->spare_build = own_build();
   const auto smt = read_file(roots.sys / "devices/system/cpu/smt/active");
   skeleton->rodata->smt_active = smt && smt->starts_with('1');
   const auto limit = read_file(roots.module() / "parameters/limit_ppm");
@@ -234,6 +242,11 @@ Result<std::uint64_t> load_class(const Roots& roots) {
   }
   if (const int failed = sched_spare_bpf__load(skeleton.get()); failed != 0) {
     return errno_error("the kernel refuses to load the class" + log.tail() + "\n  because", -failed);
+  }
+  if (replace) {
+    if (auto unloaded = PinnedClass::unload(roots); !unloaded) {
+      return unloaded.error();
+    }
   }
   const Link link(bpf_map__attach_struct_ops(skeleton->maps.sched_spare_ops), bpf_link__destroy);
   if (!link) {

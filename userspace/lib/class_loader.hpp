@@ -18,9 +18,14 @@ Result<Needs> needs_of_class();
 // The ABI number that this program was compiled with (LIFE-6).
 unsigned own_abi();
 
+// Which build of the class this program has: another number for each content.
+std::uint64_t own_build();
+
 // Loads the class, attaches it and pins it (PinnedClass). When it returns without error the class is enabled. On error
 // nothing is left in the kernel and the text says why, ending with what the verifier or libbpf said. Returns how many instructions the
 // verifier looked at: the class's threads wait for it wherever the class has to be loaded again.
-Result<std::uint64_t> load_class(const Roots& roots);
+// With `replace` the class that is pinned is unloaded when the new one has passed the verifier: between the two VMs are with the kernel's
+// scheduler, limited by their cpu.max, for some milliseconds.
+Result<std::uint64_t> load_class(const Roots& roots, bool replace = false);
 
 }  // namespace spare

@@ -53,10 +53,16 @@ Result<std::set<std::string>> undefined_symbols(const void* bytes, size_t size) 
       continue;
     }
     Elf_Data* data = elf_getdata(section, nullptr);
-    const size_t count = header.sh_entsize != 0 ? header.sh_size / header.sh_entsize : 0;
-    for (size_t i = 0; i < count; i++) {
+    if (data == nullptr || header.sh_entsize == 0) {
+      return Error{std::string("the BPF object is damaged: its symbols cannot be read: ") + elf_errmsg(-1)};
+    }
+    // (Not sh_size, of which a damaged file may say anything: what there is.)
+    for (size_t i = 0; i < data->d_size / header.sh_entsize; i++) {
       GElf_Sym symbol;
-      if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr || symbol.st_shndx != SHN_UNDEF) {
+      if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr) {
+        return Error{std::string("the BPF object is damaged: a symbol cannot be read: ") + elf_errmsg(-1)};
+      }
+      if (symbol.st_shndx != SHN_UNDEF) {
         continue;
       }
       const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);

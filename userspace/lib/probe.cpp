@@ -41,7 +41,7 @@ void probe_module(const Roots& roots, unsigned abi, Findings& findings) {
   const ModuleState module = read_module_state(roots);
   if (!module.loaded) {
     findings.push_back({Kind::missing, "the module sched_spare is not loaded",
-                        "insmod /usr/local/lib/sched_spare/sched_spare.ko, or modprobe sched_spare"});
+                        "modprobe sched_spare, or insmod sched_spare.ko"});
   } else if (module.abi && *module.abi != abi) {
     findings.push_back({Kind::missing, fmt::format("the loaded module speaks ABI {}, spared ABI {}", *module.abi, abi),
                         "build module and spared from the same sources, then reload the module"});

@@ -182,7 +182,7 @@ void Cpu::boost_end(Server& s, Time now) {
 // The server has budget of its own: its mark ends, unless the packet has a provider and awaits first service (SPARE-4).
 void Cpu::boost_settle(Server& s, Time now) {
   if (throttled(s) || s.s.mark.phase == SPARE_UNMARKED ||
-      spare_mark_outlasts(&s.s.mark, s.s.svc_pending != 0, s.s.lender != SPARE_NO_SLOT)) {
+      spare_mark_outlasts(&s.s.mark, s.thread[net_thread].state == Thread::State::queued, s.s.svc_pending != 0, s.s.lender != SPARE_NO_SLOT)) {
     return;
   }
   spare_mark_clear(&s.s.mark);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <catch2/catch_test_macros.hpp>
 
+#include <elf.h>
+
+#include <cstddef>
+#include <cstring>
 #include <set>
 
 #include "class_loader.hpp"
@@ -68,4 +72,32 @@ TEST_CASE("LIFE-5: what the class calls is what kfuncs.txt lists") {
   const auto called = spare::kfuncs_of_class();
   REQUIRE(called);
   CHECK(listed == std::set<std::string>(called->begin(), called->end()));
+}
+
+TEST_CASE("LIFE-5: a damaged object is an error, at once") {
+  // An ELF header and a table of two sections: none, and symbols that are not there.
+  struct {
+    Elf64_Ehdr header{};
+    Elf64_Shdr sections[2]{};
+  } object;
+  std::memcpy(object.header.e_ident, ELFMAG, SELFMAG);
+  object.header.e_ident[EI_CLASS] = ELFCLASS64;
+  object.header.e_ident[EI_DATA] = ELFDATA2LSB;
+  object.header.e_ident[EI_VERSION] = EV_CURRENT;
+  object.header.e_type = ET_REL;
+  object.header.e_machine = EM_BPF;
+  object.header.e_version = EV_CURRENT;
+  object.header.e_ehsize = sizeof(Elf64_Ehdr);
+  object.header.e_shentsize = sizeof(Elf64_Shdr);
+  object.header.e_shnum = 2;
+  object.header.e_shoff = offsetof(decltype(object), sections);
+  Elf64_Shdr& symbols = object.sections[1];
+  symbols.sh_type = SHT_SYMTAB;
+  symbols.sh_offset = 1U << 20;
+  symbols.sh_size = 1ULL << 60;
+  symbols.sh_entsize = sizeof(Elf64_Sym);
+  CHECK_FALSE(spare::kfuncs_of_object(&object, sizeof(object)));
+  symbols.sh_entsize = 0;
+  CHECK_FALSE(spare::kfuncs_of_object(&object, sizeof(object)));
+  CHECK_FALSE(spare::kfuncs_of_object("no object", 9));
 }

@@ -52,6 +52,10 @@ TEST_CASE("what QEMU's arguments say") {
   CHECK(guest_name({"-m", "1"}).empty());
   CHECK(tap_names({"-netdev", "tap,id=n,ifname=tap0,vhost=on", "-nic", "tap,ifname=tap1", "-netdev", "user,id=u", "-nic", "tap"}) ==
         Words{"tap0", "tap1"});
+  CHECK(unseen_networks({"-netdev", "tap,id=n", "-nic", "user,model=virtio", "-netdev", "vhost-user,id=v,chardev=c", "-device", "vfio-pci,host=0",
+                         "-device", "virtio-net-pci,netdev=n", "-nic", "none", "-netdev", "id=s,type=stream"}) ==
+        std::set<std::string>{"stream", "user", "vfio-pci", "vhost-user"});
+  CHECK(unseen_networks({"-netdev", "bridge,id=b", "-nic", "tap"}).empty());
   CHECK(has_flag({"-daemonize"}, "daemonize"));
   CHECK_FALSE(has_flag({"-name", "daemonize"}, "daemonize"));
   CHECK(only_asks({"-machine", "none,accel=kvm"}));
@@ -64,6 +68,6 @@ TEST_CASE("taps are found in what a process has open") {
   tree.file("5/fdinfo/0", "pos:\t0\nflags:\t02\n");
   tree.file("5/fdinfo/9", "pos:\t0\niff:\ttap7\n");
   tree.file("5/fdinfo/10", "pos:\t0\niff:\t\n");
-  CHECK(spare_qemu::open_taps(5, tree.root()) == std::set<std::string>{"tap7"});
-  CHECK(spare_qemu::open_taps(6, tree.root()).empty());
+  CHECK(spare_qemu::open_taps({5, 6}, tree.root()) == std::set<std::string>{"tap7"});
+  CHECK(spare_qemu::open_taps({6}, tree.root()).empty());
 }

@@ -195,6 +195,14 @@ enum spare_event {
 	SPARE_EV_NR,
 };
 
+/* What the class tells the module's tracepoints (kmod/trace.h). */
+enum spare_trace_what {
+	SPARE_TRACE_THROTTLE,
+	SPARE_TRACE_REPLENISH,
+	SPARE_TRACE_GRANT,
+	SPARE_TRACE_DENY,
+};
+
 SPARE_STATIC_ASSERT(sizeof(struct spare_cbs) == 32, "ABI");
 SPARE_STATIC_ASSERT(sizeof(struct spare_server) % 8 == 0, "ABI");
 SPARE_STATIC_ASSERT(SPARE_EV_NR <= 8, "ABI");

@@ -85,11 +85,12 @@ static inline __u64 spare_owed_left(__u64 owed_ns, __u64 delta_ns)
 
 /*
  * The server has budget of its own. Does its mark go on? Only with a provider, until both halves of first service are given: then
- * both servers may give it, whichever has the earlier deadline (SPARE-4). svc_pending: the vCPU has yet to run.
+ * both servers may give it, whichever has the earlier deadline (SPARE-4). net_waits: the network thread is here still, and has yet to run;
+ * svc_pending: the vCPU has.
  */
-static inline int spare_mark_outlasts(const struct spare_mark *m, int svc_pending, int lent)
+static inline int spare_mark_outlasts(const struct spare_mark *m, int net_waits, int svc_pending, int lent)
 {
-	return lent && (m->phase == SPARE_MARK_WOKEN || (m->phase == SPARE_MARK_SERVED && svc_pending));
+	return lent && ((m->phase == SPARE_MARK_WOKEN && net_waits) || (m->phase == SPARE_MARK_SERVED && svc_pending));
 }
 
 /*
@@ -112,22 +113,33 @@ static inline __u64 spare_mark_left(const struct spare_mark *m, __u64 grant_ns)
 /*
  * SPARE-6: account delta_ns of borrowed time in the window that contains now; returns 1 while the VM may gain more.
  * What exceeds a window's gain (a timer that came late) is the next windows', so that the sum over k windows stays at or
- * under k * gain. gain_ns 0: unbounded.
+ * under k * gain. gain_ns 0: unbounded. Several CPUs at once: nothing that is added gets lost, one of them begins the window, and where
+ * the others keep it from that it is for the next call.
  */
 static inline int spare_gain(__u64 *window_start_ns, __u64 *used_ns, __u64 window_ns, __u64 gain_ns, __u64 delta_ns,
 			     __u64 now)
 {
-	__u64 passed;
+	__u64 start, passed, used, i;
 
 	if (!gain_ns)
 		return 1;
-	passed = (now - *window_start_ns) / window_ns;
-	if (passed) {
-		*window_start_ns = now;
-		*used_ns = passed <= *used_ns / gain_ns ? *used_ns - passed * gain_ns : 0;
+	used = __sync_fetch_and_add(used_ns, delta_ns) + delta_ns;
+	start = *(volatile __u64 *)window_start_ns;
+	passed = spare_before(start, now) ? (now - start) / window_ns : 0;
+	if (passed && __sync_val_compare_and_swap(window_start_ns, start, now) == start) {
+		/* What was used before this window; delta_ns is this one's. */
+		for (i = 0; i < 4; i++) {
+			__u64 old = used - delta_ns, left = passed <= old / gain_ns ? old - passed * gain_ns : 0;
+			__u64 seen = __sync_val_compare_and_swap(used_ns, used, left + delta_ns);
+
+			if (seen == used) {
+				used = left + delta_ns;
+				break;
+			}
+			used = seen;
+		}
 	}
-	*used_ns += delta_ns;
-	return *used_ns < gain_ns;
+	return used < gain_ns;
 }
 
 /*
