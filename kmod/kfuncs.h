@@ -24,6 +24,7 @@ void spare_kick(s32 cpu);
 void spare_attend(s32 cpu, u32 slot);
 u32 spare_attention(s32 cpu);
 void spare_notify(s32 cpu, u32 slot);
+void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider);
 void spare_server_release(s32 cpu, u32 slot);
 u32 spare_queues_wanted(void);
 void spare_queues_made(u32 made);

@@ -5,6 +5,10 @@
 # Gives the INTERFACE target <name>_bpf with the skeleton's directory, and the files <name>.bpf.o and <name>.skel.h in the
 # build directory. vmlinux.h comes from the BTF of the kernel that is built for; what differs on the running one is CO-RE's.
 function(bpf_object name)
+  set(werror "")
+  if(SPARE_WERROR)
+    set(werror -Werror)
+  endif()
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "SOURCE" "INCLUDES")
   find_program(SPARE_BPF_CLANG NAMES clang REQUIRED)
   find_program(SPARE_BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
@@ -38,7 +42,7 @@ function(bpf_object name)
   # The object is linked once more by bpftool: that drops what clang leaves behind and is what the skeleton embeds.
   add_custom_command(
     OUTPUT "${dir}/${name}.bpf.o"
-    COMMAND "${SPARE_BPF_CLANG}" -target bpf -mcpu=v3 -g -O2 -Wall -Wextra -Werror -Wno-unused-parameter
+    COMMAND "${SPARE_BPF_CLANG}" -target bpf -mcpu=v3 -g -O2 -Wall -Wextra ${werror} -Wno-unused-parameter
             -Wno-sign-compare -isystem "${dir}" ${includes}
             -MD -MF "${dir}/${name}.d" -MT "${dir}/${name}.bpf.o"
             -c "${arg_SOURCE}" -o "${dir}/${name}.compiled.o"
