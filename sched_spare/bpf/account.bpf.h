@@ -138,7 +138,7 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		return 0;
 	server_throttle(c, by, now);
 	boost_check(c, by, now);
-	offer_later(by);
+	c->offer = by->slot;
 	return 1;
 }
 

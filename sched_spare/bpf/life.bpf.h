@@ -103,7 +103,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(spare_init)
 		c = cpu_ctx(cpu);
 		if (!c)
 			return -E2BIG;
-		c->cur = c->by = c->pick = c->pick_by = c->left = c->fwd_slot = SPARE_NO_SLOT;
+		c->cur = c->by = c->pick = c->pick_by = c->left = c->fwd_slot = c->offer = SPARE_NO_SLOT;
 		err = host_cpu_init(&c->host, cpu);
 		if (err)
 			return err;

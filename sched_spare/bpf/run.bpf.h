@@ -258,7 +258,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (sleeps && s)
 			server_asleep(c, s, now);
 		if (sleeps && by && by->state == SPARE_THROTTLED)
-			offer_later(by);
+			c->offer = by->slot;
 	}
 	t->ran_ns += now - t->start_ns;
 	t->turn_left = 0;

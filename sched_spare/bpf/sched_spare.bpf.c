@@ -100,6 +100,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	now = bpf_ktime_get_ns();
 	charge(c, cpu, now);
 	attend(c, cpu, slot, now);
+	offer_due(c, cpu);
 	if (c->again_ns)
 		attend_again(c, cpu, now);
 	replenish(c, cpu, now);

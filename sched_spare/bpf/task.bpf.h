@@ -292,15 +292,6 @@ static __always_inline bool forward_too_early(const struct cpu_ctx *c)
 	return c->fwd_slot != SPARE_NO_SLOT && c->fwd_pid == (u32)bpf_get_current_task_btf()->pid;
 }
 
-/* Threads wait in a server that has become THROTTLED: the dispatch that follows offers them to siblings (server_offer). */
-static __always_inline void offer_later(struct spare_server *s)
-{
-	if (!server_queued(s) || !server_has_sibling(s))
-		return;
-	__sync_fetch_and_or(&s->pending, SPARE_PEND_OFFER);
-	spare_attend(s->cpu, s->slot);
-}
-
 /* A server has become THROTTLED with threads waiting: siblings that have budget and nothing to do may take them over. */
 __noinline int server_offer(struct spare_server *s __arg_nonnull)
 {
@@ -315,6 +306,22 @@ __noinline int server_offer(struct spare_server *s __arg_nonnull)
 		spare_attend(cpu, o->slot);
 	}
 	return 0;
+}
+
+/*
+ * The same of one that was throttled in a switch, or as its thread went to sleep, in the dispatch that follows. (A kick then would take the
+ * slice of who has just been put.)
+ */
+static __always_inline void offer_due(struct cpu_ctx *c, s32 cpu)
+{
+	struct spare_server *s;
+
+	if (c->offer == SPARE_NO_SLOT)
+		return;
+	s = server(cpu, c->offer);
+	c->offer = SPARE_NO_SLOT;
+	if (s && s->state == SPARE_THROTTLED && server_queued(s))
+		server_offer(s);
 }
 
 /* Server s has budget again and no thread; does one wait in a sibling that is THROTTLED? */
