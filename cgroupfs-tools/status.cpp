@@ -173,7 +173,7 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
         {"kernel", kernel_release()},
         {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
                    {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
-                   {"build", build_text(system.class_build)}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
+                   {"build", system.class_build ? json(build_text(system.class_build)) : json()}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
                    {"host_floor_ns", system.host_floor_ns}}},
         {"module", {{"loaded", system.module.loaded}, {"version", system.module.version}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
         {"daemon", system.daemon ? json(*system.daemon) : json()},

@@ -56,28 +56,23 @@ pid_t fork_into(int cgroup_dir) {
 
 // Until `done`, asked after each signal and at least so often.
 void attend(const std::function<bool()>& done, const std::function<void(const signalfd_siginfo&)>& signalled, const Watch& watch,
-            std::optional<milliseconds> often) {
+            milliseconds often) {
   using clock = std::chrono::steady_clock;
   const sigset_t set = handled_signals();
   const spare::Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  std::optional<clock::time_point> next = clock::now() + first_pause;
+  auto next = clock::now() + first_pause;
   while (!done()) {
-    std::optional<milliseconds> pause = often;
-    if (next) {
-      const auto left = std::max(std::chrono::ceil<milliseconds>(*next - clock::now()), milliseconds::zero());
-      pause = pause ? std::min(*pause, left) : left;
-    }
+    const auto left = std::max(std::chrono::ceil<milliseconds>(next - clock::now()), milliseconds::zero());
     pollfd ready[] = {{signals.get(), POLLIN, 0}, {watch.wake, POLLIN, 0}};
-    ::poll(ready, std::size(ready), pause ? static_cast<int>(pause->count()) : -1);
+    ::poll(ready, std::size(ready), static_cast<int>(std::min(left, often).count()));
     signalfd_siginfo info{};
     while (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
       if (info.ssi_signo != SIGCHLD) {
         signalled(info);
       }
     }
-    if (ready[1].revents != 0 || (next && clock::now() >= *next)) {
-      const auto asked = watch.look();
-      next = asked ? std::optional(clock::now() + *asked) : std::nullopt;
+    if (ready[1].revents != 0 || clock::now() >= next) {
+      next = clock::now() + watch.look();
     }
   }
 }
@@ -135,7 +130,7 @@ int wait_for(pid_t child, const Watch& watch) {
              ::kill(child, static_cast<int>(info.ssi_signo));
            }
          },
-         watch, std::nullopt);
+         watch, std::chrono::hours(1));
   return status;
 }
 

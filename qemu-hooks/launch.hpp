@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,10 +19,10 @@ void block_signals();
 spare::Result<pid_t> start_in_cgroup(int cgroup_dir, const std::string& program, const std::vector<std::string>& arguments);
 
 // What else the wrapper does while it waits: `look`, when `wake` (a file descriptor; -1: none) can be read, and after the time that it asked for
-// last (none: only when woken).
+// last.
 struct Watch {
   int wake = -1;
-  std::function<std::optional<std::chrono::milliseconds>()> look;
+  std::function<std::chrono::milliseconds()> look;
 };
 
 // Waits for the child, passing on the signals that this process gets. Returns the wait status.

@@ -15,7 +15,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
-#include <optional>
 #include <set>
 
 #include "launch.hpp"
@@ -37,6 +36,7 @@ constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute o
 // A tap may be handed to QEMU some time after it was made or changed: so long until the first look after that, and twice as long each time.
 constexpr std::chrono::milliseconds first_look{100}, last_look{12800};
 constexpr std::chrono::milliseconds retry{2000};  // one that was refused; and where the kernel does not tell of taps
+constexpr std::chrono::milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 constexpr int lock_tries = 20, lock_pause_us = 20000;
 
 void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
@@ -179,6 +179,7 @@ class TapBinder {
 
   void bind(const std::set<std::string>& taps) {
     const auto now = clock::now();
+    std::erase_if(refused_, [&](const std::string& name) { return !taps.contains(name); });
     if (taps == bound_ || (taps == tried_ && now < again_)) {
       return;
     }
@@ -214,11 +215,11 @@ class TapBinder {
 
  private:
   // Says when to look again.
-  std::optional<std::chrono::milliseconds> look() {
+  std::chrono::milliseconds look() {
     const auto now = clock::now();
     const bool news = events_.drain();
-    if (!news && (!due_ || now < *due_)) {
-      return due_ ? std::optional(std::chrono::ceil<std::chrono::milliseconds>(*due_ - now)) : std::nullopt;
+    if (!news && now < due_) {
+      return std::chrono::ceil<std::chrono::milliseconds>(due_ - now);
     }
     pause_ = news ? first_look : std::min(2 * pause_, 2 * last_look);
     auto taps = open_taps(cgroup_.processes());
@@ -226,11 +227,11 @@ class TapBinder {
     taps.insert(tried_.begin(), tried_.end());
     std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
     bind(taps);
-    std::optional<std::chrono::milliseconds> next = pause_;
+    auto next = pause_;
     if (pause_ > last_look) {
-      next = refused_.empty() && events_.fd() >= 0 ? std::nullopt : std::optional(retry);
+      next = refused_.empty() && events_.fd() >= 0 ? rarely : retry;
     }
-    due_ = next ? std::optional(now + *next) : std::nullopt;
+    due_ = now + next;
     return next;
   }
 
@@ -244,7 +245,7 @@ class TapBinder {
   clock::time_point again_;
   TapEvents events_;
   std::chrono::milliseconds pause_ = first_look / 2;
-  std::optional<clock::time_point> due_ = clock::time_point::min();
+  clock::time_point due_ = clock::time_point::min();
 };
 
 // QEMU has put itself into the background: so does the wrapper, to remove the cgroup when it ends.

@@ -158,6 +158,7 @@ test_subtree() {
 	echo '10000 100000' >"$top/spare.reservation"
 	echo 1 >"$top/spare.cpus"
 	ktap_check 'CBS-13: and so does a reservation' burns 85 115 "$dir"
+	ktap_check 'CBS-13: by its own server' at_least 300000000 "$(stat_of "$top" used_ns)"
 	echo max >"$top/spare.reservation"
 	wait_for 10 eval 'grep -qx "max 100000" "$top/cpu.max"' || true
 	echo '10000 100000' >"$top/cpu.max"
@@ -207,7 +208,7 @@ unload_rounds() {
 	done
 }
 
-ktap_plan 25
+ktap_plan 26
 spare_up
 test_subtree
 test_intruders

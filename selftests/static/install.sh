@@ -13,6 +13,12 @@ done
 work=$(mktemp -d)
 ktap_cleanup "rm -rf $work"
 
+# Stands for depmod: it runs where there is no other root, after the module is there.
+mkdir "$work/bin"
+printf '#!/bin/sh\ntouch %s\n' "$work/depmod.ran" >"$work/bin/depmod"
+chmod +x "$work/bin/depmod"
+PATH=$work/bin:$PATH
+
 configure() { cmake -S "$top" -B "$work/$1" -G Ninja -DCMAKE_BUILD_TYPE=Release "${@:2}" >"$work/$1.log" 2>&1; }
 
 # What is installed is not looked into here: empty files stand for it.
@@ -22,7 +28,7 @@ installed() {
 		mkdir -p "$work/build/$(dirname "$target")"
 		: >"$work/build/$target"
 	done
-	DESTDIR=$work/root cmake --install "$work/build" --prefix "$1" >"$work/install.log" 2>&1
+	DESTDIR=$work/root cmake --install "$work/build" --prefix "$1" >"$work/install.log" 2>&1 && [[ ! -e $work/depmod.ran ]]
 }
 there() {
 	local file bad=0
@@ -32,17 +38,19 @@ there() {
 	return "$bad"
 }
 
-ktap_plan 9
+ktap_plan 10
 ktap_check 'cmake: without a word of tests' configure build "-DSPARE_KERNEL=$kernel" -DSPARE_MODULE_MAKE=true
 ktap_check 'cmake: installs to any prefix' installed /opt/spare
 ktap_check 'the programs are there' there opt/spare/sbin/spared opt/spare/bin/{sparectl,spare-qemu} opt/spare/share/man/man8/spared.8
 ktap_check 'the module where modprobe finds it' there "lib/modules/$kernel/updates/sched_spare.ko"
+line_of() { grep -n -- "$1" "$work/build/cmake_install.cmake" | tail -n 1 | cut -d: -f1; }
+ktap_check 'depmod comes after it' eval '(($(line_of sched_spare.ko) < $(line_of bin/depmod)))'
 ktap_check 'the unit names the programs there' grep -qx 'ExecStart=/opt/spare/sbin/spared' "$work/root/opt/spare/lib/systemd/system/spared.service"
 ktap_check 'nothing outside, nothing of the tests' eval '[[ $(cd "$work/root" && find . -type f | grep -v "^./opt/spare/\|^./lib/modules/") == "" && ! -d $work/root/opt/spare/libexec ]]'
 ktap_check 'a warning is no error' eval '! grep -q -- -Werror "$work/build/build.ninja"'
 DESTDIR=$work/root cmake --install "$work/build" --component dkms >>"$work/install.log" 2>&1 || true
 ktap_check 'dkms gets what the module is made of, and no more' eval \
-	'[[ $(ls "$work"/root/usr/src/sched_spare-*/) == "$(printf "Kbuild\ndkms.conf\nkmod\nsched_spare")" ]]'
+	'[[ $(LC_ALL=C ls "$work"/root/usr/src/sched_spare-*/) == "$(printf "Kbuild\ndkms.conf\nkmod\nsched_spare")" && -e $(echo "$work"/root/usr/src/sched_spare-*)/kmod/main.c ]]'
 configure none || true
 ktap_check 'cmake without a kernel says that the module is left out' grep -q 'sched_spare.ko is left out' "$work/none.log"
 ktap_done

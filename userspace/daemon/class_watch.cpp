@@ -63,7 +63,7 @@ Result<void> check(const Roots& roots) {
   return usable(findings) ? Result<void>() : Error{"the class cannot run on this machine as it is"};
 }
 
-Result<void> load_or_adopt(const Roots& roots) {
+Result<void> load_or_adopt(const Roots& roots, const std::function<void()>& before_replacing) {
   const auto adopted = adopt(roots);
   if (!adopted) {
     return adopted.error();
@@ -74,6 +74,9 @@ Result<void> load_or_adopt(const Roots& roots) {
   const bool replace = *adopted == Pinned::other;
   if (auto checked = check(roots); !checked) {
     return replace ? Error{checked.error().text + "; the class of another build runs on"} : checked;
+  }
+  if (replace) {
+    before_replacing();
   }
   const auto verified = load_class(roots, replace);
   if (!verified) {
@@ -96,7 +99,7 @@ void drop_pins(const Roots& roots) {
 }  // namespace
 
 Result<void> ClassWatch::start() {
-  auto loaded = load_or_adopt(roots_);
+  auto loaded = load_or_adopt(roots_, before_replacing_);
   if (loaded) {
     since_ = Clock::now();
   }
@@ -154,7 +157,7 @@ void ClassWatch::schedule(std::chrono::nanoseconds ran) {
 
 void ClassWatch::retry() {
   due_.reset();
-  if (auto loaded = load_or_adopt(roots_); !loaded) {
+  if (auto loaded = load_or_adopt(roots_, before_replacing_); !loaded) {
     if (loaded.error().text != complaint_) {
       complaint_ = loaded.error().text;
       spdlog::error("cannot load the class again: {}", complaint_);

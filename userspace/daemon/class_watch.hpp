@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backoff.hpp"
 #include "paths.hpp"
@@ -16,7 +18,8 @@ class ClassWatch {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit ClassWatch(const Roots& roots) : roots_(roots) {}
+  // before_replacing: called while the class of another build still runs, before it goes.
+  ClassWatch(const Roots& roots, std::function<void()> before_replacing) : roots_(roots), before_replacing_(std::move(before_replacing)) {}
 
   // Loads the class, or adopts the one that runs.
   Result<void> start();
@@ -33,6 +36,7 @@ class ClassWatch {
   void schedule(std::chrono::nanoseconds ran);
 
   const Roots& roots_;
+  std::function<void()> before_replacing_;
   Backoff backoff_;
   Clock::time_point since_;                // when it came up
   std::optional<Clock::time_point> due_;   // away: when to load it again

@@ -142,15 +142,16 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
     fail(config.error());
     return EX_CONFIG;  // the unit does not start it again
   }
-  ClassWatch watched(roots);
-  if (auto started = watched.start(); !started) {
-    return fail(started.error());
-  }
   auto tree = CgroupTree::open(roots);
   if (!tree) {
     return fail(tree.error());
   }
   Manager manager(roots, std::move(*tree), std::move(*config));
+  // Reservations that came while no spared ran have no cap yet; without the class they would be unlimited.
+  ClassWatch watched(roots, [&] { manager.pass(); });
+  if (auto started = watched.start(); !started) {
+    return fail(started.error());
+  }
   spdlog::info("READY: class {} runs, ABI {}", class_name, own_abi());
   sd_notify(0, "READY=1\nSTATUS=class enabled");
   static_cast<void>(ReloadReport().write());

@@ -250,7 +250,8 @@ Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
   }
   const Link link(bpf_map__attach_struct_ops(skeleton->maps.sched_spare_ops), bpf_link__destroy);
   if (!link) {
-    return attach_error(roots, errno, log);
+    Error refused = attach_error(roots, errno, log);
+    return replace ? Error{"the former class is unloaded, VMs are limited by cpu.max alone; " + refused.text, refused.code} : refused;
   }
   if (auto enabled = confirm_enabled(roots, skeleton.get()); !enabled) {
     return enabled.error();

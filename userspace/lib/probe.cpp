@@ -17,6 +17,9 @@
 namespace spare {
 namespace {
 
+constexpr const char* abi_remedy = "build module and spared from the same sources, then reload the module: spared --stop && rmmod sched_spare && "
+                                   "modprobe sched_spare";
+
 using Findings = std::vector<Finding>;
 using Kind = Finding::Kind;
 
@@ -44,7 +47,7 @@ void probe_module(const Roots& roots, unsigned abi, Findings& findings) {
                         "modprobe sched_spare, or insmod sched_spare.ko"});
   } else if (module.abi && *module.abi != abi) {
     findings.push_back({Kind::missing, fmt::format("the loaded module speaks ABI {}, spared ABI {}", *module.abi, abi),
-                        "build module and spared from the same sources, then reload the module"});
+                        abi_remedy});
   } else {
     findings.push_back({Kind::good, module.abi ? fmt::format("module sched_spare: ABI {}", abi) : "module sched_spare", ""});
   }
@@ -99,7 +102,7 @@ void probe_needs(const Roots& roots, const Needs& needs, Findings& findings) {
                         "build it against headers that bring a vmlinux with BTF, with pahole installed"});
     return;
   }
-  probe_needs_in(*module, needs.of_module, "the module", "build module and spared from the same sources, then reload the module",
+  probe_needs_in(*module, needs.of_module, "the module", abi_remedy,
                  findings);
 }
 
