@@ -19,6 +19,7 @@ static const char *const event_names[SPARE_EV_NR] = {
 	[SPARE_EV_PROVIDER_LOST]	= "provider_lost",
 	[SPARE_EV_STRAY]		= "stray",
 	[SPARE_EV_RT]			= "rt",
+	[SPARE_EV_AFFINITY]		= "affinity",
 };
 
 #define STAT(field) { #field, offsetof(struct spare_stats, field) }

@@ -137,7 +137,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	if (t && t->grant_ns)
 		limit_return(t);
 	due = limit_due(limit, bpf_ktime_get_ns());
-	if (due && t && stray_serves(p, t)) {
+	if (due && t && is_net(p, t)) {
 		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
 		t->grant_of = limit;
 		if (t->grant_ns)
@@ -308,7 +308,7 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 		if (limit) {
 			now = bpf_ktime_get_ns();
 			h->limit = limit;
-			h->grant_ns = limit_take(limit, now);
+			h->grant_ns = task_take(prev, limit, now);
 			if (!h->grant_ns)
 				return false;
 			h->grant_end_ns = now + h->grant_ns;

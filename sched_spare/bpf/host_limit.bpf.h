@@ -82,15 +82,10 @@ static __noinline u64 stray_due(u32 id, u64 now)
 	return spare_before(now, s->cbs.d_ns) ? s->cbs.d_ns : now + SPARE_STRAY_LOOK_NS;
 }
 
-/* A network thread that has not run for long since it woke: what woke it may still wait (it was stopped because a grant was short). */
-__noinline bool stray_serves(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull)
-{
-	return t->ran_ns < SPARE_STRAY_NET_NS && is_net(p, t);
-}
-
 /*
- * A stray that a packet has woken runs before there is budget, so that its VM can be served (SPARE-9): paid from the budget to come, and
- * never more than half of one in advance, or packets would leave nothing of each budget to the VM's vCPUs.
+ * A stray that is a network thread runs before there is budget, so that its VM can be served (SPARE-9): paid from the budget to come, and
+ * never more than half of one in advance, or packets would leave nothing of each budget to the VM's vCPUs. How long it has run says nothing of
+ * what still waits for it: a packet may have come since, and wakes nobody.
  */
 __noinline u64 stray_advance(u32 id, u64 now)
 {
@@ -122,8 +117,7 @@ static __noinline int stray_add(u32 id, s64 ns)
 /* It has run for so long: counted at the first server of its VM, and said once a second. */
 static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
 {
-	s32 cpu = spare_task_next_cpu(p, 0);
-	struct spare_server *s = cpu < 0 ? NULL : server(cpu, spare_task_slot(p, cpu));
+	struct spare_server *s = task_first_server(p);
 	struct spare_vm *vm = s ? server_vm(s) : NULL;
 
 	if (!s || !vm)
@@ -238,6 +232,15 @@ __noinline u64 limit_take(u32 id, u64 now)
 	return got;
 }
 
+/* The same for p, in advance if it is a network thread. */
+__noinline u64 task_take(struct task_struct *p __arg_trusted, u32 limit, u64 now)
+{
+	u64 got = limit_take(limit, now);
+	struct task_ctx *t = got ? NULL : task_ctx(p);
+
+	return t && is_net(p, t) ? stray_advance(limit, now) : got;
+}
+
 /* When the chain has something again; 0: it has. */
 __noinline u64 limit_due(u32 id, u64 now)
 {
@@ -323,7 +326,7 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	if (t)
 		t->grant_ns = 0;
 	if (!h->grant_ns)
-		h->grant_ns = limit_take(h->limit, now);
+		h->grant_ns = task_take(p, h->limit, now);
 	h->grant_end_ns = now + h->grant_ns;
 }
 
@@ -362,10 +365,8 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		t = limit ? task_ctx(p) : NULL;
 		if (!t || t->grant_ns || h->scan++ >= SPARE_PASS_SCAN)
 			break;
-		t->grant_ns = limit_take(limit, now);
+		t->grant_ns = task_take(p, limit, now);
 		t->grant_of = limit;
-		if (!t->grant_ns && limit & SPARE_LIMIT_SERVER && stray_serves(p, t))
-			t->grant_ns = stray_advance(limit, now);
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
@@ -395,7 +396,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
 		t = vm_id ? task_ctx(p) : NULL;
-		net = t && !(skip_net && vm_id == dry_vm) && stray_serves(p, t);
+		net = t && !(skip_net && vm_id == dry_vm) && is_net(p, t);
 		if (vm_id && vm_id == dry_vm && !net)
 			continue;
 		limit = task_limit(p);
@@ -403,10 +404,8 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			continue;
 		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
-			t->grant_ns = limit_take(limit, now);
+			t->grant_ns = net ? task_take(p, limit, now) : limit_take(limit, now);
 			t->grant_of = limit;
-			if (!t->grant_ns && net)
-				t->grant_ns = stray_advance(limit, now);
 		}
 		if (!t || t->grant_ns) {
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);

@@ -78,6 +78,15 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 	group_leave(p, t);
 }
 
+/* It may run elsewhere from now on: who places servers looks. (Not so when the kernel keeps it where it is for a moment.) */
+void BPF_STRUCT_OPS(spare_set_cpumask, struct task_struct *p, const struct cpumask *cpumask)
+{
+	struct spare_server *s = servers_total && !task_pinned(p) ? task_first_server(p) : NULL;
+
+	if (s)
+		vm_event(s, SPARE_EV_AFFINITY);
+}
+
 /* It goes to another cgroup: it is no longer counted where it was. */
 void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
 {

@@ -229,6 +229,7 @@ struct sched_ext_ops sched_spare_ops = {
 	.init_task	= (void *)spare_init_task,
 	.enable		= (void *)spare_enable,
 	.disable	= (void *)spare_disable,
+	.set_cpumask	= (void *)spare_set_cpumask,
 	.cgroup_move	= (void *)spare_cgroup_move,
 	.init		= (void *)spare_init,
 	.dump_cpu	= (void *)spare_dump_cpu,

@@ -137,6 +137,13 @@ static __always_inline void task_place(struct task_ctx *t, const struct spare_se
 	t->key = throttled && net && woke && server_waits(s, vm) ? spare_place_served(&s->cbs, now) : spare_place(&s->cbs, front, now);
 }
 
+static __always_inline struct spare_server *task_first_server(struct task_struct *p)
+{
+	s32 cpu = spare_task_next_cpu(p, 0);
+
+	return cpu < 0 ? NULL : server(cpu, spare_task_slot(p, cpu));
+}
+
 /* A server of the VM on this CPU that nothing runs in and nothing waits for. */
 static __always_inline bool server_free(struct task_struct *p, s32 cpu)
 {

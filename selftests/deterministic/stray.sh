@@ -72,7 +72,7 @@ burners_stop() {
 }
 ktap_cleanup burners_stop
 
-ktap_plan 9
+ktap_plan 12
 ktap_check 'HOST: three CPUs' equal 3 "$(nproc)"
 spare_up -v
 host_quiet || ktap_note 'the host is still busy'
@@ -106,5 +106,23 @@ echo 0 >/sys/devices/system/cpu/cpu1/online
 got "a VM whose only CPU is offline" 1 5000
 echo 1 >/sys/devices/system/cpu/cpu1/online
 standin_stop stray
+
+# Servers that spared has placed follow the threads within a second: those of strays, and one that no thread can use any more.
+free=$CGROUP/vm/free
+cpus_are() { [[ $(<"$free/spare.cpus") == "$1" ]]; }
+follows() {
+	local from=${EPOCHREALTIME/./}
+	taskset -acp "$2" "${STANDIN[free]}" >/dev/null
+	wait_for 20 cpus_are "$2" || true
+	ktap_check "CBS-11: $1: the servers are on CPUs $2 in less than a second" at_most 1000000 $((${EPOCHREALTIME/./} - from))
+}
+mkdir "$free"
+ktap_cleanup "cgroup_remove $free"
+echo 20000 100000 >"$free/spare.reservation"
+standin free --cgroup "$free" --vcpus 2
+wait_for 20 cpus_are 0,2
+follows 'both vCPUs may run on a third CPU alone' 1
+follows 'they may run on another one, too' 1-2
+follows 'and on that one alone' 2
 ktap_check 'CBS-11: the class still runs' class_is enabled
 ktap_done

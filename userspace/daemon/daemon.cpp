@@ -25,8 +25,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Who makes a cgroup writes several of its files: a pass waits until nothing has changed for a while, but not for ever.
+// Who makes a cgroup writes several of its files: a pass waits until nothing has changed for a while, but not for ever. Whatever tenants change,
+// passes use a tenth of a CPU at most.
 constexpr milliseconds quiet{100}, patience{1000};
+constexpr int rest_share = 9;
 // A pass without a reason: for vCPU threads that have come, and for what no watch has seen. At most 2 % of a CPU.
 constexpr milliseconds pass_interval{5000};
 constexpr int pass_share = 50;
@@ -57,15 +59,18 @@ class PassClock {
     first_ = std::min(first_, last_);
   }
   void now() { due_ = Clock::now(); }
-  [[nodiscard]] Clock::time_point due() const { return first_ == none ? due_ : std::min({due_, last_ + quiet, first_ + patience}); }
+  [[nodiscard]] Clock::time_point due() const {
+    return first_ == none ? due_ : std::min(due_, std::max(std::min(last_ + quiet, first_ + patience), rested_));
+  }
   void done(Clock::duration took) {
     first_ = none;
+    rested_ = Clock::now() + rest_share * took;
     due_ = Clock::now() + std::max<Clock::duration>(pass_interval, pass_share * took);
   }
 
  private:
   static constexpr Clock::time_point none = Clock::time_point::max();
-  Clock::time_point first_ = none, last_, due_ = Clock::now();
+  Clock::time_point first_ = none, last_, rested_, due_ = Clock::now();
 };
 
 void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {

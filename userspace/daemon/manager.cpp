@@ -38,14 +38,16 @@ bool Manager::threads_changed() {
   const auto now = std::chrono::steady_clock::now();
   bool changed = false;
   for (auto& [path, watched] : watched_) {
-    if (now < watched.next) {
-      continue;
-    }
     const auto cgroup = tree_.at(path);
     const auto text = cgroup ? cgroup->read(file::events) : Result<std::string>(Error{});
     const auto events = FlatKeyed::parse(text ? *text : "");
+    const std::uint64_t affinities = events.number("affinity").value_or(0);
+    if (affinities != watched.affinities) {
+      changed = true;
+      watched.affinities = affinities;
+    }
     const std::uint64_t count = events.number("stray").value_or(0) + events.number("rt").value_or(0);
-    if (count != watched.events) {
+    if (count != watched.events && now >= watched.next) {
       changed = true;
       watched.events = count;
       watched.wait = std::clamp(2 * watched.wait, first, longest);

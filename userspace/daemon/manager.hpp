@@ -55,8 +55,8 @@ class Manager {
   void configure(Config config) { config_ = std::move(config); }
   [[nodiscard]] Watcher& watcher() { return watcher_; }
   void pass();
-  // Has a thread run as a stray or a real-time one since the last look, so that a pass may find something to do? Two numbers of a small file for
-  // each reservation. Where passes have found nothing, it asks for the next one after 1, 2, 4 ... 64 s.
+  // Were affinities of threads set since the last look, or has one run as a stray or a real-time one, so that a pass may find something to do?
+  // Three numbers of a small file for each reservation. Where passes have found nothing, strays ask for the next one after 1, 2, 4 ... 64 s.
   bool threads_changed();
 
  private:
@@ -69,7 +69,7 @@ class Manager {
   Complaints complaints_;
   Refusals refusals_;
   struct Watched {
-    std::uint64_t events = 0;  // so far
+    std::uint64_t events = 0, affinities = 0;  // so far
     std::chrono::seconds wait{0};
     std::chrono::steady_clock::time_point next;
   };

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 8
+#define SPARE_ABI 9
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -161,6 +161,8 @@ enum spare_vm_flags {
 	SPARE_VM_HASTEN		= 1 << 2,	/* SPARE-7: a packet that finds the deadline far brings a chunk nearer */
 };
 
+#define SPARE_EV_MAX 16
+
 /* A cgroup with a reservation. */
 struct spare_vm {
 	__u64 id;			/* [m] cgroup id */
@@ -180,7 +182,7 @@ struct spare_vm {
 	__u64 served_ns;		/* [c] and when that was: for servers that become THROTTLED after it (SPARE-8, SPARE-9) */
 	__u64 rt_ns;			/* [a] CPU of its real-time and deadline threads, left to its servers as debt (CBS-11) */
 	__u64 stray_ns;			/* [c] when SPARE_EV_STRAY was last counted */
-	__u64 ev[8];			/* [a] counters of spare.events, by enum spare_event */
+	__u64 ev[SPARE_EV_MAX];		/* [a] counters of spare.events, by enum spare_event */
 };
 
 enum spare_event {
@@ -192,6 +194,7 @@ enum spare_event {
 	SPARE_EV_PROVIDER_LOST,
 	SPARE_EV_STRAY,
 	SPARE_EV_RT,
+	SPARE_EV_AFFINITY,
 	SPARE_EV_NR,
 };
 
@@ -205,6 +208,6 @@ enum spare_trace_what {
 
 SPARE_STATIC_ASSERT(sizeof(struct spare_cbs) == 32, "ABI");
 SPARE_STATIC_ASSERT(sizeof(struct spare_server) % 8 == 0, "ABI");
-SPARE_STATIC_ASSERT(SPARE_EV_NR <= 8, "ABI");
+SPARE_STATIC_ASSERT(SPARE_EV_NR <= SPARE_EV_MAX, "ABI");
 
 #endif /* SCHED_SPARE_ABI_H */
