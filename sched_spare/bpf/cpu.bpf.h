@@ -32,6 +32,7 @@ struct cpu_ctx {
 	u32 fwd_slot;			/* which has still to be told; SPARE_NO_SLOT: none, */
 	u32 fwd_pid;			/* and that thread */
 	u32 offer;			/* slot of a server that was throttled with threads waiting: dispatch offers them to siblings */
+	u32 queued_seq;			/* threads queued in servers here so far */
 	u32 look;			/* a put has brought something after dispatch had chosen: an idle CPU looks again */
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */

@@ -75,6 +75,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		forward(c, here, cpu, slot, p->pid);
 		return 0;
 	}
+	c->queued_seq++;
 	put = c->put_pid == (u32)p->pid;
 	c->put_pid = 0;
 	woken = s->state == SPARE_INACTIVE;

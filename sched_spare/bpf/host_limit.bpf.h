@@ -419,7 +419,8 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (!due || spare_before(at, due))
 			due = at;
 	}
-	h->park_ns = due;
+	if (due)
+		limit_note(h, due);	/* (a move lets go of the lock: another CPU may have noted, too) */
 	return 0;
 }
 

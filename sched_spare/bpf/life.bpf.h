@@ -70,8 +70,10 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 
 	spare_task_changes(p, true);
 	/* One that runs on, as a real-time thread, is charged there: nobody has left. */
-	if (c && c->left_pid == (u32)p->pid)
+	if (c && c->left_pid == (u32)p->pid) {
 		c->left = SPARE_NO_SLOT;
+		c->left_pid = 0;
+	}
 	if (!t)
 		return;
 	task_unqueued(t);

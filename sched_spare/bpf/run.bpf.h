@@ -191,7 +191,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	t->stray = vm && !s;
 	if (t->stray) {
 		if (is_net(p, t))
-			vm_service_stray(p, vm, vm->rx_seq, now);
+			vm_service_stray(p, vm, vm->rx_seq, false, now);
 		host_running(c, p);
 		c->host.stray = 1;
 	}
@@ -238,8 +238,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (t->stray) {
 			stray_count(p, now - t->start_ns, now);
 			vm = task_vm(p);
-			if (vm && sleeps && is_net(p, t) && vm->rx_seq != vm->served_seq)
-				vm_service_stray(p, vm, vm->rx_seq, now);
+			if (vm && sleeps && is_net(p, t) && (t->cut || vm->rx_seq != vm->served_seq))
+				vm_service_stray(p, vm, vm->rx_seq, t->cut, now);
 		}
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
@@ -262,6 +262,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	}
 	t->ran_ns += now - t->start_ns;
 	t->turn_left = 0;
+	t->cut = !sleeps;
 	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
 		t->turn_left = c->turn_end_ns - now;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;

@@ -75,7 +75,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct spare_server *by, *s;
 	bool prev_runs, prev_host;
-	u32 slot, cur;
+	u32 slot, cur, seq;
 	u64 now, key;
 	int i;
 
@@ -130,6 +130,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			continue;
 		}
 		s = by->borrower == SPARE_NO_SLOT ? NULL : server(cpu, by->borrower);
+		seq = c->queued_seq;
 		if (s && run_from(c, s, by, prev, prev_runs && cur == s->slot, now))
 			return;
 		if (run_from(c, by, by, prev, prev_runs && cur == slot, now))
@@ -138,6 +139,9 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			c->pick = c->pick_by = slot;
 			return;
 		}
+		/* While a move let go of the lock, another CPU has queued a thread here: it may be this server's. */
+		if (*(volatile u32 *)&c->queued_seq != seq)
+			continue;
 		server_inactive(c, by, now);
 		/* A marked server whose threads all sleep after first service, or have gone, needs its provider no more. */
 		if (s) {
@@ -208,8 +212,10 @@ void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
 		return;
 	if (c->cur == SPARE_NO_SLOT) {
 		host_stopping(&c->host, p, runnable);
-		if (!c->host.servers && !c->host.stray)
+		if (!c->host.servers && !c->host.stray) {
+			c->left_pid = 0;
 			return;
+		}
 	}
 	stop_task(c, p, runnable);
 	c->host.stray = 0;

@@ -17,6 +17,7 @@ struct task_ctx {
 	u64 q_vm;	/* and whose server that was: slots are used again */
 	bool counted;	/* it is counted there */
 	bool net;		/* a packet has woken it once */
+	bool cut;		/* it was stopped since it woke: what it was to serve, it may not have served when it first ran */
 	bool stray;	/* of a VM, on a CPU where that has no server */
 };
 
@@ -228,14 +229,20 @@ static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const stru
 /* It has, up to packet seq; who becomes THROTTLED sees it then (boost_check). A full barrier: who becomes so now sees it, or is seen. */
 static __always_inline void vm_served(struct spare_vm *vm, u64 seq, u64 now)
 {
-	if ((s64)(seq - vm->served_seq) < 0)
-		return;
-	vm->served_ns = now;
-	__sync_lock_test_and_set(&vm->served_seq, seq);
+	u64 old = vm->served_seq, seen;
+	int i;
+
+	for (i = 0; i < 4 && (s64)(seq - old) >= 0; i++) {
+		vm->served_ns = now;
+		seen = __sync_val_compare_and_swap(&vm->served_seq, old, seq);
+		if (seen == old)
+			break;
+		old = seen;	/* another network thread's: only forwards */
+	}
 }
 
-/* It has, as a stray: p. */
-static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 seq, u64 now)
+/* It has, as a stray: p. again: servers that know of the packet are told, too. */
+static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 seq, bool again, u64 now)
 {
 	struct spare_server *o;
 	u32 slot;
@@ -248,7 +255,7 @@ static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *v
 	task_for_each_cpu(p, i, cpu) {
 		slot = spare_task_slot(p, cpu);
 		o = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
-		if (o && o->rx_served != vm->rx_seq)
+		if (o && (again || o->rx_served != vm->rx_seq))
 			service_elsewhere(o, vm, cpu, seq, now);
 	}
 	return 0;

@@ -126,7 +126,9 @@ static inline int spare_gain(__u64 *window_start_ns, __u64 *used_ns, __u64 windo
 	used = __sync_fetch_and_add(used_ns, delta_ns) + delta_ns;
 	start = *(volatile __u64 *)window_start_ns;
 	passed = spare_before(start, now) ? (now - start) / window_ns : 0;
-	if (passed && __sync_val_compare_and_swap(window_start_ns, start, now) == start) {
+	if (passed) {
+		if (__sync_val_compare_and_swap(window_start_ns, start, now) != start)
+			return 1;	/* another CPU begins the window, and has not taken off what was used before */
 		/* What was used before this window; delta_ns is this one's. */
 		for (i = 0; i < 4; i++) {
 			__u64 old = used - delta_ns, left = passed <= old / gain_ns ? old - passed * gain_ns : 0;
