@@ -14,7 +14,7 @@ static __always_inline void net_served_elsewhere(struct spare_server *s, struct 
 }
 
 /* The network thread starts to run: first service of every packet seen so far (SPARE-4). */
-static __always_inline void first_service(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
+static __always_inline void first_service(struct cpu_ctx *c, struct task_ctx *t, struct spare_server *s, struct spare_vm *vm, u64 now)
 {
 	u64 lat = now - s->mark.since_ns;
 
@@ -27,6 +27,7 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 	}
 	if (vm->rx_seq == s->rx_served)
 		return;
+	t->serves = SPARE_SERVES;
 	s->rx_served = vm->rx_seq;
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
@@ -36,11 +37,11 @@ static __always_inline void first_service(struct cpu_ctx *c, struct spare_server
 
 /*
  * A network thread goes to sleep. It has drained what came while it ran, too, unless that is so young that it may yet wake it again, or
- * another network thread waits; the vCPU has not seen it.
+ * another network thread waits; the vCPU has not seen it. cut: nor, perhaps, what it began with.
  */
-static __always_inline void net_sleeps(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, u64 now)
+static __always_inline void net_sleeps(struct cpu_ctx *c, struct spare_server *s, struct spare_vm *vm, bool cut, u64 now)
 {
-	if (vm->rx_seq == s->rx_served)
+	if (vm->rx_seq == s->rx_served && !cut)
 		return;
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
@@ -142,7 +143,7 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 	c->net = is_net(p, t);
 	c->run_ns = 0;
 	if (c->net)
-		first_service(c, s, vm, now);
+		first_service(c, t, s, vm, now);
 	/*
 	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
 	 * deadline: whoever is to run now, dispatch must say.
@@ -190,8 +191,11 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		limit_return(t);
 	t->stray = vm && !s;
 	if (t->stray) {
-		if (is_net(p, t))
+		if (is_net(p, t)) {
+			if (vm->rx_seq != vm->served_seq)
+				t->serves = SPARE_SERVES;
 			vm_service_stray(p, vm, vm->rx_seq, false, now);
+		}
 		host_running(c, p);
 		c->host.stray = 1;
 	}
@@ -227,7 +231,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	struct task_ctx *t = task_ctx(p);
 	struct spare_server *s, *by;
 	/* (One of which something is changed while it runs stops for that moment as if it slept.) */
-	bool sleeps = !runnable && p->__state;
+	bool sleeps = !runnable && p->__state, again;
 	struct spare_vm *vm;
 	u64 now;
 
@@ -238,8 +242,9 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (t->stray) {
 			stray_count(p, now - t->start_ns, now);
 			vm = task_vm(p);
-			if (vm && sleeps && is_net(p, t) && (t->cut || vm->rx_seq != vm->served_seq))
-				vm_service_stray(p, vm, vm->rx_seq, t->cut, now);
+			again = t->serves == SPARE_SERVES_CUT;
+			if (vm && sleeps && is_net(p, t) && (again || vm->rx_seq != vm->served_seq))
+				vm_service_stray(p, vm, vm->rx_seq, again, now);
 		}
 		if (!is_percpu_kthread(p))
 			host_stops(c, cpu, now - t->start_ns, now);
@@ -254,7 +259,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		if (sleeps && s && is_vcpu(c, s))
 			s->svc_pending = s->owed_ns = 0;
 		if (sleeps && s && vm && c->net)
-			net_sleeps(c, s, vm, now);
+			net_sleeps(c, s, vm, t->serves == SPARE_SERVES_CUT, now);
 		if (sleeps && s)
 			server_asleep(c, s, now);
 		if (sleeps && by && by->state == SPARE_THROTTLED)
@@ -262,7 +267,10 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	}
 	t->ran_ns += now - t->start_ns;
 	t->turn_left = 0;
-	t->cut = !sleeps;
+	if (sleeps)
+		t->serves = SPARE_SERVES_NONE;
+	else if (t->serves)
+		t->serves = SPARE_SERVES_CUT;
 	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
 		t->turn_left = c->turn_end_ns - now;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;

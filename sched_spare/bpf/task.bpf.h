@@ -3,6 +3,13 @@
 #ifndef SPARE_TASK_BPF_H
 #define SPARE_TASK_BPF_H
 
+/* A network thread that found a packet when it began to run, until it sleeps. */
+enum spare_serves {
+	SPARE_SERVES_NONE,
+	SPARE_SERVES,		/* what it is to serve was announced, */
+	SPARE_SERVES_CUT,	/* and it was stopped since: perhaps it had not served it yet */
+};
+
 struct task_ctx {
 	u32 group;		/* host task: group that counts it as runnable, 0: none, */
 	u64 group_weight;	/* and what it counts there (host_group.bpf.h) */
@@ -17,7 +24,7 @@ struct task_ctx {
 	u64 q_vm;	/* and whose server that was: slots are used again */
 	bool counted;	/* it is counted there */
 	bool net;		/* a packet has woken it once */
-	bool cut;		/* it was stopped since it woke: what it was to serve, it may not have served when it first ran */
+	u8 serves;		/* enum spare_serves */
 	bool stray;	/* of a VM, on a CPU where that has no server */
 };
 
