@@ -18,6 +18,7 @@ struct cpu_ctx {
 	struct spare_edf throttled;	/* THROTTLED servers by replenishment */
 	struct spare_edf waiting;	/* marked servers that found no provider free, by arrival */
 	u64 stamp_ns;			/* the current run is charged up to here */
+	u64 began_ns;			/* when it began: the stamp is of an earlier one until its switch has been charged */
 	u64 turn_end_ns;		/* of the current thread, when others of its server wait (CBS-8) */
 	u64 switch_ns;			/* what the last switch at the end of a turn took, up to the next thread's start */
 	u32 cur;			/* server whose thread runs; SPARE_NO_SLOT: a host task or nothing */
@@ -318,12 +319,17 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 	s64 taken = *(volatile __s64 *)&s->taken_ns;	/* before cbs: it may be paid meanwhile, and would count twice rather than not at all */
 	struct spare_cbs cbs = s->cbs;
 	struct cpu_ctx *c;
-	u64 stamp;
+	u64 stamp = now, began;
 
 	if (!s->cfg_seen || !cbs.period_ns || !cbs.runtime_ns)
 		return 0;
 	c = s->state == SPARE_RUNNING ? cpu_ctx(s->cpu) : NULL;
-	stamp = c && c->by == s->slot ? c->stamp_ns : now;
+	if (c && c->by == s->slot) {
+		stamp = *(volatile u64 *)&c->stamp_ns;
+		began = *(volatile u64 *)&c->began_ns;
+		if (spare_before(stamp, began))
+			stamp = began;
+	}
 	if (spare_before(stamp, now))
 		cbs.q_ns -= now - stamp;
 	cbs.q_ns -= taken;

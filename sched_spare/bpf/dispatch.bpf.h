@@ -123,6 +123,7 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 				     struct task_struct *prev, bool prev_here, u64 now)
 {
 	struct task_struct *head;
+	struct spare_server *paid;
 	u64 dsq = s->dsq;
 	bool keep = prev_here;
 
@@ -147,6 +148,9 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 		c->turn_end_ns = now + server_turn(s);
 	if (by->slot != s->slot && c->by != by->slot)
 		s->mark.chances++;
+	paid = c->by == by->slot ? NULL : server(s->cpu, c->by);
+	if (paid && paid->state == SPARE_RUNNING)
+		paid->state = SPARE_READY;
 	c->cur = s->slot;
 	c->by = by->slot;
 	by->state = SPARE_RUNNING;

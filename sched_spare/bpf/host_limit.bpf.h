@@ -57,14 +57,18 @@ static __always_inline void stray_settle(const struct spare_server *s, u64 now)
 static __noinline u64 stray_take(u32 id, u64 now)
 {
 	struct spare_server *s = limit_server(id);
-	s64 left, got = SPARE_STRAY_GRANT_NS;
+	s64 left, got;
 
 	if (!s)
 		return 0;	/* gone meanwhile: it asks for another one when it is queued */
 	stray_settle(s, now);
 	left = server_budget(s, now);
-	if (left < got)
-		got = left;
+	/* Half of it, as long as that is worth a switch: a server that wakes meanwhile finds something. */
+	got = left / 2;
+	if (got < (s64)SPARE_GRANT_MIN_NS)
+		got = left < (s64)SPARE_GRANT_MIN_NS ? left : SPARE_GRANT_MIN_NS;
+	if (got > (s64)SPARE_STRAY_GRANT_NS)
+		got = SPARE_STRAY_GRANT_NS;
 	if (got < (s64)SPARE_LEFT_MIN_NS)
 		return 0;
 	__sync_fetch_and_add(&s->taken_ns, got);
@@ -75,11 +79,17 @@ static __noinline u64 stray_take(u32 id, u64 now)
 static __noinline u64 stray_due(u32 id, u64 now)
 {
 	struct spare_server *s = limit_server(id);
+	u64 d;
 
-	if (!s || server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
+	if (!s)
+		return 0;
+	/* First: it may be replenished on its CPU meanwhile, and the next deadline with the budget of before would be a period too late. */
+	d = *(volatile u64 *)&s->cbs.d_ns;
+	barrier();
+	if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
 		return 0;
 	stray_settle(s, now);
-	return spare_before(now, s->cbs.d_ns) ? s->cbs.d_ns : now + SPARE_STRAY_LOOK_NS;
+	return spare_before(now, d) ? d : now + SPARE_STRAY_LOOK_NS;
 }
 
 /*

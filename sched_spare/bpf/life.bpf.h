@@ -76,6 +76,8 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 	}
 	if (!t)
 		return;
+	if (t->grant_ns)
+		limit_return(t);
 	task_unqueued(t);
 	group_leave(p, t);
 }
@@ -97,6 +99,8 @@ void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *fro
 	if (!t)
 		return;
 	t->net = false;
+	if (t->grant_ns)
+		limit_return(t);
 	task_unqueued(t);
 	group_leave(p, t);
 }

@@ -128,6 +128,7 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 		payer = s->lender;
 	c->pick = SPARE_NO_SLOT;
 	c->cur = s->slot;
+	__sync_lock_test_and_set(&c->began_ns, now);	/* before others can see who pays (server_budget) */
 	c->by = payer == SPARE_NO_SLOT ? s->slot : payer;
 	if (c->left != SPARE_NO_SLOT && now - c->turn_end_ns < SPARE_TURN_MIN_NS)
 		c->switch_ns = now - c->turn_end_ns;
@@ -290,7 +291,8 @@ __noinline int idle_begins(s32 cpu)
 	if (!c)
 		return 0;
 	host_idle(&c->host, true);
-	if (c->fwd_slot != SPARE_NO_SLOT || c->look) {
+	/* (Queued, too, while host_steal() let go of the lock.) */
+	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued) {
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
 		spare_timer_arm(bpf_ktime_get_ns());
 	}

@@ -14,7 +14,7 @@ here=$(dirname "$0")
 turn_us=5000 bound_us=$((10000 - 4000 + 300))
 vm=$CGROUP/vm/vm
 
-ktap_plan 16
+ktap_plan 17
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 pool=$(provider p0 4000 10000 1)
@@ -37,7 +37,7 @@ ktap_check "SPARE-3: the VM may borrow" bash -c "echo /pool/p0 >$vm/spare.use"
 sleep 1
 
 send=(spare-pktgen --tap spare0 --cpu 1 --shm /dev/shm/vm --stat "$vm/spare.stat" --bound-us $((bound_us + turn_us)))
-measure with "${send[@]}" --provider "$pool/spare.stat" --min-us 25000 --max-us 60000 --limit-s 200 --random 1000 || exit 1
+measure with "${send[@]}" --provider "$pool/spare.stat" --min-us 25000 --max-us 60000 --limit-s 200 --random 1000 --replenish 200 || exit 1
 r=$MEASURES/with
 report "$r" .
 ktap_note "$(grep -E '^(granted|denied|expired|blocked|boost_ns|lat_max_ns|rx_packets|stray_ns|used_ns) ' "$vm/spare.stat")"
@@ -45,6 +45,7 @@ ktap_check 'SPARE-8: none lost' equal 0 "$(result "$r" lost)"
 ktap_check 'SPARE-9: at least 150 packets found the server throttled and the provider free' at_least 150 "$(result "$r" free.n)"
 ktap_check 'SPARE-9: each had a grant' at_least "$(result "$r" free.n)" "$(stat_of "$vm" granted)"
 ktap_check 'SPARE-9: first service within Ps - Qs + 0.3 ms and a turn of each of them' equal 0 "$(result "$r" free.over)"
+ktap_check 'SPARE-9: one that found budget left within Ps and a turn' at_most $((10000000 + turn_us * 1000)) "$(result "$r" own.max_ns)"
 ktap_check 'SPARE-4: no mark expired' equal 0 "$(stat_of "$vm" expired)"
 ktap_check 'SPARE-8: for each that waited a provider was asked' equal 0 "$(stat_of "$vm" unasked)"
 ktap_check 'SPARE-9: the network thread ran as a stray' at_least 1 "$(stat_of "$vm" stray_ns)"

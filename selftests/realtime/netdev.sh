@@ -9,6 +9,7 @@ here=$(dirname "$0")
 . "$here/module.inc.sh"
 
 a=st/a b=st/b
+xdp=$(mktemp)
 
 cleanup() {
 	local dev
@@ -18,6 +19,7 @@ cleanup() {
 	ip netns del spns 2>/dev/null || true
 	tree_remove st
 	module_down
+	rm -f "$xdp"
 }
 ktap_cleanup cleanup
 
@@ -126,28 +128,6 @@ test_packets() {
 	want 'SPARE-2: bound again' OK $a/spare.netdev sptap0
 }
 
-# xdp_redirect FROM TO: what comes in at FROM leaves at TO, by a native XDP program that lives until it is killed
-xdp_redirect() {
-	python3 - "$(</sys/class/net/$1/ifindex)" "$(</sys/class/net/$2/ifindex)" <<-'END' &
-		import ctypes, signal, struct, sys
-		libc = ctypes.CDLL(None, use_errno=True)
-		def bpf(cmd, attr):
-		    attr = ctypes.create_string_buffer(attr, 144)
-		    fd = libc.syscall(321, cmd, attr, 144)
-		    if fd < 0: sys.exit(f"bpf {cmd}: errno {ctypes.get_errno()}")
-		    return fd
-		insn = lambda op, dst, imm: struct.pack("<BBhi", op, dst, 0, imm)
-		code = ctypes.create_string_buffer(insn(0xb7, 1, int(sys.argv[2])) + insn(0xb7, 2, 0) + insn(0x85, 0, 23) + insn(0x95, 0, 0))
-		gpl = ctypes.create_string_buffer(b"GPL")
-		prog = bpf(5, struct.pack("<IIQQ", 6, 4, ctypes.addressof(code), ctypes.addressof(gpl)))
-		link = bpf(28, struct.pack("<IIII", prog, int(sys.argv[1]), 37, 4))
-		print("attached", flush=True)
-		signal.pause()
-	END
-	holders+=($!)
-	wait_for 10 eval "ip link show $1 | grep -q 'xdp'"
-}
-
 # seen_by COMMAND...: what COMMAND sends is counted within a second; how many
 seen_by() {
 	local before
@@ -176,7 +156,9 @@ test_ways() {
 	is 'SPARE-9: held back by a queueing discipline: not yet' $before "$(rx $a)"
 	is 'SPARE-9: but when the tap gets them' $((before + 7)) "$(until_is 5 $((before + 7)) rx $a)"
 	tc qdisc replace dev sptap0 root noqueue
-	xdp_redirect spveth1 sptap0
+	/usr/local/libexec/sched_spare/spare-xdp spveth1 sptap0 >"$xdp" &
+	holders+=($!)
+	wait_for 10 grep -q attached "$xdp"
 	is 'SPARE-9: redirected by XDP' 7 "$(seen_by send spveth0 7)"
 	kill "${holders[-1]}"
 	ip link add link spveth1 name spmvt0 type macvtap mode bridge

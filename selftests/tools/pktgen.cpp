@@ -6,6 +6,8 @@
  * socket, i.e. dev_queue_xmit(): the way of a bridge, past the module's hook. What it waits for are absolute times of
  * CLOCK_MONOTONIC; what is random comes from a fixed seed.
  *
+ * (--tap may be any interface from which packets find their way to the stand-in's tap.)
+ *
  * Packets are sent at random phases and aimed at the instants where wake-ups are lost:
  *   exhaust    around the moment when the budget ends: now + q, from spare.stat, while the server runs
  *   replenish  around the deadline of the throttled server
@@ -47,6 +49,7 @@ struct options {
 		 limit_s = 900, seconds = 10;
 	uint64_t seed = 42;
 	int fifo = 90;
+	bool bypass = false;
 };
 
 enum class aim { random, exhaust, replenish, attach, flood };
@@ -92,7 +95,7 @@ public:
 	explicit Generator(const options &o) : o_(o), rng_(o.seed)
 	{
 		shm_ = map_standin(o.shm_path);
-		sock_ = TapSocket(o.tap, o.size);
+		sock_ = TapSocket(o.tap, o.size, false, o.bypass);
 		if (!o_.stat.empty())
 			vm_ = ServerStat(o_.stat, o_.cpu);
 		if (!o_.provider.empty())
@@ -477,6 +480,7 @@ int run(int argc, char **argv)
 	app.add_option("--seed", o.seed, "of the random phases")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "SCHED_FIFO priority; 0: leave the class")->capture_default_str();
 	app.add_option("--size", o.size, "bytes of a frame")->capture_default_str()->check(cli::Range(30, 1514));
+	app.add_flag("--bypass", o.bypass, "send past the queueing discipline (PACKET_QDISC_BYPASS)");
 	app.add_option("--csv", o.csv, "write every packet here");
 	app.add_option("--flood", o.flood, "measure send(): packets per round, below the tap's queue length (500)");
 	app.add_option("--rounds", o.rounds, "rounds of --flood")->capture_default_str();

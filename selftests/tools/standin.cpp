@@ -240,10 +240,13 @@ private:
 	static Fd open_tap(const std::string &name, bool multi_queue)
 	{
 		ifreq ifr{};
-		Fd tap(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+		/* A macvtap is there before, and has a device of its own. */
+		const std::string own = fmt::format("/dev/tap{}", if_nametoindex(name.c_str()));
+		const std::string path = access(own.c_str(), F_OK) ? "/dev/net/tun" : own;
+		Fd tap(open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
 
 		if (!tap)
-			die("/dev/net/tun");
+			die("{}", path);
 		if (name.size() >= IFNAMSIZ)
 			die("tap name too long: {}", name);
 		name.copy(ifr.ifr_name, IFNAMSIZ - 1);
@@ -465,7 +468,7 @@ int run(int argc, char **argv)
 	cli::App app("stands in for a virtual machine: holds a tap, burns CPU, serves packets like vhost and a guest");
 	options o;
 
-	app.add_option("--tap", o.tap, "tap to create and serve; none: only burn");
+	app.add_option("--tap", o.tap, "tap to create and serve, or macvtap that is there; none: only burn");
 	app.add_option("--queues", o.queues, "of --tap, each with a thread")->check(cli::Range(1u, 16u))->capture_default_str();
 	app.add_option("--emulated-tap", o.emulated_tap, "tap to create and serve without vhost");
 	app.add_option("--cgroup", o.cgroup, "directory of the cgroup to enter first");

@@ -14,6 +14,7 @@ namespace standin {
 
 constexpr uint32_t kMagic = 0x53504152; /* "SPAR" */
 constexpr uint32_t kVersion = 3;
+constexpr uint8_t kMac[6] = {2, 0, 0, 0, 0, 2}; /* of a NIC, where that matters (macvtap) */
 constexpr uint16_t kEtherType = 0x88b5; /* IEEE 802 local experimental 1 */
 constexpr uint32_t kPacketsMax = 1 << 14;
 constexpr uint32_t kGapsMax = 1 << 16;

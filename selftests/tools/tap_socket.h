@@ -22,8 +22,8 @@ namespace tool {
 class TapSocket {
 public:
 	TapSocket() = default;
-	/* size: bytes of a frame; receives: else incoming frames are not even queued */
-	TapSocket(const std::string &tap, size_t size, bool receives = false) : tap_(tap)
+	/* size: bytes of a frame; receives: else incoming frames are not even queued; bypass: send past the queueing discipline */
+	TapSocket(const std::string &tap, size_t size, bool receives = false, bool bypass = false) : tap_(tap)
 	{
 		fd_ = Fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 		if (!fd_)
@@ -34,11 +34,14 @@ public:
 		to_.sll_halen = ETH_ALEN;
 		if (!to_.sll_ifindex)
 			die("no interface {}", tap);
+		const int on = bypass;
+		if (bypass && setsockopt(fd_.get(), SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)))
+			die("PACKET_QDISC_BYPASS");
 		if (receives && bind(fd_.get(), reinterpret_cast<const sockaddr *>(&to_), sizeof(to_)))
 			die("bind to {}", tap);
 		frame_.resize(std::max<size_t>(size, sizeof(ethhdr) + sizeof(standin::payload)));
 		ethhdr eth{};
-		std::fill(std::begin(eth.h_dest), std::end(eth.h_dest), 0xff);
+		std::copy(std::begin(standin::kMac), std::end(standin::kMac), std::begin(eth.h_dest));
 		eth.h_source[0] = 2;
 		eth.h_proto = htons(standin::kEtherType);
 		std::memcpy(frame_.data(), &eth, sizeof(eth));

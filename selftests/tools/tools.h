@@ -26,3 +26,6 @@ int run(int argc, char **argv);
 namespace spare_trace {
 int run(int argc, char **argv);
 }
+namespace spare_xdp {
+int run(int argc, char **argv);
+}

@@ -17,6 +17,7 @@
 #include "host_cpus.hpp"
 #include "ledger.hpp"
 #include "refusals.hpp"
+#include "unseen.hpp"
 #include "watcher.hpp"
 
 namespace spare {
@@ -28,6 +29,7 @@ struct Pass {
   const Config& config;
   Complaints& complaints;
   Refusals& refusals;
+  Unseen& unseen;
   std::vector<HostCpu> host;
   std::set<std::string>& changed;  // cgroups that were moved, or of whose threads something new is said
   Ledger ledger;  // every cgroup with spare files, those without a reservation too; kept up to date by the steps
@@ -41,6 +43,7 @@ void build_pools(Pass& pass);      // pools.cpp
 void place_vms(Pass& pass);        // placer.cpp
 void bind_members(Pass& pass);     // members.cpp
 void mirror_caps(Pass& pass);      // mirror.cpp
+void look_at_taps(Pass& pass);     // taps.cpp
 
 // Gives every cgroup its operator's cpu.max back; how many had another. For when spared shall not come back.
 Result<unsigned> restore_caps(const Roots& roots);
@@ -68,6 +71,7 @@ class Manager {
   Watcher watcher_;
   Complaints complaints_;
   Refusals refusals_;
+  Unseen unseen_;
   struct Watched {
     std::uint64_t events = 0, affinities = 0;  // so far
     std::chrono::seconds wait{0};

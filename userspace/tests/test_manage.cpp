@@ -10,6 +10,7 @@
 #include "membership.hpp"
 #include "util/files.hpp"
 #include "threads.hpp"
+#include "unseen.hpp"
 
 using namespace spare;
 
@@ -142,6 +143,27 @@ TEST_CASE("LIFE-2: back-off: 1 s, doubled to 60 s, over after 5 minutes of healt
   CHECK(backoff.after_failure(seconds(299)) == seconds(60));
   CHECK(backoff.after_failure(seconds(300)) == seconds(1));
   CHECK(backoff.after_failure({}) == seconds(2));
+}
+
+TEST_CASE("SPARE-9: packets to a tap of which none is counted are told, when there are enough since the first look") {
+  Unseen unseen;
+  const auto look = [&](std::uint64_t sent, std::uint64_t seen) {
+    const auto told = unseen.look("/vm/a", sent, seen);
+    unseen.end_of_pass();
+    return told;
+  };
+  CHECK(look(1000, 0) == 0);  // of before
+  CHECK(look(1015, 0) == 0);
+  CHECK(look(1016, 0) == 16);
+  CHECK(look(1100, 0) == 100);
+  CHECK(look(1200, 1) == 0);  // one is counted
+  CHECK(look(1210, 1) == 0);
+  CHECK(look(5, 0) == 0);  // another tap of that name
+  CHECK(look(20, 0) == 0);
+  CHECK(look(21, 0) == 16);
+  unseen.end_of_pass();  // the VM has gone, and another one comes
+  CHECK(look(400, 0) == 0);
+  CHECK(unseen.look("/vm/b", 400, 0) == 0);
 }
 
 TEST_CASE("CBS-6, CBS-11: threads below the cgroup too, vCPUs by their names, affinity and policy") {
