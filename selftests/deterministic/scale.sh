@@ -52,7 +52,8 @@ ktap_cleanup "cgroup_remove ${pair[*]}"
 host_quiet || ktap_note "the host is still busy"
 crowd none 0 1
 spare_up
-echo '+cpu +io' | tee "$CGROUP/vm/cgroup.subtree_control" >"$CGROUP/scale/cgroup.subtree_control"
+controllers "$CGROUP/vm"
+controllers "$CGROUP/scale"
 ktap_cleanup "find $CGROUP/scale -depth -type d -exec rmdir {} +"
 pool=$(provider p0 500 100000 "0-$((cpus - 1))")
 ktap_cleanup "cgroup_remove $pool"

@@ -20,8 +20,8 @@ native_check() {
 	[[ -e /sys/kernel/btf/vmlinux ]] || missing "the kernel's BTF" "boot a kernel with CONFIG_DEBUG_INFO_BTF"
 	if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
 		for controller in cpu io cpuset; do
-			grep -qw "$controller" /sys/fs/cgroup/cgroup.subtree_control ||
-				missing "cgroup controller $controller at the root" "echo +$controller >/sys/fs/cgroup/cgroup.subtree_control"
+			grep -qw "$controller" /sys/fs/cgroup/cgroup.controllers ||
+				missing "cgroup controller $controller" "boot without cgroup_disable=$controller; cgroup v1 must not have it"
 		done
 	else
 		missing "cgroup v2 at /sys/fs/cgroup" "boot with systemd.unified_cgroup_hierarchy=1"

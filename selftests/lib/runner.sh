@@ -36,6 +36,16 @@ sweep() {
 # The real-time host's speed for the next script: the machine may be busier now than when it was set last (host/init).
 pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pace | sed 's/^/@@ /' || true; }
 
+# Controllers that a script has enabled below the root go again: a host begins without.
+restore_controllers() {
+	local controller
+	for controller in $(<"$ROOT_CONTROL"); do
+		[[ " $controllers " == *" $controller "* ]] || echo "-$controller" 2>/dev/null >"$ROOT_CONTROL" || true
+	done
+}
+ROOT_CONTROL=/sys/fs/cgroup/cgroup.subtree_control
+controllers=$(<"$ROOT_CONTROL")
+
 base=$1
 shift
 for name; do
@@ -59,5 +69,6 @@ for name; do
 		printf '%s\n' "$left" | sed 's/^/@@ left /'
 		sweep "$left"
 	fi
+	restore_controllers
 	echo "@@ end $name $status $((SECONDS - began))"
 done

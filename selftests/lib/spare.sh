@@ -10,6 +10,8 @@
 #   stat_of DIR KEY               one value of DIR/spare.stat
 #   class_state                   enabled, disabled, ...
 
+. "$(dirname "${BASH_SOURCE[0]}")/controllers.sh"
+
 SPARE_LIB=${SPARE_LIB:-/usr/local/lib/sched_spare}
 CGROUP=/sys/fs/cgroup
 SPARED_PID=
@@ -54,7 +56,7 @@ spare_down() {
 reservation() {
 	local dir=$CGROUP/$1/$2
 	mkdir -p "$CGROUP/$1"
-	echo '+cpu +io +cpuset' >"$CGROUP/$1/cgroup.subtree_control"
+	controllers "$CGROUP/$1"
 	mkdir "$dir"
 	echo "$3 $4" >"$dir/spare.reservation"
 	echo "$5" >"$dir/spare.cpus"

@@ -83,7 +83,7 @@ test_stock() {
 	local i seq
 	cgroup_remove "$a" "$CGROUP/pool/p0"
 	mkdir "$crowd"
-	echo '+cpu +io' >"$crowd/cgroup.subtree_control"
+	controllers "$crowd"
 	for ((i = 0; i < MOST; i++)); do mkdir "$crowd/$i"; done
 	seq=$(<$SCX/enable_seq)
 	ktap_check "CBS-12: $MOST servers on each CPU from one process that does not fork" fill
@@ -154,7 +154,7 @@ test_subtree() {
 	dir=$(nest 64 "$top")
 	ktap_check 'CBS-13: a limit holds 64 levels below it' burns 85 115 "$dir"
 	echo max >"$top/cpu.max"
-	echo +io >"$CGROUP/cgroup.subtree_control"
+	controllers "$CGROUP"
 	echo '10000 100000' >"$top/spare.reservation"
 	echo 1 >"$top/spare.cpus"
 	ktap_check 'CBS-13: and so does a reservation' burns 85 115 "$dir"

@@ -222,7 +222,7 @@ test_admission() {
 	local i
 	cgroup_remove "$vm" "$pool"
 	mkdir "$CGROUP/adm"
-	echo '+cpu +io' >"$CGROUP/adm/cgroup.subtree_control"
+	controllers "$CGROUP/adm"
 	for i in {1..8}; do
 		mkdir "$CGROUP/adm/$i"
 		echo 0 >"$CGROUP/adm/$i/spare.cpus"

@@ -106,7 +106,7 @@ begun() {
 slots_free() {
 	local i status=0
 	mkdir -p "$CGROUP/slots"
-	echo '+cpu +io' >"$CGROUP/slots/cgroup.subtree_control"
+	controllers "$CGROUP/slots"
 	for i in {1..180}; do
 		mkdir "$CGROUP/slots/$i"
 		{ echo 500 100000 >"$CGROUP/slots/$i/spare.reservation" && echo "$1" >"$CGROUP/slots/$i/spare.cpus"; } || { status=1; break; }

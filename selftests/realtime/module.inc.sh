@@ -3,6 +3,8 @@
 #
 # module.inc.sh - what the tests of the module's files share. Source after ktap.sh.
 
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/controllers.sh"
+
 CG=/sys/fs/cgroup
 KO=${SPARE_KO:-/usr/local/lib/sched_spare/sched_spare.ko}
 module_was_loaded=$([[ -d /sys/module/sched_spare ]] && echo yes || echo no)
@@ -19,7 +21,7 @@ module_down() {
 # A directory of cgroups with the controllers that a VM needs.
 tree_dir() {
 	mkdir -p "$CG/$1"
-	echo '+cpu +io' >"$CG/$1/cgroup.subtree_control"
+	controllers "$CG/$1"
 }
 
 # Remove a cgroup and everything below it. Processes must be gone.

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# controllers.sh - a host begins with the controllers that systemd enables below the root, memory and pids: who makes cgroups by hand asks for
+# what a VM needs, as README says. (sparectl, spare-qemu and spared ask for themselves.)
+#
+#   controllers DIR      for the cgroups in DIR
+
+controllers() { echo '+cpu +io +cpuset' | tee /sys/fs/cgroup/cgroup.subtree_control >"$1/cgroup.subtree_control"; }
