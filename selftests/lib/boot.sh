@@ -101,8 +101,8 @@ collect_out() {
 	fi
 }
 
-# verdict: the job's exit status, from the last line of its port; "none" when the host never got there.
-verdict() { sed -n 's/^@@ verdict \([0-9]\+\).*/\1/p' "$RUN/port.log" | tail -n 1 | grep . || echo none; }
+# verdict: the job's exit status, from the last line of its port, where the job's own may not have ended; "none" when the host never got there.
+verdict() { sed -n 's/.*@@ verdict \([0-9]\+\).*/\1/p' "$RUN/port.log" | tail -n 1 | grep . || echo none; }
 
 # What a healthy kernel does not say.
 KERNEL_TROUBLE='------------\[ cut here|WARNING: |BUG: |Oops|general protection fault|Kernel panic|rcu: INFO: .*stall|soft lockup|blocked for more than'

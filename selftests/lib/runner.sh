@@ -39,12 +39,13 @@ pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pac
 # Controllers that a script has enabled below the root go again: a host begins without.
 restore_controllers() {
 	local controller
-	for controller in $(<"$ROOT_CONTROL"); do
+	for controller in $(enabled); do
 		[[ " $controllers " == *" $controller "* ]] || echo "-$controller" 2>/dev/null >"$ROOT_CONTROL" || true
 	done
 }
 ROOT_CONTROL=/sys/fs/cgroup/cgroup.subtree_control
-controllers=$(<"$ROOT_CONTROL")
+enabled() { cat "$ROOT_CONTROL" 2>/dev/null || true; }
+controllers=$(enabled)
 
 base=$1
 shift

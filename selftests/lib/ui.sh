@@ -17,6 +17,7 @@ stamped() {
 		case $line in
 		'== '*) say "${line#== }" ;;
 		'@@ '*) ;;
+		*'@@ verdict '*) printf '%s\n' "${line%@@ verdict *}" ;; # behind an unfinished line
 		*) printf '%s\n' "$line" ;;
 		esac
 	done

@@ -16,6 +16,7 @@
 #include "class_loader.hpp"
 #include "class_watch.hpp"
 #include "manager.hpp"
+#include "pass_clock.hpp"
 #include "pid_file.hpp"
 #include "reload_report.hpp"
 
@@ -25,13 +26,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Who makes a cgroup writes several of its files: a pass waits until nothing has changed for a while, but not for ever. Whatever tenants change,
-// passes use a tenth of a CPU at most.
-constexpr milliseconds quiet{100}, patience{1000};
-constexpr int rest_share = 9;
-// A pass without a reason: for vCPU threads that have come, and for what no watch has seen. At most 2 % of a CPU.
-constexpr milliseconds pass_interval{5000};
-constexpr int pass_share = 50;
 // How often spare.events says whether threads have left their servers: a move is done within a second.
 constexpr milliseconds look_interval{500};
 
@@ -51,32 +45,10 @@ std::optional<int> next_signal(const Fd& signals) {
                                                                                             : std::nullopt;
 }
 
-// When the next pass is due.
-class PassClock {
- public:
-  void reason() {
-    last_ = Clock::now();
-    first_ = std::min(first_, last_);
-  }
-  void now() { due_ = Clock::now(); }
-  [[nodiscard]] Clock::time_point due() const {
-    return first_ == none ? due_ : std::min(due_, std::max(std::min(last_ + quiet, first_ + patience), rested_));
-  }
-  void done(Clock::duration took) {
-    first_ = none;
-    rested_ = Clock::now() + rest_share * took;
-    due_ = Clock::now() + std::max<Clock::duration>(pass_interval, pass_share * took);
-  }
-
- private:
-  static constexpr Clock::time_point none = Clock::time_point::max();
-  Clock::time_point first_ = none, last_, rested_, due_ = Clock::now();
-};
-
 void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
   std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}}};
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
-  ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, pass_interval).count()));
+  ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, PassClock::interval).count()));
 }
 
 // Reads the configuration again. A broken one changes nothing.
@@ -97,7 +69,7 @@ void reload(Manager& manager, const std::filesystem::path& file, ReloadReport& r
 }
 
 int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::filesystem::path& file) {
-  PassClock clock;
+  PassClock clock(Clock::now());
   auto look = Clock::now();
   ReloadReport report;
   for (;;) {
@@ -113,18 +85,19 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
       return *status;
     }
     if (manager.watcher().drain()) {
-      clock.reason();
+      clock.reason(Clock::now());
     }
     if (Clock::now() >= look) {
       if (manager.threads_changed()) {
-        clock.reason();
+        clock.reason(Clock::now());
       }
       look = Clock::now() + look_interval;
     }
     if (Clock::now() >= clock.due()) {
       const auto began = Clock::now();
       manager.pass();
-      clock.done(Clock::now() - began);
+      const auto ended = Clock::now();
+      clock.done(ended, ended - began);
     }
     wait(signals, manager.watcher(), std::min({clock.due(), watched.next(), look}));
   }

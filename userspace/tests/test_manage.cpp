@@ -8,6 +8,7 @@
 #include "cap.hpp"
 #include "fake_tree.hpp"
 #include "membership.hpp"
+#include "pass_clock.hpp"
 #include "util/files.hpp"
 #include "threads.hpp"
 #include "unseen.hpp"
@@ -164,6 +165,41 @@ TEST_CASE("SPARE-9: packets to a tap of which none is counted are told, when the
   unseen.end_of_pass();  // the VM has gone, and another one comes
   CHECK(look(400, 0) == 0);
   CHECK(unseen.look("/vm/b", 400, 0) == 0);
+}
+
+TEST_CASE("CBS-11: a pass follows a change within a second, and passes use a tenth of a CPU at most, whatever changes") {
+  using std::chrono::milliseconds;
+  const PassClock::Time start{std::chrono::hours(1)};
+  PassClock clock(start);
+  CHECK(clock.due() == start);
+  clock.done(start, milliseconds{2});
+  CHECK(clock.due() == start + PassClock::interval);
+  clock.reason(start + milliseconds{500});
+  CHECK(clock.due() == start + milliseconds{600});
+  // Changed all the time: it is not put off for ever.
+  for (int ms = 500; ms < 1500; ms += 50) {
+    clock.reason(start + milliseconds{ms});
+  }
+  CHECK(clock.due() == start + milliseconds{1500});
+
+  std::mt19937 random(5);
+  for (const int took : {1, 7, 60, 400}) {
+    PassClock storm(start);
+    auto now = start;
+    milliseconds used{0};
+    while (now < start + std::chrono::minutes(10)) {
+      storm.reason(now);
+      now += milliseconds(std::uniform_int_distribution<int>(1, 120)(random));
+      if (now >= storm.due()) {
+        now += milliseconds(took);
+        used += milliseconds(took);
+        storm.done(now, milliseconds(took));
+      }
+    }
+    CAPTURE(took);
+    CHECK(used <= (now - start) / 10 + milliseconds(took));
+    CHECK(used >= milliseconds(took) * 60);
+  }
 }
 
 TEST_CASE("CBS-6, CBS-11: threads below the cgroup too, vCPUs by their names, affinity and policy") {
