@@ -12,9 +12,10 @@ trouble='------------\[ cut here|WARNING: |BUG: |Oops|general protection fault|K
 
 # One line each: what a script may have left. The first word of a process is its pid.
 leftovers() {
+	local name
 	[[ ! -d /sys/module/sched_spare ]] || echo "module sched_spare"
 	[[ $(cat /sys/kernel/sched_ext/state 2>/dev/null) != enabled ]] || echo "class $(cat /sys/kernel/sched_ext/root/ops 2>/dev/null)"
-	pgrep -l -x 'spared|spare-standin|spare-pktgen|qemu-system-x86' || true
+	for name in spared spare-standin spare-pktgen qemu-system-x86; do pgrep -l -x "$name" || true; done
 	find /sys/fs/cgroup/vm /sys/fs/cgroup/pool -mindepth 1 -type d 2>/dev/null || true
 }
 
