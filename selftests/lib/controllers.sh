@@ -6,4 +6,7 @@
 #
 #   controllers DIR      for the cgroups in DIR
 
-controllers() { echo '+cpu +io +cpuset' | tee /sys/fs/cgroup/cgroup.subtree_control >"$1/cgroup.subtree_control"; }
+controllers() {
+	local dir
+	for dir in /sys/fs/cgroup "$1"; do echo '+cpu +io +cpuset' >"$dir/cgroup.subtree_control"; done
+}

@@ -22,7 +22,8 @@ burn() {
 host_tree() {
 	local dir
 	mkdir -p "$HOST"
-	echo '+cpu' | tee "$CGROUP/cgroup.subtree_control" >"$HOST/cgroup.subtree_control"
+	echo '+cpu' >"$CGROUP/cgroup.subtree_control"
+	echo '+cpu' >"$HOST/cgroup.subtree_control"
 	for dir in a b nest flat idle max maxnest crowd one many; do mkdir "$HOST/$dir"; done
 	echo 300 >"$HOST/b/cpu.weight"
 	echo 1 >"$HOST/idle/cpu.idle"

@@ -30,7 +30,7 @@ sweep() {
 		esac
 	done <<<"$1"
 	sleep 0.5
-	grep '^/sys/fs/cgroup/' <<<"$1" | sort -r | while read -r first; do rmdir "$first" 2>/dev/null || true; done
+	sort -r <<<"$1" | while read -r first; do [[ $first != /sys/fs/cgroup/* ]] || rmdir "$first" 2>/dev/null || true; done
 	if grep -q '^module' <<<"$1"; then rmmod sched_spare 2>/dev/null || true; fi
 }
 
