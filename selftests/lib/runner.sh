@@ -37,9 +37,10 @@ sweep() {
 # The real-time host's speed for the next script: the machine may be busier now than when it was set last (host/init).
 pace() { /usr/local/libexec/sched_spare/spare-speed --wanted "$SPARE_PACE" --pace | sed 's/^/@@ /' || true; }
 
-# Controllers that a script has enabled below the root go again: a host begins without.
+# Controllers that a script has enabled below the root go again: a host begins without. (While a child passes them on they cannot.)
 restore_controllers() {
 	local controller
+	((!${#absent[@]})) || rmdir "${absent[@]}" 2>/dev/null || true
 	for controller in $(enabled); do
 		[[ " $controllers " == *" $controller "* ]] || echo "-$controller" 2>/dev/null >"$ROOT_CONTROL" || true
 	done
@@ -47,6 +48,8 @@ restore_controllers() {
 ROOT_CONTROL=/sys/fs/cgroup/cgroup.subtree_control
 enabled() { cat "$ROOT_CONTROL" 2>/dev/null || true; }
 controllers=$(enabled)
+absent=()
+for dir in /sys/fs/cgroup/{vm,pool}; do [[ -d $dir ]] || absent+=("$dir"); done
 
 base=$1
 shift
