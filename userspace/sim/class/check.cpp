@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What must hold, whatever happens. Looked at between events, when no CPU is in the scheduler.
+#include <map>
+#include <tuple>
+
+#include "world.hpp"
+
+namespace spare::model {
+
+namespace {
+
+constexpr Time late = 10 * ms, watchdog = 30 * second;
+
+constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
+
+}  // namespace
+
+void World::check_cpu(int id) {
+  if (const char* wrong = class_check(id)) fail("CPU %d: %s", id, wrong);
+}
+
+void World::check_all() {
+  std::map<std::tuple<unsigned, unsigned, std::uint64_t>, unsigned> counted;
+  std::map<const Vm*, unsigned> throttled;
+  std::uint64_t servers = 0;
+  for (unsigned i = 0; i < cpus(); i++) check_cpu(static_cast<int>(i));
+  for (const int pid : pids_) {
+    Task& p = *tasks_.at(pid);
+    if (!p.storage) continue;
+    check_task(p);
+    const class_task_view t = class_task(&p);
+    if (t.counted) counted[{t.cpu, t.slot, t.vm_id}]++;
+  }
+  for (unsigned i = 0; i < cpus(); i++) {
+    Cpu& c = cpu(static_cast<int>(i));
+    servers += class_cpu(c.id).servers;
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(c.id, slot);
+      if (!s) continue;
+      throttled[s->vm] += s->abi.state == SPARE_THROTTLED;
+      const unsigned n = counted[{i, slot, s->abi.vm_id}];
+      if (s->abi.net_queued != n) fail("CPU %u, slot %u: net_queued %u, and %u network threads are counted", i, slot, s->abi.net_queued, n);
+    }
+    if (c.curr != &c.idle || !c.active || now() - c.idle_since < late || now() - c.realtime_at < late) continue;
+    for (const int pid : pids_)
+      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - p.woken > late) check_idle(c, p);
+  }
+  if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
+  for (const auto& vm : module_.vms()) {
+    if (vm->abi.nr_throttled != throttled[vm.get()])
+      fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
+    check_use(*vm);
+  }
+}
+
+void World::check_task(Task& p) {
+  if (p.policy != Policy::ext || !p.on_rq || running(p)) return;
+  if (!p.in) fail("%s/%d is runnable and in no queue", p.comm, p.pid);
+  if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
+  if (!(p.in->id & queue_server) || now() - p.woken < late) return;
+  for (unsigned i = 0; i < cpus(); i++)
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(static_cast<int>(i), slot);
+      if (!s || s->abi.dsq != p.in->id) continue;
+      if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && now() - cpu(static_cast<int>(i)).realtime_at > late)
+        fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, i, slot);
+      return;
+    }
+  fail("%s/%d waits in queue %llx, which is no server's", p.comm, p.pid, p.in->id);
+}
+
+// c has been idle for long, and p has waited for long.
+void World::check_idle(Cpu& c, Task& p) {
+  const bool own = &cpu_of(p) == &c;
+  if (running(p) || !p.in || (!own && (p.migration_disabled || !allowed(p, c.id)))) return;
+  const std::uint64_t id = p.in->id;
+  const unsigned of = static_cast<unsigned>(id & 0xffff);
+  if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
+  if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
+  if (id & queue_host && id < queue_server) fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
+  if (id & queue_park && of == static_cast<unsigned>(c.id)) {
+    const Time due = class_cpu(c.id).park_ns;
+    if (!due || due + late < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+  }
+  if (!(id & queue_server)) return;
+  for (unsigned i = 0; i < cpus(); i++)
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(static_cast<int>(i), slot);
+      if (!s || s->abi.dsq != id) continue;
+      if (static_cast<int>(i) == c.id) {
+        if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, slot);
+        if (s->abi.cbs.d_ns + late < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, slot, p.comm, p.pid);
+      } else if (s->abi.state == SPARE_THROTTLED) {
+        const Server* o = module_.at(c.id, s->vm->slot[c.id]);
+        if (o && o->abi.dsq && o->abi.state == SPARE_INACTIVE && o->abi.cbs.q_ns > 0 && !o->abi.taken_ns && !o->abi.debt_ns)
+          fail("CPU %d is idle and VM %llu has budget there, and %s/%d waits in CPU %u", c.id, s->vm->abi.id, p.comm, p.pid, i);
+      }
+    }
+}
+
+// Of a VM that nobody has changed: over 20 periods and more it has no more than its reservation, what it borrowed, and two budgets.
+void World::check_use(Vm& vm) {
+  Time boost = 0, valve = 0;
+  unsigned n = 0;
+  for (unsigned i = 0; i < cpus(); i++) {
+    const Server* s = module_.at(static_cast<int>(i), vm.slot[i]);
+    if (!s) continue;
+    n++;
+    boost += s->abi.st.boost_ns;
+    valve += s->abi.st.valve_ns;
+  }
+  const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
+  if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
+  if (vm.checked && vm.checked > vm.since + 2 * period && n) {
+    const Time window = now() - vm.checked, used = vm.ran - vm.ran_then;
+    const Time most = n * runtime * (window / period + 3) + (boost - vm.boost_then) + (valve - vm.valve_then) + n * ms;
+    if (used > most)
+      fail("VM %llu of %llu/%llu us on %u CPUs has used %llu us in %llu us, of which %llu us are borrowed", vm.abi.id, runtime / us, period / us, n,
+           used / us, window / us, (boost - vm.boost_then) / us);
+  }
+  vm.checked = now();
+  vm.ran_then = vm.ran;
+  vm.boost_then = boost;
+  vm.valve_then = valve;
+}
+
+// A network thread was queued in a THROTTLED server because a packet came. If a provider is free, it has run within the provider's period.
+void World::check_packet(Task&, int, unsigned, Time, std::uint64_t) {}
+
+}  // namespace spare::model
