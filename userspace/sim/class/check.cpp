@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // What must hold, whatever happens. Looked at between events, when no CPU is in the scheduler.
+#include <algorithm>
 #include <map>
 #include <tuple>
+
+#include <sched_spare/pool.h>
 
 #include "world.hpp"
 
@@ -17,7 +20,8 @@ constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queu
 }  // namespace
 
 void World::check_cpu(int id) {
-  if (const char* wrong = class_check(id)) fail("CPU %d: %s", id, wrong);
+  u32 slot = 0;
+  if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
 }
 
 void World::check_all() {
@@ -44,7 +48,7 @@ void World::check_all() {
     }
     if (c.curr != &c.idle || !c.active || now() - c.idle_since < late || now() - c.realtime_at < late) continue;
     for (const int pid : pids_)
-      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - p.woken > late) check_idle(c, p);
+      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > late) check_idle(c, p);
   }
   if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
   for (const auto& vm : module_.vms()) {
@@ -111,6 +115,7 @@ void World::check_use(Vm& vm) {
     valve += s->abi.st.valve_ns;
   }
   const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
+  if (std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) vm.since = now();
   if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
   if (vm.checked && vm.checked > vm.since + 2 * period && n) {
     const Time window = now() - vm.checked, used = vm.ran - vm.ran_then;
@@ -125,7 +130,27 @@ void World::check_use(Vm& vm) {
   vm.valve_then = valve;
 }
 
-// A network thread was queued in a THROTTLED server because a packet came. If a provider is free, it has run within the provider's period.
-void World::check_packet(Task&, int, unsigned, Time, std::uint64_t) {}
+// A packet has woken p, which waits in s, THROTTLED. With a provider that is fresh and free p runs within the provider's period (SPARE-3), unless
+// a higher class takes the CPU or somebody changes what this rests on.
+void World::expect_service(Task& p, const Server& s) {
+  const Vm& vm = *s.vm;
+  if (mix_.realtime || vm.abi.gain_ns || vm.abi.chances || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn || s.abi.lender != SPARE_NO_SLOT) return;
+  const Server* v = nullptr;
+  for (unsigned i = 0; i < SPARE_USE_MAX && s.abi.use[i] != SPARE_NO_SLOT && !v; i++) {
+    v = module_.at(static_cast<int>(s.cpu), s.abi.use[i]);
+    const bool free = v && v->abi.dsq && !v->withdrawn && v->abi.borrower == SPARE_NO_SLOT && v->abi.state == SPARE_INACTIVE;
+    if (!free || spare_pool_delay(&v->abi.cbs, now())) v = nullptr;
+  }
+  if (!v || s.abi.rx_denied == vm.abi.rx_seq) return;
+  promised_++;
+  const Time came = now();
+  at(came + v->vm->config.reservation.period_us * us + 2 * ms, [this, &vm, provider = v->vm, came, pid = p.pid, queue = s.abi.dsq, id = s.cpu] {
+    const auto t = tasks_.find(pid);
+    if (t == tasks_.end() || vm.since > came || provider->since > came || !cpu(static_cast<int>(id)).active) return;
+    const Task& task = *t->second;
+    if (task.net_ran < came && task.woken < came && task.in && task.in->id == queue)
+      fail("%s/%d of VM %llu has waited for first service since %llu us ago, and a provider was free", task.comm, pid, vm.abi.id, (now() - came) / us);
+  });
+}
 
 }  // namespace spare::model

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The class itself, unchanged, and what only its own types can tell of it. */
-#include "../../../sched_spare/bpf/sched_spare.bpf.c"
+#include "sched_spare.bpf.c"
 #include "class.h"
 
 enum { CPUS = 64 };
@@ -103,25 +103,27 @@ static const char *check_server(const struct cpu_ctx *c, const struct spare_serv
 	return NULL;
 }
 
-const char *class_check(s32 cpu)
+const char *class_check(s32 cpu, u32 *slot)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	const char *wrong = check_heap(&c->ready);
 	const struct spare_server *s;
-	u32 slot, serve = 0, in = 0;
+	u32 serve = 0, in = 0;
 
 	wrong = wrong ?: check_heap(&c->throttled);
 	wrong = wrong ?: check_heap(&c->waiting);
-	for (slot = 0; slot < SPARE_SLOTS && !wrong; slot++) {
-		s = server(cpu, slot);
+	if (wrong)
+		return wrong;
+	for (*slot = 0; *slot < SPARE_SLOTS; ++*slot) {
+		s = server(cpu, *slot);
 		if (!s)
 			continue;
 		serve += s->dsq != 0;
-		in += spare_edf_has(&c->ready, slot) + spare_edf_has(&c->throttled, slot);
+		in += spare_edf_has(&c->ready, *slot) + spare_edf_has(&c->throttled, *slot);
 		wrong = check_server(c, s);
+		if (wrong)
+			return wrong;
 	}
-	if (wrong)
-		return wrong;
 	if (serve != c->host.servers)
 		return "a CPU counts another number of servers than have queues";
 	if (in != c->ready.n + c->throttled.n)

@@ -93,7 +93,7 @@ void Kernel::handle(const Event& e) {
       auto f = std::move(calls_.at(e.gen));
       calls_.erase(e.gen);
       do here_ = static_cast<int>(random_.in(0, cpus() - 1));
-      while (!here().online);
+      while (here().dead);
       const int where = here_;
       f();
       interrupt_ends(where);
@@ -118,7 +118,7 @@ void Kernel::handle(const Event& e) {
       return;
     case What::kick:  // kick_handler()
       kicked_[static_cast<unsigned>(e.cpu)] = 0;
-      if (!c.online) return;
+      if (c.dead) return;
       trace("kicked", c.curr);
       kick_current();
       interrupt_ends(e.cpu);
@@ -182,7 +182,7 @@ void Kernel::kick(int id) {
     kick_current();
     return;
   }
-  if (!cpu(id).online || kicked_[static_cast<unsigned>(id)]) return;
+  if (cpu(id).dead || kicked_[static_cast<unsigned>(id)]) return;
   kicked_[static_cast<unsigned>(id)] = 1;
   post(now_ + random_.in(300, 4 * us), What::kick, id, 0);
 }
@@ -258,6 +258,7 @@ void Kernel::dispatch_enqueue(dsq& q, Cpu& c, Task& p, std::uint64_t flags, bool
   link_before(p.node, *before);
   p.in = &q;
   p.queued_as = ++q.seq;
+  p.queued_at = now_;
   q.n++;
   p.queueing = false;
   if (q.id != SCX_DSQ_LOCAL || c.in_balance) return;
@@ -486,7 +487,7 @@ void Kernel::exit(int id) {
 
 bool Kernel::allowed(const Task& p, int id) {
   if (!test(*p.cpus_ptr, id)) return false;
-  return p.migration_disabled || p.flags & 0x04000000 ? cpu(id).online : cpu(id).active;
+  return p.migration_disabled || p.flags & 0x04000000 ? !cpu(id).dead : cpu(id).active;
 }
 
 // select_fallback_rq()
@@ -745,10 +746,16 @@ void Kernel::cpu_offline(int id) {
     call("cpu_offline", nullptr, [&] { sched_spare_ops.cpu_offline(id); });
     c.online = 0;
     c.idle_bit = false;
-    timer_[static_cast<unsigned>(id)].gen++;
-    timer_[static_cast<unsigned>(id)].queued = false;
-    timer_[static_cast<unsigned>(id)].when = 0;
   });
+}
+
+// Its timer is another CPU's then, which does not want it (kmod/timer.c).
+void Kernel::cpu_dead(int id) {
+  cpu(id).dead = true;
+  Timer& t = timer_[static_cast<unsigned>(id)];
+  t.gen++;
+  t.queued = false;
+  if (t.when) t.when = fired;
 }
 
 void Kernel::cpu_online(int id) {
@@ -757,8 +764,10 @@ void Kernel::cpu_online(int id) {
     trace("cpu_online");
     c.active = true;
     c.online = 1;
+    c.dead = false;
     call("cpu_online", nullptr, [&] { sched_spare_ops.cpu_online(id); });
     c.idle_bit = c.curr == &c.idle;
+    c.idle_since = now_;
     resched(c);
     post(now_, What::resched, id, 0);
   });

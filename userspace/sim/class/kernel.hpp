@@ -51,6 +51,7 @@ struct Task : task_struct {
   dsq* in = nullptr;
   std::uint64_t queued_as = 0;       // scx.dsq_seq
   bool on_rq = false, dead = false;
+  bool child = false;                // it will end
   bool moving = false;               // between two run queues
   bool queueing = false;             // ops_state is not SCX_OPSS_NONE
   bool reset_runnable = true;
@@ -58,7 +59,8 @@ struct Task : task_struct {
   bool direct_by_vtime = false;
   Time left = 0;                     // to run before it sleeps
   Time ran = 0;                      // CPU time, as sched_switch sees it
-  Time woken = 0;                    // when it last became runnable
+  Time woken = 0;                    // when it last became runnable, or stopped
+  Time queued_at = 0;                // and came into the queue where it is
   std::uint32_t sleeps = 0;          // wake-up events of an earlier sleep are void
   Vm* vm = nullptr;                  // cgroup with spare.* files
   Time net_ran = 0;                  // a network thread: when it last began to run
@@ -75,7 +77,8 @@ struct Cpu : rq {
   std::deque<Task*> realtime;                   // runnable, the stopper first
   std::deque<std::function<void()>> stop_work;
   unsigned queued = 0;                          // tasks of the class
-  bool active = true;
+  bool active = true;      // cpu_active(); `online` is sched_ext's, SCX_RQ_ONLINE
+  bool dead = false;       // not cpu_online()
   bool busy = false;       // in schedule(): its interrupts are off
   bool in_balance = false;
   bool need_resched = false;
@@ -128,6 +131,7 @@ class Kernel {
   void interrupt_ends(int cpu);
   void run_for(Task& p);            // its work has changed
   void cpu_offline(int cpu);
+  void cpu_dead(int cpu);
   void cpu_online(int cpu);
 
   // On `cpu`, interrupts on.

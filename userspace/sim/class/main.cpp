@@ -26,5 +26,6 @@ int main(int argc, char** argv) {
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   std::printf("seed %llu: %llu events, %.3f s of the host's time, %.0f events/s\n", static_cast<unsigned long long>(seed),
               static_cast<unsigned long long>(world.events()), static_cast<double>(world.now()) * 1e-9, static_cast<double>(events) / took);
+  world.print_summary();
   return 0;
 }

@@ -211,6 +211,12 @@ unsigned Module::attention(int cpu) {
   return static_cast<unsigned>(slot);
 }
 
+std::vector<const spare_stats*> Module::all_stats() const {
+  std::vector<const spare_stats*> all;
+  for (const auto& s : servers_) all.push_back(&s->abi.st);
+  return all;
+}
+
 // hook.c: packets(), mark()
 void Module::packet(Vm& vm) {
   PerCpu& c = cpu_[static_cast<unsigned>(kernel_.here_cpu())];

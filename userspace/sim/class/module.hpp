@@ -62,6 +62,7 @@ class Module {
   bool queues_missing() const { return queues_made_ < queues_wanted_; }
   void reap();
 
+  std::vector<const spare_stats*> all_stats() const;
   void packet(Vm& vm);
   void switched(Cpu& c, Task& prev, Task& next);
 

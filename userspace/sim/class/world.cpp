@@ -10,7 +10,7 @@ namespace spare::model {
 namespace {
 
 constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
-constexpr unsigned tasks_most = 400;
+constexpr unsigned tasks_most = 60;  // beyond which nobody forks
 
 }  // namespace
 
@@ -157,7 +157,7 @@ Task* World::any_task() {
 int World::any_cpu() {
   std::vector<int> some;
   for (unsigned i = 0; i < cpus(); i++)
-    if (const Cpu& c = cpu(static_cast<int>(i)); c.online && !c.busy) some.push_back(c.id);
+    if (const Cpu& c = cpu(static_cast<int>(i)); !c.dead && !c.busy) some.push_back(c.id);
   return some.empty() ? -1 : some[random().next() % some.size()];
 }
 
@@ -212,6 +212,10 @@ void World::work_done(Task& p) {
     case Role::kthread:
     case Role::realtime:
       if (p.migration_disabled) enable_migration(p);
+      if (p.child && chance(10)) {
+        exit(on);
+        return;
+      }
       if (chance(8)) {  // it hands over to another one
         if (Task* other = any_task(); other && other->role == Role::sleeper) wake(on, *other);
       }
@@ -236,7 +240,7 @@ void World::work_done(Task& p) {
       } else if (chance(20)) {
         yield(on);
         return;
-      } else if (p.role == Role::burner && chance(400)) {
+      } else if (p.child && chance(20)) {
         exit(on);
         return;
       }
@@ -263,6 +267,11 @@ void World::gone(Task& p) {
 
 void World::changed(Vm& vm) { vm.since = now(); }
 
+// Where its CPUs are away, a VM's threads are the host's.
+void World::changed_all() {
+  for (const auto& vm : module_.vms()) changed(*vm);
+}
+
 void World::act_soon() {
   at(now() + random().in(20 * us, 600 * us), [this] {
     act();
@@ -281,7 +290,7 @@ void World::packet() {
     if (p.on_rq && p.in && class_task(&p).counted) {
       const class_task_view t = class_task(&p);
       const Server* s = module_.at(static_cast<int>(t.cpu), t.slot);
-      if (s && s->abi.state == SPARE_THROTTLED) check_packet(p, static_cast<int>(t.cpu), t.slot, now(), s->abi.st.granted);
+      if (s && s->abi.state == SPARE_THROTTLED) expect_service(p, *s);
     }
     break;
   }
@@ -307,7 +316,8 @@ void World::reconfigure() {
   changed(*vm);
   // The module forks when queues are missing.
   if (module_.queues_missing()) {
-    Task& p = make(Role::burner, "sched_spare", nullptr, {all()});
+    Task& p = make(Role::sleeper, "sched_spare", nullptr, {all()});
+    p.child = true;
     fork(here_cpu(), p, fallback(p));
   }
 }
@@ -342,6 +352,7 @@ void World::act() {
     if (pids_.size() < tasks_most) {
       Vm* vm = chance(2) ? any_vm(false) : nullptr;
       Task& t = make(chance(4) ? Role::burner : Role::sleeper, "child", vm, {vm && vm->config.cpus && chance(2) ? vm->config.cpus : all()});
+      t.child = true;
       if (!vm && chance(3)) t.sched_task_group = &limited_[r.next() % 2];
       fork(here_cpu(), t, fallback(t));
     }
@@ -386,6 +397,7 @@ void World::hotplug() {
     trace("goes", nullptr, i);
     hotplug_[i] = Hotplug::leaving;
     cpu(static_cast<int>(i)).active = false;
+    changed_all();
     at(now() + random().in(ms, 5 * ms), [this, i] { wake(here_cpu(), *hotplug_task_[i]); });
   }
 }
@@ -409,12 +421,40 @@ void World::hotplug_step(Task& p) {
       at(now() + random().in(ms, 50 * ms), [this, i, id] {
         hotplug_[i] = Hotplug::on;
         cpu_online(id);
+        changed_all();
       });
     } else {
       sleep(p, 200 * us);
     }
   }
   block(id);
+  if (hotplug_[i] == Hotplug::off) cpu_dead(id);
+}
+
+void World::print_summary() const {
+  spare_stats sum{};
+  for (const spare_stats* st : module_.all_stats()) {
+    sum.throttled += st->throttled;
+    sum.misses += st->misses;
+    sum.granted += st->granted;
+    sum.denied += st->denied;
+    sum.blocked += st->blocked;
+    sum.expired += st->expired;
+    sum.unasked += st->unasked;
+    sum.hastened += st->hastened;
+    sum.migrated += st->migrated;
+    sum.overruns += st->overruns;
+    sum.stray_ns += st->stray_ns;
+    sum.valve_ns += st->valve_ns;
+  }
+  std::printf("  %s%s%s%s%s%s%s%s%s%s\n", mix_.churn ? "churn " : "", mix_.affinity ? "affinity " : "", mix_.realtime ? "realtime " : "",
+              mix_.hotplug ? "hotplug " : "", mix_.strays ? "strays " : "", mix_.crowd ? "crowd " : "", mix_.providers ? "providers " : "",
+              mix_.limits ? "limits " : "", mix_.moves ? "moves " : "", mix_.pinning ? "pinning " : "");
+  std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
+              static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
+              sum.blocked, sum.expired, sum.unasked);
+  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
+              sum.stray_ns / us, sum.valve_ns / us, promised_);
 }
 
 void World::run(std::uint64_t most) {

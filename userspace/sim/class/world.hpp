@@ -16,6 +16,8 @@ class World : public Kernel {
 
   // So many events. Throws Violation.
   void run(std::uint64_t events);
+  // What has happened, in a line: what a seed covers.
+  void print_summary() const;
 
  protected:
   void work_done(Task& p) override;
@@ -51,6 +53,7 @@ class World : public Kernel {
   void sleep(Task& p, Time length);
   Time draw_work(const Task& p);
   void changed(Vm& vm);
+  void changed_all();
 
   // check.cpp
   void check_cpu(int cpu);
@@ -58,7 +61,7 @@ class World : public Kernel {
   void check_task(Task& p);
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
-  void check_packet(Task& p, int cpu, unsigned slot, Time came, std::uint64_t granted);
+  void expect_service(Task& p, const Server& s);
 
   Module module_{*this};
   Mix mix_{};
@@ -71,6 +74,7 @@ class World : public Kernel {
   int next_pid_ = 2000;
   unsigned nested_ = 0;
   Time checked_ = 0;
+  unsigned long long promised_ = 0;  // packets that shall have first service within a provider's period
 };
 
 }  // namespace spare::model
