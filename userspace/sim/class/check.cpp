@@ -62,7 +62,9 @@ void World::check_task(Task& p) {
   if (p.policy != Policy::ext || !p.on_rq || running(p)) return;
   if (!p.in) fail("%s/%d is runnable and in no queue", p.comm, p.pid);
   if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
-  if (!(p.in->id & queue_server) || now() - p.woken < late) return;
+  if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
+  // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
+  if (cpu_of(p).curr->policy == Policy::realtime || now() - cpu_of(p).realtime_at < late) return;
   for (unsigned i = 0; i < cpus(); i++)
     for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
       const Server* s = module_.at(static_cast<int>(i), slot);

@@ -284,6 +284,7 @@ void Kernel::insert(Task& p, std::uint64_t id, std::uint64_t slice, std::uint64_
 void Kernel::do_enqueue(Cpu& c, Task& p, std::uint64_t flags) {
   if (!c.online) {
     p.scx.slice = slice_default;
+    p.direct = 0;
     dispatch_enqueue(*c.local, c, p, flags, false);
     return;
   }
@@ -796,6 +797,7 @@ void Kernel::fail(const char* format, ...) {
                 c.active);
     sched_spare_ops.dump_cpu(nullptr, c.id, c.curr == &c.idle);
   }
+  describe();
   std::va_list args;
   va_start(args, format);
   std::printf("%.6f: ", static_cast<double>(now_) * 1e-9);

@@ -58,7 +58,8 @@ struct Task : task_struct {
   std::uint64_t direct = 0, direct_flags = 0;  // scx.ddsp_*; 0: none
   bool direct_by_vtime = false;
   Time left = 0;                     // to run before it sleeps
-  Time ran = 0;                      // CPU time, as sched_switch sees it
+  Time ran = 0;                      // CPU time, as sched_switch sees it,
+  Time accounted = 0;                // and its VM's up to here
   Time woken = 0;                    // when it last became runnable, or stopped
   Time queued_at = 0;                // and came into the queue where it is
   std::uint32_t sleeps = 0;          // wake-up events of an earlier sleep are void
@@ -165,6 +166,7 @@ class Kernel {
   virtual void elsewhere(Cpu& unlocked) = 0;  // something may happen on another CPU
   virtual void switched(Cpu& c, Task& prev, Task& next) = 0;
   virtual void gone(Task& p) = 0;
+  virtual void describe() = 0;  // after a violation
 
  private:
   enum class What : std::uint8_t { call, tick, resched, timer, kick, work };

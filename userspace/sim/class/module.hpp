@@ -28,7 +28,7 @@ struct Reservation {
 struct Config {
   Reservation reservation;
   bool provide = false;
-  std::uint64_t cpus = 0;
+  u64 cpus = 0;
 };
 
 struct Vm {

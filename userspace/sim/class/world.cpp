@@ -254,8 +254,15 @@ void World::work_done(Task& p) {
 
 void World::switched(Cpu& c, Task& prev, Task& next) {
   module_.switched(c, prev, next);
-  if (prev.vm) (prev.policy == Policy::ext ? prev.vm->ran : prev.vm->ran_realtime) += now() - c.switched;
+  account(prev);
+  next.accounted = now();
   if (next.role == Role::net) next.net_ran = now();
+}
+
+// What it has run for so far is its VM's.
+void World::account(Task& p) {
+  if (p.vm) (p.policy == Policy::ext ? p.vm->ran : p.vm->ran_realtime) += now() - p.accounted;
+  p.accounted = now();
 }
 
 void World::gone(Task& p) {
@@ -331,6 +338,7 @@ void World::act() {
   } else if (what < 66) {
     if (mix_.affinity && p) set_affinity(here_cpu(), *p, {chance(4) && p->vm && p->vm->config.cpus ? p->vm->config.cpus : draw_cpus(cpus())});
   } else if (what < 69) {
+    if (p && running(*p)) account(*p);
     if (mix_.realtime && p && p->role != Role::burner && p->role != Role::vcpu) set_realtime(here_cpu(), *p, p->policy == Policy::ext);
     else if (mix_.realtime && p && p->policy == Policy::realtime) set_realtime(here_cpu(), *p, false);
   } else if (what < 72) {
@@ -339,6 +347,7 @@ void World::act() {
       // The css first, the scheduler's part later (cgroup_migrate_execute()).
       if (p->vm) changed(*p->vm);
       if (to) changed(*to);
+      if (running(*p)) account(*p);
       p->vm = to;
       at(now() + r.in(us, 100 * us), [this, pid = p->pid] {
         const auto t = tasks_.find(pid);
@@ -429,6 +438,20 @@ void World::hotplug_step(Task& p) {
   }
   block(id);
   if (hotplug_[i] == Hotplug::off) cpu_dead(id);
+}
+
+void World::describe() {
+  for (const int pid : pids_) {
+    const Task& p = *tasks_.at(pid);
+    std::printf("%s/%d: VM %llu, CPUs %llx, on %u, %s, queue %llx, ran %llu us\n", p.comm, pid, p.vm ? p.vm->abi.id : 0, p.mask.bits, p.thread_info.cpu,
+                cpu_of(p).curr == &p ? "runs" : p.on_rq ? "waits" : "sleeps", p.in ? p.in->id : 0, p.ran / us);
+  }
+  for (const auto& vm : module_.vms()) {
+    const Reservation& r = vm->config.reservation;
+    std::printf("VM %llu: %u/%u us, CPUs %llx, slots", vm->abi.id, r.runtime_us, r.period_us, vm->config.cpus);
+    for (unsigned i = 0; i < cpus(); i++) std::printf(" %d", static_cast<std::int16_t>(vm->slot[i]));
+    std::printf("%s, unchanged for %llu us\n", vm->config.provide ? ", provides" : "", (now() - vm->since) / us);
+  }
 }
 
 void World::print_summary() const {

@@ -24,6 +24,7 @@ class World : public Kernel {
   void elsewhere(Cpu& unlocked) override;
   void switched(Cpu& c, Task& prev, Task& next) override;
   void gone(Task& p) override;
+  void describe() override;
 
  private:
   // What this seed's host has.
@@ -53,6 +54,7 @@ class World : public Kernel {
   void sleep(Task& p, Time length);
   Time draw_work(const Task& p);
   void changed(Vm& vm);
+  void account(Task& p);
   void changed_all();
 
   // check.cpp
