@@ -51,6 +51,7 @@ void World::check_all() {
       if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > late) check_idle(c, p);
   }
   if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
+  for (unsigned i = 0; i < cpus(); i++) account(*cpu(static_cast<int>(i)).curr);
   for (const auto& vm : module_.vms()) {
     if (vm->abi.nr_throttled != throttled[vm.get()])
       fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
@@ -119,7 +120,7 @@ void World::check_use(Vm& vm) {
   const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
   if (std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) vm.since = now();
   if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
-  if (vm.checked && vm.checked > vm.since + 2 * period && n) {
+  if (vm.checked && vm.checked > vm.since + 2 * period + 2 * late && n) {
     const Time window = now() - vm.checked, used = vm.ran - vm.ran_then;
     const Time most = n * runtime * (window / period + 3) + (boost - vm.boost_then) + (valve - vm.valve_then) + n * ms;
     if (used > most)

@@ -759,18 +759,14 @@ void Kernel::cpu_dead(int id) {
   if (t.when) t.when = fired;
 }
 
+// sched_cpu_activate(), by that thread.
 void Kernel::cpu_online(int id) {
   Cpu& c = cpu(id);
   on(id, [&] {
     trace("cpu_online");
     c.active = true;
-    c.online = 1;
-    c.dead = false;
     call("cpu_online", nullptr, [&] { sched_spare_ops.cpu_online(id); });
-    c.idle_bit = c.curr == &c.idle;
-    c.idle_since = now_;
-    resched(c);
-    post(now_, What::resched, id, 0);
+    c.online = 1;
   });
 }
 

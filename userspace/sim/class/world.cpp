@@ -415,6 +415,11 @@ void World::hotplug_step(Task& p) {
   const int id = here_cpu();
   const unsigned i = static_cast<unsigned>(id);
   Cpu& c = cpu(id);
+  if (hotplug_[i] == Hotplug::coming) {
+    cpu_online(id);
+    hotplug_[i] = Hotplug::on;
+    changed_all();
+  }
   if (hotplug_[i] == Hotplug::leaving) {
     cpu_offline(id);
     hotplug_[i] = Hotplug::left;
@@ -428,9 +433,9 @@ void World::hotplug_step(Task& p) {
     if (!others) {
       hotplug_[i] = Hotplug::off;
       at(now() + random().in(ms, 50 * ms), [this, i, id] {
-        hotplug_[i] = Hotplug::on;
-        cpu_online(id);
-        changed_all();
+        hotplug_[i] = Hotplug::coming;
+        cpu(id).dead = false;
+        wake(here_cpu(), *hotplug_task_[i]);
       });
     } else {
       sleep(p, 200 * us);

@@ -31,7 +31,7 @@ class World : public Kernel {
   struct Mix {
     bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning;
   };
-  enum class Hotplug : std::uint8_t { on, leaving, left, off };
+  enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
 
   Task& make(Role role, const char* name, Vm* vm, cpumask mask);
   void make_threads(Vm& vm);
