@@ -114,6 +114,7 @@ void World::check_use(Vm& vm) {
     const Server* s = module_.at(static_cast<int>(i), vm.slot[i]);
     if (!s) continue;
     n++;
+    if (s->abi.cfg != s->abi.cfg_seen) vm.since = now();  // not taken over yet: a higher class may have that CPU
     boost += s->abi.st.boost_ns;
     valve += s->abi.st.valve_ns;
   }

@@ -226,6 +226,7 @@ void Kernel::set_task_runnable(Task& p) {
 
 dsq* Kernel::find(std::uint64_t id, Cpu& c) {
   if (id == SCX_DSQ_LOCAL) return c.local.get();
+  if ((id & SCX_DSQ_LOCAL_ON) == SCX_DSQ_LOCAL_ON) return cpu(static_cast<int>(id & 0xffffffff)).local.get();
   const auto q = queues_.find(id);
   return q == queues_.end() ? nullptr : q->second.get();
 }
@@ -716,7 +717,7 @@ bool Kernel::move(bpf_iter_scx_dsq& it, Task& p, std::uint64_t id, std::uint64_t
   if (&from != &here()) let_go(here());
   if (p.in == it.dsq && p.queued_as == as) {
     dsq* to = find(id, here());
-    if (!to || id == SCX_DSQ_LOCAL) fail("a move to queue %llx", static_cast<unsigned long long>(id));
+    if (!to || (to->id == SCX_DSQ_LOCAL && to != from.local.get())) fail("a move to queue %llx", static_cast<unsigned long long>(id));
     if (it.has_vtime) p.scx.dsq_vtime = it.vtime;
     if (it.has_slice) p.scx.slice = it.slice;
     dispatch_dequeue(p);
@@ -739,14 +740,15 @@ int Kernel::pick_idle(const cpumask& mask) {
 
 // ---- CPUs come and go ----------------------------------------------------------------------------------------------
 
-// sched_cpu_deactivate() up to scx_rq_deactivate(), by the CPU's hotplug thread, which runs there; then it waits until nobody is left.
+// sched_cpu_deactivate(): sched_set_rq_offline(), scx_rq_deactivate(), by the CPU's hotplug thread, which runs there; then it waits until
+// nobody is left.
 void Kernel::cpu_offline(int id) {
   Cpu& c = cpu(id);
   on(id, [&] {
     trace("cpu_offline");
-    call("cpu_offline", nullptr, [&] { sched_spare_ops.cpu_offline(id); });
     c.online = 0;
     c.idle_bit = false;
+    call("cpu_offline", nullptr, [&] { sched_spare_ops.cpu_offline(id); });
   });
 }
 

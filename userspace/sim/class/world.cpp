@@ -429,7 +429,7 @@ void World::hotplug_step(Task& p) {
     unsigned others = 0;
     for (const int pid : pids_)
       if (const Task& t = *tasks_.at(pid); &t != &p && t.on_rq && &cpu_of(t) == &c) others++;
-    if (others && now() - hotplug_since_[i] > 5 * second) fail("CPU %d goes, and %u tasks do not leave it", id, others);
+    if (others && now() - hotplug_since_[i] > second) fail("CPU %d goes, and %u tasks do not leave it", id, others);
     if (!others) {
       hotplug_[i] = Hotplug::off;
       at(now() + random().in(ms, 50 * ms), [this, i, id] {

@@ -23,6 +23,7 @@ enum { false, true };
 #endif
 
 #define SCX_DSQ_LOCAL		(1ULL << 63 | 2)
+#define SCX_DSQ_LOCAL_ON	(1ULL << 63 | 1ULL << 62)
 #define SCX_TASK_QUEUED		1U
 #define SCX_ENQ_WAKEUP		1ULL
 #define SCX_ENQ_PREEMPT		(1ULL << 32)
