@@ -19,6 +19,9 @@ constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queu
 
 }  // namespace
 
+// A higher class has it, or had it a moment ago.
+bool World::is_taken(const Cpu& c) const { return c.curr->policy == Policy::realtime || now() - c.realtime_at < late; }
+
 void World::check_cpu(int id) {
   u32 slot = 0;
   if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
@@ -46,7 +49,7 @@ void World::check_all() {
       const unsigned n = counted[{i, slot, s->abi.vm_id}];
       if (s->abi.net_queued != n) fail("CPU %u, slot %u: net_queued %u, and %u network threads are counted", i, slot, s->abi.net_queued, n);
     }
-    if (c.curr != &c.idle || !c.active || now() - c.idle_since < late || now() - c.realtime_at < late) continue;
+    if (c.curr != &c.idle || !c.active || now() - c.idle_since < late || is_taken(c)) continue;
     for (const int pid : pids_)
       if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > late) check_idle(c, p);
   }
@@ -65,12 +68,12 @@ void World::check_task(Task& p) {
   if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
   if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
   // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
-  if (cpu_of(p).curr->policy == Policy::realtime || now() - cpu_of(p).realtime_at < late) return;
+  if (is_taken(cpu_of(p))) return;
   for (unsigned i = 0; i < cpus(); i++)
     for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
       const Server* s = module_.at(static_cast<int>(i), slot);
       if (!s || s->abi.dsq != p.in->id) continue;
-      if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && now() - cpu(static_cast<int>(i)).realtime_at > late)
+      if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && !is_taken(cpu(static_cast<int>(i))))
         fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, i, slot);
       return;
     }
@@ -114,7 +117,8 @@ void World::check_use(Vm& vm) {
     const Server* s = module_.at(static_cast<int>(i), vm.slot[i]);
     if (!s) continue;
     n++;
-    if (s->abi.cfg != s->abi.cfg_seen) vm.since = now();  // not taken over yet: a higher class may have that CPU
+    // A higher class has that CPU: what is configured is not taken over, and strays may take what the server has not had.
+    if (s->abi.cfg != s->abi.cfg_seen || is_taken(cpu(static_cast<int>(i)))) vm.since = now();
     boost += s->abi.st.boost_ns;
     valve += s->abi.st.valve_ns;
   }

@@ -401,7 +401,10 @@ void World::elsewhere(Cpu&) {
 void World::hotplug() {
   const unsigned i = static_cast<unsigned>(random().in(0, cpus() - 1));
   unsigned there = 0;
-  for (unsigned n = 0; n < cpus(); n++) there += cpu(static_cast<int>(n)).active;
+  for (unsigned n = 0; n < cpus(); n++) {
+    there += cpu(static_cast<int>(n)).active;
+    if (hotplug_[n] == Hotplug::leaving || hotplug_[n] == Hotplug::left || hotplug_[n] == Hotplug::coming) return;  // one at a time
+  }
   if (hotplug_[i] == Hotplug::on && there > 1 && hotplug_task_[i]->storage) {
     trace("goes", nullptr, i);
     hotplug_[i] = Hotplug::leaving;
@@ -426,10 +429,15 @@ void World::hotplug_step(Task& p) {
     hotplug_since_[i] = now();
   }
   if (hotplug_[i] == Hotplug::left) {
+    // (Who waits in another CPU's queue may have to wait for budget.)
     unsigned others = 0;
-    for (const int pid : pids_)
-      if (const Task& t = *tasks_.at(pid); &t != &p && t.on_rq && &cpu_of(t) == &c) others++;
-    if (others && now() - hotplug_since_[i] > second) fail("CPU %d goes, and %u tasks do not leave it", id, others);
+    for (const int pid : pids_) {
+      const Task& t = *tasks_.at(pid);
+      if (&t == &p || !t.on_rq || &cpu_of(t) != &c) continue;
+      others++;
+      const bool elsewhere = !t.migration_disabled && t.cpus_ptr->bits & ~(1ULL << i);
+      if (now() - std::max(hotplug_since_[i], t.woken) > (elsewhere ? 12 : 1) * second) fail("CPU %d goes, and %s/%d does not leave it", id, t.comm, t.pid);
+    }
     if (!others) {
       hotplug_[i] = Hotplug::off;
       at(now() + random().in(ms, 50 * ms), [this, i, id] {

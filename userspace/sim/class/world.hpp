@@ -58,6 +58,7 @@ class World : public Kernel {
   void changed_all();
 
   // check.cpp
+  bool is_taken(const Cpu& c) const;
   void check_cpu(int cpu);
   void check_all();
   void check_task(Task& p);
