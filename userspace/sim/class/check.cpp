@@ -111,7 +111,7 @@ void World::check_idle(Cpu& c, Task& p) {
 
 // Of a VM that nobody has changed: over 20 periods and more it has no more than its reservation, what it borrowed, and two budgets.
 void World::check_use(Vm& vm) {
-  Time boost = 0, valve = 0;
+  Time boost = 0, valve = 0, advance = 0;
   unsigned n = 0;
   for (unsigned i = 0; i < cpus(); i++) {
     const Server* s = module_.at(static_cast<int>(i), vm.slot[i]);
@@ -123,11 +123,14 @@ void World::check_use(Vm& vm) {
     valve += s->abi.st.valve_ns;
   }
   const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
+  // What strays have taken they may use much later.
+  for (const int pid : pids_)
+    if (tasks_.at(pid)->vm == &vm) advance += std::min(runtime, 2 * ms);
   if (std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) vm.since = now();
   if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
   if (vm.checked && vm.checked > vm.since + 2 * period + 2 * late && n) {
     const Time window = now() - vm.checked, used = vm.ran - vm.ran_then;
-    const Time most = n * runtime * (window / period + 3) + (boost - vm.boost_then) + (valve - vm.valve_then) + n * ms;
+    const Time most = n * runtime * (window / period + 3) + (boost - vm.boost_then) + (valve - vm.valve_then) + advance + n * ms;
     if (used > most)
       fail("VM %llu of %llu/%llu us on %u CPUs has used %llu us in %llu us, of which %llu us are borrowed", vm.abi.id, runtime / us, period / us, n,
            used / us, window / us, (boost - vm.boost_then) / us);

@@ -36,7 +36,7 @@ bool test(const cpumask& m, int cpu) { return m.bits >> cpu & 1; }
 
 Task::~Task() { std::free(storage); }
 
-Kernel::Kernel(std::uint64_t seed, unsigned cpus) : random_(seed, 0), cpu_(cpus), timer_(cpus), kicked_(cpus) {
+Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpus), kicked_(cpus) {
   kernel = this;
   for (unsigned i = 0; i < cpus; i++) {
     Cpu& c = cpu_[i];

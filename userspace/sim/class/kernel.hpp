@@ -94,9 +94,30 @@ struct Cpu : rq {
 
 class Violation {};
 
+// Where chance comes from: a fuzzer's input as far as it goes, then a stream of its own.
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : random_(seed, 0) {}
+  Draw(const std::uint8_t* data, std::size_t size) : random_(size, 1), data_(data), left_(size) {}
+
+  std::uint64_t next() {
+    if (left_ < 4) return random_.next();
+    std::uint64_t v = 0;
+    for (int i = 0; i < 4; i++, left_--) v = v << 8 | *data_++;
+    return v;
+  }
+  // lo .. hi, both possible
+  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) { return lo + (hi - lo < 256 && left_ ? left_--, *data_++ : next()) % (hi - lo + 1); }
+
+ private:
+  sim::Random random_;
+  const std::uint8_t* data_ = nullptr;
+  std::size_t left_ = 0;
+};
+
 class Kernel {
  public:
-  Kernel(std::uint64_t seed, unsigned cpus);
+  Kernel(Draw draw, unsigned cpus);
   virtual ~Kernel();
 
   Time now() const { return now_; }
@@ -107,9 +128,9 @@ class Kernel {
   Cpu& cpu_of(const Task& p) { return cpu(static_cast<int>(p.thread_info.cpu)); }
   Task& current() { return *here().current; }
   bool running(const Task& p) { return cpu_of(p).curr == &p; }
-  sim::Random& random() { return random_; }
+  Draw& random() { return random_; }
   std::uint64_t events() const { return done_; }
-  bool chance(unsigned one_in) { return random_.next() % one_in == 0; }
+  bool chance(unsigned one_in) { return random_.in(1, one_in) == 1; }
 
   // The next event. Returns the CPU that it was for.
   int step();
@@ -228,7 +249,7 @@ class Kernel {
   void set_task_runnable(Task& p);
 
   Time now_ = second;  // of CLOCK_MONOTONIC
-  sim::Random random_;
+  Draw random_;
   std::vector<Cpu> cpu_;
   std::vector<Timer> timer_;
   std::vector<char> kicked_;

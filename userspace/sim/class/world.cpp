@@ -14,7 +14,7 @@ constexpr unsigned tasks_most = 60;  // beyond which nobody forks
 
 }  // namespace
 
-World::World(std::uint64_t seed, unsigned cpus) : Kernel(seed, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus) {
+World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus) {
   auto& r = random();
   const auto coin = [&](unsigned one_in) { return r.next() % one_in == 0; };
   mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3)};
@@ -42,11 +42,9 @@ World::World(std::uint64_t seed, unsigned cpus) : Kernel(seed, cpus), hotplug_(c
   for (unsigned n = mix_.providers ? r.in(1, 2) : 0; n; n--) make_vm(true);
   for (unsigned n = r.in(1, 5); n; n--) make_vm(false);
   for (const int pid : pids_) {
-    Task& p = *tasks_.at(pid);
     at(now() + r.in(0, 10 * ms), [this, pid] {
       if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
     });
-    (void)p;
   }
   act_soon();
 }
@@ -95,8 +93,11 @@ void World::draw_policy(Vm& vm) {
   auto& r = random();
   const bool bounded = chance(4);
   const Time window = r.in(10, 1000) * ms;
-  module_.policy(vm, r.in(1, 20) * 200 * us, chance(4) ? static_cast<unsigned>(r.in(1, 4)) : 0, window, bounded ? window / r.in(4, 50) : 0,
-                 (chance(4) ? SPARE_VM_PAYBACK : 0U) | (chance(4) ? SPARE_VM_NOWAIT : 0U) | (chance(4) ? 0U : SPARE_VM_HASTEN));
+  unsigned flags = 0;
+  if (chance(4)) flags |= SPARE_VM_PAYBACK;
+  if (chance(4)) flags |= SPARE_VM_NOWAIT;
+  if (!chance(4)) flags |= SPARE_VM_HASTEN;
+  module_.policy(vm, r.in(1, 20) * 200 * us, chance(4) ? static_cast<unsigned>(r.in(1, 4)) : 0, window, bounded ? window / r.in(4, 50) : 0, flags);
 }
 
 void World::draw_use(Vm& vm) {

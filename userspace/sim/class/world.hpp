@@ -11,7 +11,7 @@ namespace spare::model {
 
 class World : public Kernel {
  public:
-  World(std::uint64_t seed, unsigned cpus);
+  World(Draw draw, unsigned cpus);
   ~World() override;
 
   // So many events. Throws Violation.

@@ -14,9 +14,8 @@ typedef signed char __s8, s8;
 typedef short __s16, s16;
 typedef int __s32, s32;
 typedef long long __s64, s64;
-#if !defined(__cplusplus) && __STDC_VERSION__ <= 201710L
-typedef _Bool bool;
-enum { false, true };
+#ifndef __cplusplus
+#include <stdbool.h>
 #endif
 #ifndef NULL
 #define NULL ((void *)0)
