@@ -13,7 +13,7 @@ namespace spare::model {
 
 namespace {
 
-constexpr Time late = 10 * ms, watchdog = 30 * second;
+constexpr Time soon = ms, late = 10 * ms, watchdog = 30 * second;
 
 constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
 
@@ -49,9 +49,9 @@ void World::check_all() {
       const unsigned n = counted[{i, slot, s->abi.vm_id}];
       if (s->abi.net_queued != n) fail("CPU %u, slot %u: net_queued %u, and %u network threads are counted", i, slot, s->abi.net_queued, n);
     }
-    if (c.curr != &c.idle || !c.active || now() - c.idle_since < late || is_taken(c)) continue;
+    if (c.curr != &c.idle || !c.active || now() - c.idle_since < soon || is_taken(c)) continue;
     for (const int pid : pids_)
-      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > late) check_idle(c, p);
+      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > soon) check_idle(c, p);
   }
   if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
   for (unsigned i = 0; i < cpus(); i++) account(*cpu(static_cast<int>(i)).curr);
@@ -75,12 +75,25 @@ void World::check_task(Task& p) {
       if (!s || s->abi.dsq != p.in->id) continue;
       if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && !is_taken(cpu(static_cast<int>(i))))
         fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, i, slot);
+      if (s->abi.state == SPARE_THROTTLED && now() - s->abi.since_ns > late) check_siblings(p, *s);
       return;
     }
   fail("%s/%d waits in queue %llx, which is no server's", p.comm, p.pid, p.in->id);
 }
 
-// c has been idle for long, and p has waited for long.
+// p waits in s, THROTTLED: no server of the VM that may run it has budget and nothing to do (CBS-8).
+void World::check_siblings(Task& p, const Server& s) {
+  if (s.withdrawn || now() - s.vm->since < late) return;
+  for (unsigned i = 0; i < cpus(); i++) {
+    Cpu& c = cpu(static_cast<int>(i));
+    const Server* o = module_.at(c.id, s.vm->slot[i]);
+    if (!o || o == &s || !c.active || is_taken(c) || p.migration_disabled || !allowed(p, c.id)) continue;
+    if (o->abi.dsq && o->abi.state == SPARE_INACTIVE && o->abi.cbs.q_ns > 0 && !o->abi.taken_ns && !o->abi.debt_ns)
+      fail("VM %llu has budget on CPU %u and nothing to do there, and %s/%d waits on CPU %u", s.vm->abi.id, i, p.comm, p.pid, s.cpu);
+  }
+}
+
+// c is idle, and p has waited for some time.
 void World::check_idle(Cpu& c, Task& p) {
   const bool own = &cpu_of(p) == &c;
   if (running(p) || !p.in || (!own && (p.migration_disabled || !allowed(p, c.id)))) return;
@@ -88,24 +101,21 @@ void World::check_idle(Cpu& c, Task& p) {
   const unsigned of = static_cast<unsigned>(id & 0xffff);
   if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
   if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
-  if (id & queue_host && id < queue_server) fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
+  // Another CPU's tick says so, at the latest.
+  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || now() - std::max({p.woken, p.queued_at, c.idle_since}) > late))
+    fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
-    if (!due || due + late < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+    if (!due || due + soon < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
   }
   if (!(id & queue_server)) return;
   for (unsigned i = 0; i < cpus(); i++)
     for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
       const Server* s = module_.at(static_cast<int>(i), slot);
       if (!s || s->abi.dsq != id) continue;
-      if (static_cast<int>(i) == c.id) {
-        if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, slot);
-        if (s->abi.cbs.d_ns + late < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, slot, p.comm, p.pid);
-      } else if (s->abi.state == SPARE_THROTTLED) {
-        const Server* o = module_.at(c.id, s->vm->slot[c.id]);
-        if (o && o->abi.dsq && o->abi.state == SPARE_INACTIVE && o->abi.cbs.q_ns > 0 && !o->abi.taken_ns && !o->abi.debt_ns)
-          fail("CPU %d is idle and VM %llu has budget there, and %s/%d waits in CPU %u", c.id, s->vm->abi.id, p.comm, p.pid, i);
-      }
+      if (static_cast<int>(i) != c.id) return;
+      if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, slot);
+      if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, slot, p.comm, p.pid);
     }
 }
 

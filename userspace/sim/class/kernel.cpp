@@ -657,11 +657,11 @@ void Kernel::enable_migration(Task& p) {
 // ---- kfuncs that move ----------------------------------------------------------------------------------------------
 
 // A run-queue lock is let go of: others may take it.
-void Kernel::let_go(Cpu& c) {
+void Kernel::let_go(Cpu& c, Task& wanted) {
   if (!chance(4)) return;
   const int before = here_;
   const int depth = depth_;
-  elsewhere(c);
+  elsewhere(c, wanted);
   here_ = before;
   depth_ = depth;
 }
@@ -687,7 +687,7 @@ bool Kernel::move_to_local(std::uint64_t id) {
       if (p->migration_disabled || !allowed(*p, c.id) || !c.online) continue;
       // consume_remote_task()
       const std::uint64_t as = p->queued_as;
-      let_go(c);
+      let_go(c, *p);
       if (p->in != q || p->queued_as != as || &cpu_of(*p) != &from) {
         again = true;
         break;
@@ -695,7 +695,7 @@ bool Kernel::move_to_local(std::uint64_t id) {
       dequeue(from, *p, false);
       p->thread_info.cpu = static_cast<unsigned>(c.id);
       p->moving = true;
-      let_go(c);
+      let_go(c, *p);
       p->moving = false;
       p->on_rq = true;
       p->scx.flags |= SCX_TASK_QUEUED;
@@ -714,7 +714,7 @@ bool Kernel::move(bpf_iter_scx_dsq& it, Task& p, std::uint64_t id, std::uint64_t
   Cpu& from = cpu_of(p);
   const std::uint64_t as = p.queued_as;
   bool moved = false;
-  if (&from != &here()) let_go(here());
+  if (&from != &here()) let_go(here(), p);
   if (p.in == it.dsq && p.queued_as == as) {
     dsq* to = find(id, here());
     if (!to || (to->id == SCX_DSQ_LOCAL && to != from.local.get())) fail("a move to queue %llx", static_cast<unsigned long long>(id));

@@ -151,6 +151,7 @@ class Kernel {
   void yield(int cpu);
   void resched(Cpu& c);
   void interrupt_ends(int cpu);
+  void preemption_ends(int cpu) { post(now_, What::resched, cpu, 0); }
   void run_for(Task& p);            // its work has changed
   void cpu_offline(int cpu);
   void cpu_dead(int cpu);
@@ -184,7 +185,8 @@ class Kernel {
 
  protected:
   virtual void work_done(Task& p) = 0;      // p, which runs, has no work left
-  virtual void elsewhere(Cpu& unlocked) = 0;  // something may happen on another CPU
+  // Something may happen on another CPU, to this one's run queue, too, and to the task that it is about to move.
+  virtual void elsewhere(Cpu& unlocked, Task& wanted) = 0;
   virtual void switched(Cpu& c, Task& prev, Task& next) = 0;
   virtual void gone(Task& p) = 0;
   virtual void describe() = 0;  // after a violation
@@ -244,7 +246,7 @@ class Kernel {
   void stop(Cpu& c, std::function<void()> work);
   unsigned fallback(Task& p);
   bool allowed(const Task& p, int cpu);
-  void let_go(Cpu& c);
+  void let_go(Cpu& c, Task& wanted);
   void update_idle(Cpu& c, bool idle, bool notify);
   void set_task_runnable(Task& p);
 

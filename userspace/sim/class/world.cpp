@@ -46,6 +46,7 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
       if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
     });
   }
+  preemption_ends(here_cpu());
   act_soon();
 }
 
@@ -375,24 +376,21 @@ void World::act() {
   }
 }
 
-// A run-queue lock is let go of in dispatch: something on another CPU, or of this one's by another.
-void World::elsewhere(Cpu&) {
+// Most of it aims at what the CPU has just looked at.
+void World::elsewhere(Cpu& unlocked, Task& wanted) {
   if (nested_ >= 2) return;
   const int on_cpu = any_cpu();
   if (on_cpu < 0) return;
   nested_++;
   on(on_cpu, [&] {
-    switch (random().in(0, 3)) {
-      case 0: packet(); break;
-      case 1:
-        if (Task* p = any_task(); p && p->__state) wake(on_cpu, *p);
-        break;
-      case 2:
-        if (Task* p = any_task(); mix_.affinity && p) set_affinity(on_cpu, *p, {draw_cpus(cpus())});
-        break;
-      case 3: break;
-    }
+    if (chance(3)) set_affinity(on_cpu, wanted, {wanted.mask.bits});
+    else if (mix_.affinity && chance(3)) set_affinity(on_cpu, wanted, {draw_cpus(cpus())});
+    for (int tries = 0; tries < 6; tries++)
+      if (Task* p = any_task(); p && p->__state && p->thread_info.cpu == static_cast<unsigned>(unlocked.id)) wake(on_cpu, *p);
+    if (chance(4)) packet();
+    if (Task* p = any_task(); mix_.affinity && p && chance(4)) set_affinity(on_cpu, *p, {draw_cpus(cpus())});
     if (cpu(on_cpu).need_resched && chance(2)) schedule(on_cpu);
+    else preemption_ends(on_cpu);
   });
   nested_--;
 }
@@ -498,7 +496,7 @@ void World::run(std::uint64_t most) {
   while (events() < most) {
     const int id = step();
     check_cpu(id);
-    if (now() - checked_ < 3 * ms) continue;
+    if (now() - checked_ < ms) continue;
     checked_ = now();
     check_all();
   }

@@ -21,7 +21,7 @@ class World : public Kernel {
 
  protected:
   void work_done(Task& p) override;
-  void elsewhere(Cpu& unlocked) override;
+  void elsewhere(Cpu& unlocked, Task& wanted) override;
   void switched(Cpu& c, Task& prev, Task& next) override;
   void gone(Task& p) override;
   void describe() override;
@@ -62,6 +62,7 @@ class World : public Kernel {
   void check_cpu(int cpu);
   void check_all();
   void check_task(Task& p);
+  void check_siblings(Task& p, const Server& s);
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
   void expect_service(Task& p, const Server& s);
