@@ -684,7 +684,10 @@ bool Kernel::move_to_local(std::uint64_t id) {
         return true;
       }
       // task_can_run_on_remote_rq()
-      if (p->migration_disabled || !allowed(*p, c.id) || !c.online) continue;
+      if (p->migration_disabled || !allowed(*p, c.id) || !c.online) {
+        trace("may not be taken", p, id, p->migration_disabled);
+        continue;
+      }
       // consume_remote_task()
       const std::uint64_t as = p->queued_as;
       let_go(c, *p);
