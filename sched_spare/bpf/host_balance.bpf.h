@@ -19,7 +19,8 @@ enum balance_const : __u64 {
 	SPARE_STEAL_SCAN	= 64,		/* CPUs looked at */
 	SPARE_BALANCE_SCAN	= 4,
 	SPARE_VALVE_NS		= 1000000000ULL,
-	SPARE_VALVE_SCANS	= 10,		/* who has waited during so many */
+	SPARE_VALVE_SCANS	= 10,
+	SPARE_VALVE_WAIT_NS	= SPARE_VALVE_SCANS * SPARE_VALVE_NS,	/* who has waited for so long */
 	SPARE_VALVE_SLICE_NS	= 500000ULL,
 	SPARE_VALVE_GRANT_NS	= 50000ULL,	/* against cpu.max: 300 threads in 10 s use 15 ms in advance */
 	SPARE_VALVE_TASKS	= 4096,		/* looked at in one scan */
@@ -125,16 +126,28 @@ __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp
 	return 0;
 }
 
-/* Once a second. The stamps of the last scans say how long a second is in jiffies. */
+/*
+ * Once a second, or as often as the host gets a turn. The stamps of the last scans say what jiffies were that long ago: the youngest that is old
+ * enough counts.
+ */
 static __always_inline void host_valve(struct host_cpu *h, s32 cpu, u64 now)
 {
-	u64 stamp;
+	u64 stamp = 0, at = 0;
+	u32 next;
+	int i;
 
 	if (now - h->valve_ns < SPARE_VALVE_NS)
 		return;
 	h->valve_ns = now;
-	stamp = h->valve_stamp[h->valve_next % SPARE_VALVE_SCANS];
-	h->valve_stamp[h->valve_next++ % SPARE_VALVE_SCANS] = bpf_jiffies64();
+	for (i = 0; i < SPARE_VALVE_SCANS; i++) {
+		if (h->valve_stamp[i] && now - h->valve_at[i] >= SPARE_VALVE_WAIT_NS && spare_before(at, h->valve_at[i])) {
+			stamp = h->valve_stamp[i];
+			at = h->valve_at[i];
+		}
+	}
+	next = h->valve_next++ % SPARE_VALVE_SCANS;
+	h->valve_stamp[next] = bpf_jiffies64();
+	h->valve_at[next] = now;
 	if (!stamp)
 		return;
 	if (h->queued)

@@ -55,7 +55,8 @@ struct host_cpu {
 	u32 scan;	/* counter of a loop: in memory, or the verifier would follow each round of it */
 	u32 valve_next;
 	u64 valve_ns;	/* last scan for those who wait too long */
-	u64 valve_stamp[10];
+	u64 valve_stamp[10];	/* of the last ones, in jiffies, */
+	u64 valve_at[10];	/* and when they were */
 	u64 wait_ns;	/* host_floor.bpf.h: when somebody of the host last ran, or began to wait; 0: nobody waits; */
 	u64 owed_ns;	/* what the servers owe the host since, */
 	u64 floor_end_ns;/* and when its turn before them ends; 0: it has none */

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What must hold, whatever happens. Looked at between events, when no CPU is in the scheduler.
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include <sched_spare/pool.h>
+
+#include "world.hpp"
+
+namespace spare::model {
+
+namespace {
+
+constexpr Time soon = ms, late = 10 * ms, watchdog = 30 * second;
+
+constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
+
+}  // namespace
+
+// A higher class has it, or had it a moment ago.
+bool World::is_taken(const Cpu& c) const { return c.curr->policy == Policy::realtime || now() - c.realtime_at < late; }
+
+void World::check_cpu(int id) {
+  u32 slot = 0;
+  if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
+}
+
+void World::check_all() {
+  std::map<std::tuple<unsigned, unsigned, std::uint64_t>, unsigned> counted;
+  std::map<const Vm*, unsigned> throttled;
+  std::uint64_t servers = 0;
+  for (unsigned i = 0; i < cpus(); i++) check_cpu(static_cast<int>(i));
+  for (const int pid : pids_) {
+    Task& p = *tasks_.at(pid);
+    if (!p.storage) continue;
+    check_task(p);
+    const class_task_view t = class_task(&p);
+    if (t.counted) counted[{t.cpu, t.slot, t.vm_id}]++;
+  }
+  for (unsigned i = 0; i < cpus(); i++) {
+    Cpu& c = cpu(static_cast<int>(i));
+    servers += class_cpu(c.id).servers;
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(c.id, slot);
+      if (!s) continue;
+      throttled[s->vm] += s->abi.state == SPARE_THROTTLED;
+      const unsigned n = counted[{i, slot, s->abi.vm_id}];
+      if (s->abi.net_queued != n) fail("CPU %u, slot %u: net_queued %u, and %u network threads are counted", i, slot, s->abi.net_queued, n);
+    }
+    if (c.curr != &c.idle || !c.active || now() - c.idle_since < soon || is_taken(c)) continue;
+    for (const int pid : pids_)
+      if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > soon) check_idle(c, p);
+  }
+  if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
+  for (unsigned i = 0; i < cpus(); i++) account(*cpu(static_cast<int>(i)).curr);
+  for (const auto& vm : module_.vms()) {
+    if (vm->abi.nr_throttled != throttled[vm.get()])
+      fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
+    check_use(*vm);
+  }
+}
+
+void World::check_task(Task& p) {
+  if (p.policy != Policy::ext || !p.on_rq || running(p)) return;
+  if (!p.in) fail("%s/%d is runnable and in no queue", p.comm, p.pid);
+  if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
+  if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
+  // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
+  if (is_taken(cpu_of(p))) return;
+  for (unsigned i = 0; i < cpus(); i++)
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(static_cast<int>(i), slot);
+      if (!s || s->abi.dsq != p.in->id) continue;
+      if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && !is_taken(cpu(static_cast<int>(i))))
+        fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, i, slot);
+      if (s->abi.state == SPARE_THROTTLED && now() - s->abi.since_ns > late) check_siblings(p, *s);
+      return;
+    }
+  fail("%s/%d waits in queue %llx, which is no server's", p.comm, p.pid, p.in->id);
+}
+
+// p waits in s, THROTTLED: no server of the VM that may run it has budget and nothing to do (CBS-8).
+void World::check_siblings(Task& p, const Server& s) {
+  if (s.withdrawn || now() - s.vm->since < late) return;
+  for (unsigned i = 0; i < cpus(); i++) {
+    Cpu& c = cpu(static_cast<int>(i));
+    const Server* o = module_.at(c.id, s.vm->slot[i]);
+    if (!o || o == &s || !c.active || is_taken(c) || p.migration_disabled || !allowed(p, c.id)) continue;
+    if (o->abi.dsq && o->abi.state == SPARE_INACTIVE && o->abi.cbs.q_ns > 0 && !o->abi.taken_ns && !o->abi.debt_ns)
+      fail("VM %llu has budget on CPU %u and nothing to do there, and %s/%d waits on CPU %u", s.vm->abi.id, i, p.comm, p.pid, s.cpu);
+  }
+}
+
+// c is idle, and p has waited for some time.
+void World::check_idle(Cpu& c, Task& p) {
+  const bool own = &cpu_of(p) == &c;
+  if (running(p) || !p.in || (!own && (p.migration_disabled || !allowed(p, c.id)))) return;
+  const std::uint64_t id = p.in->id;
+  const unsigned of = static_cast<unsigned>(id & 0xffff);
+  if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
+  if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
+  // Another CPU's tick says so, at the latest.
+  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || now() - std::max({p.woken, p.queued_at, c.idle_since}) > late))
+    fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
+  if (id & queue_park && of == static_cast<unsigned>(c.id)) {
+    const Time due = class_cpu(c.id).park_ns;
+    if (!due || due + soon < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+  }
+  if (!(id & queue_server)) return;
+  for (unsigned i = 0; i < cpus(); i++)
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
+      const Server* s = module_.at(static_cast<int>(i), slot);
+      if (!s || s->abi.dsq != id) continue;
+      if (static_cast<int>(i) != c.id) return;
+      if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, slot);
+      if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, slot, p.comm, p.pid);
+    }
+}
+
+// Of a VM that nobody has changed: over 20 periods and more it has no more than its reservation, what it borrowed, and two budgets.
+void World::check_use(Vm& vm) {
+  Time boost = 0, valve = 0, advance = 0;
+  unsigned n = 0;
+  for (unsigned i = 0; i < cpus(); i++) {
+    const Server* s = module_.at(static_cast<int>(i), vm.slot[i]);
+    if (!s) continue;
+    n++;
+    // A higher class has that CPU: what is configured is not taken over, and strays may take what the server has not had.
+    if (s->abi.cfg != s->abi.cfg_seen || is_taken(cpu(static_cast<int>(i)))) vm.since = now();
+    boost += s->abi.st.boost_ns;
+    valve += s->abi.st.valve_ns;
+  }
+  const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
+  // What strays have taken they may use much later.
+  for (const int pid : pids_)
+    if (tasks_.at(pid)->vm == &vm) advance += std::min(runtime, 2 * ms);
+  if (std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) vm.since = now();
+  if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
+  if (vm.checked && vm.checked > vm.since + 2 * period + 2 * late && n) {
+    const Time window = now() - vm.checked, used = vm.ran - vm.ran_then;
+    const Time most = n * runtime * (window / period + 3) + (boost - vm.boost_then) + (valve - vm.valve_then) + advance + n * ms;
+    if (used > most)
+      fail("VM %llu of %llu/%llu us on %u CPUs has used %llu us in %llu us, of which %llu us are borrowed", vm.abi.id, runtime / us, period / us, n,
+           used / us, window / us, (boost - vm.boost_then) / us);
+  }
+  vm.checked = now();
+  vm.ran_then = vm.ran;
+  vm.boost_then = boost;
+  vm.valve_then = valve;
+}
+
+// A packet has woken p, which waits in s, THROTTLED. With a provider that is fresh and free p runs within the provider's period (SPARE-3), unless
+// a higher class takes the CPU or somebody changes what this rests on.
+void World::expect_service(Task& p, const Server& s) {
+  const Vm& vm = *s.vm;
+  if (mix_.realtime || vm.abi.gain_ns || vm.abi.chances || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn || s.abi.lender != SPARE_NO_SLOT) return;
+  const Server* v = nullptr;
+  for (unsigned i = 0; i < SPARE_USE_MAX && s.abi.use[i] != SPARE_NO_SLOT && !v; i++) {
+    v = module_.at(static_cast<int>(s.cpu), s.abi.use[i]);
+    const bool free = v && v->abi.dsq && !v->withdrawn && v->abi.borrower == SPARE_NO_SLOT && v->abi.state == SPARE_INACTIVE;
+    if (!free || spare_pool_delay(&v->abi.cbs, now())) v = nullptr;
+  }
+  if (!v || s.abi.rx_denied == vm.abi.rx_seq) return;
+  promised_++;
+  const Time came = now();
+  at(came + v->vm->config.reservation.period_us * us + 2 * ms, [this, &vm, provider = v->vm, came, pid = p.pid, queue = s.abi.dsq, id = s.cpu] {
+    const auto t = tasks_.find(pid);
+    if (t == tasks_.end() || vm.since > came || provider->since > came || !cpu(static_cast<int>(id)).active) return;
+    const Task& task = *t->second;
+    if (task.net_ran < came && task.woken < came && task.in && task.in->id == queue)
+      fail("%s/%d of VM %llu has waited for first service since %llu us ago, and a provider was free", task.comm, pid, vm.abi.id, (now() - came) / us);
+  });
+}
+
+}  // namespace spare::model

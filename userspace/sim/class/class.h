@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* class.h - the class, compiled for user space, as the model sees it. */
+#ifndef SPARE_SIM_CLASS_H
+#define SPARE_SIM_CLASS_H
+
+#include "vmlinux.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+extern struct sched_ext_ops sched_spare_ops;
+
+/* Of one CPU, outside its callbacks. */
+struct class_cpu_view {
+	u32 cur, by, servers;
+	bool idle, queued;
+	u64 park_ns;
+};
+
+/* What the class keeps of a thread. */
+struct class_task_view {
+	bool counted;
+	u32 cpu, slot;
+	u64 vm_id;
+};
+
+/* Everything as if it had just been loaded, on so many CPUs. */
+void class_begin(u32 cpus);
+/* What is wrong with this CPU's servers, by the rules of abi.h, and in which slot; NULL: nothing. */
+const char *class_check(s32 cpu, u32 *slot);
+struct class_cpu_view class_cpu(s32 cpu);
+struct class_task_view class_task(struct task_struct *p);
+u64 class_servers_total(void);
+u64 class_idle_cpus(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

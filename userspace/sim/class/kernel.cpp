@@ -1,0 +1,818 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Comments name the kernel's functions that are modelled (kernel/sched/core.c, kernel/sched/ext.c).
+#include "kernel.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace spare::model {
+
+Kernel* kernel;
+
+namespace {
+
+constexpr Time clock_begins = 123'456'789;  // rq_clock() is not CLOCK_MONOTONIC
+constexpr Time timer_again = 50 * us, timer_again_most = 4 * ms, timer_later = ms;
+constexpr Time fired = 1;
+
+void unlink(Node& n) {
+  n.prev->next = n.next;
+  n.next->prev = n.prev;
+  n.prev = n.next = nullptr;
+}
+
+void link_before(Node& n, Node& at) {
+  n.prev = at.prev;
+  n.next = &at;
+  at.prev->next = &n;
+  at.prev = &n;
+}
+
+bool test(const cpumask& m, int cpu) { return m.bits >> cpu & 1; }
+
+}  // namespace
+
+Task::~Task() { std::free(storage); }
+
+Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpus), kicked_(cpus) {
+  kernel = this;
+  for (unsigned i = 0; i < cpus; i++) {
+    Cpu& c = cpu_[i];
+    c.id = static_cast<int>(i);
+    c.local = std::make_unique<dsq>(SCX_DSQ_LOCAL);
+    c.online = 1;
+    c.rd = &root_;
+    c.clock_task = clock_begins + now_;
+    c.curr = c.current = &c.idle;
+    c.switched = c.idle_since = now_;
+    c.idle_bit = true;
+    for (Task* t : {&c.idle, &c.stopper}) {
+      t->thread_info.cpu = i;
+      t->cpus_ptr = &t->mask;
+      t->mask.bits = 1ULL << i;
+      t->nr_cpus_allowed = 1;
+    }
+    c.idle.policy = Policy::idle;
+    c.idle.role = Role::idle;
+    c.idle.prio = 120;
+    c.stopper.policy = Policy::realtime;
+    c.stopper.role = Role::stopper;
+    c.stopper.prio = -1;
+    c.stopper.pid = static_cast<int>(1000 + i);
+    post(now_ + random_.in(0, jiffy), What::tick, c.id, 0);
+  }
+}
+
+Kernel::~Kernel() { kernel = nullptr; }
+
+// ---- events --------------------------------------------------------------------------------------------------------
+
+void Kernel::post(Time when, What what, int cpu, std::uint32_t gen) { events_.push({std::max(when, now_), seq_++, what, cpu, gen}); }
+
+void Kernel::at(Time when, std::function<void()> what) {
+  calls_.emplace(next_call_, std::move(what));
+  post(when, What::call, 0, next_call_++);
+}
+
+int Kernel::step() {
+  const Event e = events_.top();
+  events_.pop();
+  now_ = std::max(now_, e.when);
+  here_ = e.cpu;
+  done_++;
+  handle(e);
+  return e.cpu;
+}
+
+void Kernel::handle(const Event& e) {
+  Cpu& c = cpu(e.cpu);
+  switch (e.what) {
+    case What::call: {
+      auto f = std::move(calls_.at(e.gen));
+      calls_.erase(e.gen);
+      do here_ = static_cast<int>(random_.in(0, cpus() - 1));
+      while (here().dead);
+      const int where = here_;
+      f();
+      interrupt_ends(where);
+      return;
+    }
+    case What::tick:  // sched_tick(); idle CPUs have none (NO_HZ)
+      post(e.when + jiffy, What::tick, e.cpu, 0);
+      if (c.curr == &c.idle) return;
+      update_clock(c);
+      if (c.curr->policy == Policy::ext) {
+        update_curr(c);
+        call("tick", c.curr, [&] { sched_spare_ops.tick(c.curr); });
+        if (!c.curr->scx.slice) resched(c);
+      }
+      interrupt_ends(e.cpu);
+      return;
+    case What::resched:
+      if (c.need_resched) schedule(e.cpu);
+      return;
+    case What::timer:
+      if (e.gen == timer_[static_cast<unsigned>(e.cpu)].gen) timer_fires(e.cpu);
+      return;
+    case What::kick:  // kick_handler()
+      kicked_[static_cast<unsigned>(e.cpu)] = 0;
+      if (c.dead) return;
+      trace("kicked", c.curr);
+      kick_current();
+      interrupt_ends(e.cpu);
+      return;
+    case What::work:
+      if (e.gen != c.runs) return;
+      if (c.curr == &c.stopper) {
+        auto work = std::move(c.stop_work.front());
+        c.stop_work.pop_front();
+        work();
+        if (c.stop_work.empty()) block(e.cpu);
+        else run_for(c.stopper);
+      } else {
+        c.curr->left = 0;
+        c.run_from = now_;
+        work_done(*c.curr);
+      }
+      return;
+  }
+}
+
+// kmod/timer.c: fired()
+void Kernel::timer_fires(int id) {
+  Timer& t = timer_[static_cast<unsigned>(id)];
+  t.queued = false;
+  t.when = fired;
+  trace("timer", cpu(id).curr);
+  Time next = timer_later;
+  if (kick_current()) {
+    next = t.again;
+    t.again = std::min(2 * t.again, timer_again_most);
+  }
+  t.queued = true;
+  post(now_ + next, What::timer, id, ++t.gen);
+  interrupt_ends(id);
+}
+
+// kmod/timer.c: spare_timer_set()
+void Kernel::arm(Time when) {
+  Timer& t = timer_[static_cast<unsigned>(here_)];
+  t.again = timer_again;
+  if (when == t.when && (!when || t.queued)) return;
+  t.when = when;
+  t.gen++;
+  t.queued = when != 0;
+  // The interrupt, and now and then somebody who has switched interrupts off.
+  if (when) post(std::max(when, now_) + (chance(300) ? random_.in(10 * us, 300 * us) : random_.in(100, 2 * us)), What::timer, here_, t.gen);
+}
+
+// kmod/kick.c: spare_kick_current()
+bool Kernel::kick_current() {
+  Task& p = current();
+  const bool ours = p.scx.flags & SCX_TASK_QUEUED;
+  if (ours && !p.queueing) p.scx.slice = 0;
+  here().need_resched = true;
+  return ours;
+}
+
+void Kernel::kick(int id) {
+  if (id == here_) {
+    kick_current();
+    return;
+  }
+  if (cpu(id).dead || kicked_[static_cast<unsigned>(id)]) return;
+  kicked_[static_cast<unsigned>(id)] = 1;
+  post(now_ + random_.in(300, 4 * us), What::kick, id, 0);
+}
+
+// resched_curr()
+void Kernel::resched(Cpu& c) {
+  if (c.need_resched) return;
+  c.need_resched = true;
+  if (c.id != here_) post(now_ + random_.in(300, 4 * us), What::resched, c.id, 0);
+}
+
+// An interrupt returns on a CPU that may be preempted, as a rule.
+void Kernel::interrupt_ends(int id) {
+  if (!cpu(id).need_resched) return;
+  if (cpu(id).curr != &cpu(id).idle && chance(50)) post(now_ + random_.in(us, 150 * us), What::resched, id, 0);
+  else schedule(id);
+}
+
+// ---- sched_ext -----------------------------------------------------------------------------------------------------
+
+void Kernel::update_clock(Cpu& c) {
+  c.clock = clock_begins + now_;
+  c.clock_task = c.clock;
+}
+
+void Kernel::update_curr(Cpu& c) {
+  Task& p = *c.curr;
+  if (p.policy == Policy::idle) return;
+  const Time delta = c.clock_task - p.se.exec_start;
+  p.se.exec_start = c.clock_task;
+  p.se.sum_exec_runtime += delta;
+  p.scx.slice -= std::min<Time>(p.scx.slice, delta);
+}
+
+void Kernel::set_task_runnable(Task& p) {
+  if (!p.reset_runnable) return;
+  p.scx.runnable_at = now_ / jiffy;
+  p.woken = now_;
+  p.reset_runnable = false;
+}
+
+dsq* Kernel::find(std::uint64_t id, Cpu& c) {
+  if (id == SCX_DSQ_LOCAL) return c.local.get();
+  if ((id & SCX_DSQ_LOCAL_ON) == SCX_DSQ_LOCAL_ON) return cpu(static_cast<int>(id & 0xffffffff)).local.get();
+  const auto q = queues_.find(id);
+  return q == queues_.end() ? nullptr : q->second.get();
+}
+
+void Kernel::create(std::uint64_t id) {
+  if (!queues_.emplace(id, std::make_unique<dsq>(id)).second) fail("queue %llx is made twice", static_cast<unsigned long long>(id));
+}
+
+void Kernel::dispatch_dequeue(Task& p) {
+  if (!p.in) return;
+  unlink(p.node);
+  p.in->n--;
+  p.in = nullptr;
+}
+
+// dispatch_enqueue()
+void Kernel::dispatch_enqueue(dsq& q, Cpu& c, Task& p, std::uint64_t flags, bool by_vtime) {
+  if (p.in) fail("%s/%d is put into a queue and is in one", p.comm, p.pid);
+  Node* before = &q.head;
+  if (by_vtime) {
+    for (Node* n = q.head.next; n != &q.head; n = n->next)
+      if (n->task && static_cast<std::int64_t>(p.scx.dsq_vtime - n->task->scx.dsq_vtime) < 0) {
+        before = n;
+        break;
+      }
+  } else if (flags & (SCX_ENQ_PREEMPT | 1ULL << 4)) {
+    before = q.head.next;
+  }
+  p.node.task = &p;
+  link_before(p.node, *before);
+  p.in = &q;
+  p.queued_as = ++q.seq;
+  p.queued_at = now_;
+  q.n++;
+  p.queueing = false;
+  if (q.id != SCX_DSQ_LOCAL || c.in_balance) return;
+  // local_dsq_post_enq()
+  bool preempt = c.curr->policy == Policy::idle;
+  if (flags & SCX_ENQ_PREEMPT && &p != c.curr && c.curr->policy == Policy::ext) {
+    c.curr->scx.slice = 0;
+    preempt = true;
+  }
+  if (preempt) resched(c);
+}
+
+// scx_bpf_dsq_insert*(), from ops.enqueue or ops.select_cpu
+void Kernel::insert(Task& p, std::uint64_t id, std::uint64_t slice, std::uint64_t flags, const std::uint64_t* vtime) {
+  if (p.direct) fail("%s/%d is inserted twice", p.comm, p.pid);
+  p.direct = id;
+  p.direct_flags = flags;
+  p.direct_by_vtime = vtime != nullptr;
+  p.scx.slice = slice ? slice : std::max<std::uint64_t>(p.scx.slice, 1);
+  if (vtime) p.scx.dsq_vtime = *vtime;
+}
+
+void Kernel::do_enqueue(Cpu& c, Task& p, std::uint64_t flags) {
+  if (!c.online) {
+    p.scx.slice = slice_default;
+    p.direct = 0;
+    dispatch_enqueue(*c.local, c, p, flags, false);
+    return;
+  }
+  if (!p.direct) {
+    p.queueing = true;
+    call("enqueue", &p, [&] { sched_spare_ops.enqueue(&p, flags); });
+  }
+  if (!p.direct) fail("%s/%d was enqueued and is in no queue", p.comm, p.pid);
+  dsq* q = find(p.direct, c);
+  if (!q) fail("%s/%d is inserted into queue %llx, which there is not", p.comm, p.pid, static_cast<unsigned long long>(p.direct));
+  p.direct = 0;
+  trace("inserted", &p, q->id, p.scx.dsq_vtime);
+  dispatch_enqueue(*q, c, p, p.direct_flags | flags, p.direct_by_vtime);
+}
+
+// enqueue_task_scx(), enqueue_task_rt()
+void Kernel::enqueue(Cpu& c, Task& p, std::uint64_t flags) {
+  p.on_rq = true;
+  if (p.policy == Policy::realtime) {
+    if (&p == &c.stopper || c.curr == &p) c.realtime.push_front(&p);
+    else c.realtime.push_back(&p);
+    return;
+  }
+  set_task_runnable(p);
+  p.scx.flags |= SCX_TASK_QUEUED;
+  c.queued++;
+  do_enqueue(c, p, flags);
+}
+
+// dequeue_task_scx(), dequeue_task_rt()
+void Kernel::dequeue(Cpu& c, Task& p, bool sleeps) {
+  if (p.policy == Policy::realtime) {
+    if (c.curr == &p) update_curr(c);
+    std::erase(c.realtime, &p);
+  } else {
+    if (c.curr == &p) {
+      update_curr(c);
+      call(sleeps ? "stopping, sleeps" : "stopping, changed", &p, [&] { sched_spare_ops.stopping(&p, false); });
+    }
+    p.scx.flags &= ~SCX_TASK_QUEUED;
+    c.queued--;
+    dispatch_dequeue(p);
+    if (sleeps) p.reset_runnable = true;
+  }
+  p.on_rq = false;
+}
+
+// put_prev_task_scx()
+void Kernel::put_prev(Cpu& c, Task& p, const Task* next) {
+  if (p.policy == Policy::idle) {
+    update_idle(c, false, true);
+    return;
+  }
+  update_curr(c);
+  if (p.policy != Policy::ext || !(p.scx.flags & SCX_TASK_QUEUED)) return;
+  call("stopping", &p, [&] { sched_spare_ops.stopping(&p, true); });
+  set_task_runnable(p);
+  if (p.scx.slice) {
+    dispatch_enqueue(*c.local, c, p, 1ULL << 4 /* SCX_ENQ_HEAD */, false);
+    return;
+  }
+  do_enqueue(c, p, next && next->policy == Policy::idle ? SCX_ENQ_LAST : 0);
+}
+
+// set_next_task_scx()
+void Kernel::set_next(Cpu& c, Task& p) {
+  p.se.exec_start = c.clock_task;
+  if (p.policy == Policy::idle) update_idle(c, true, true);
+  if (p.policy != Policy::ext || !(p.scx.flags & SCX_TASK_QUEUED)) return;
+  dispatch_dequeue(p);
+  call("running", &p, [&] { sched_spare_ops.running(&p); });
+  p.reset_runnable = true;
+}
+
+void Kernel::update_idle(Cpu& c, bool idle, bool notify) {
+  c.idle_bit = idle;
+  if (notify && c.online) call(idle ? "idle" : "idle no more", nullptr, [&] { sched_spare_ops.update_idle(c.id, idle); });
+}
+
+// balance_one(). Returns whether there is somebody to run.
+bool Kernel::balance(Cpu& c, Task& prev, bool& keep) {
+  const bool prev_ext = prev.policy == Policy::ext;
+  const bool prev_runs = prev_ext && prev.scx.flags & SCX_TASK_QUEUED;
+  keep = false;
+  if (prev_ext) {
+    update_curr(c);
+    if (prev_runs && prev.scx.slice) return keep = true;
+  }
+  if (c.local->n) return true;
+  if (!c.online) {
+    keep = prev_runs;
+    return prev_runs;
+  }
+  c.in_balance = true;
+  call("dispatch", &prev, [&] { sched_spare_ops.dispatch(c.id, prev_ext ? &prev : nullptr); });
+  c.in_balance = false;
+  // (It may have been changed meanwhile.)
+  if (prev.policy == Policy::ext && prev.scx.flags & SCX_TASK_QUEUED && prev.scx.slice) return keep = true;
+  return c.local->n != 0;  // (SCX_OPS_ENQ_LAST)
+}
+
+Task& Kernel::pick(Cpu& c, Task& prev) {
+  for (;;) {
+    if (!c.realtime.empty()) return *c.realtime.front();
+    bool keep;
+    const bool some = balance(c, prev, keep);
+    if (!c.realtime.empty()) continue;  // rq_modified_above(): RETRY_TASK
+    if (!some) return c.idle;
+    Task* p = keep ? &prev : c.local->first();
+    if (!p) return c.idle;
+    if (!p->scx.slice) p->scx.slice = slice_default;
+    return *p;
+  }
+}
+
+// __schedule()
+void Kernel::schedule(int id) {
+  Cpu& c = cpu(id);
+  Task& prev = *c.curr;
+  if (c.busy) fail("CPU %d schedules within schedule()", id);
+  on(id, [&] {
+    if (prev.left != forever) prev.left -= std::min(prev.left, now_ - c.run_from);
+    if (&prev != &c.idle && prev.left == 0 && !prev.__state && prev.on_rq) prev.left = us;
+    c.busy = true;
+    c.runs++;
+    advance(200, 1200);
+    update_clock(c);
+    if (prev.__state && prev.on_rq) dequeue(c, prev, true);
+    Task& next = pick(c, prev);
+    if (&next != &prev) {
+      put_prev(c, prev, &next);
+      set_next(c, next);
+    } else if (&next == &c.idle) {
+      update_idle(c, true, false);
+    }
+    c.need_resched = false;
+    advance(200, 1200);
+    if (&next != &prev) {
+      c.curr = &next;
+      // migrate_disable_switch()
+      if (prev.migration_disabled && prev.policy == Policy::ext && prev.cpus_ptr == &prev.mask) {
+        prev.pinned.bits = 1ULL << id;
+        change(prev, [&] {
+          prev.cpus_ptr = &prev.pinned;
+          call("set_cpumask", &prev, [&] { sched_spare_ops.set_cpumask(&prev, prev.cpus_ptr); });
+        });
+      }
+      c.current = &next;
+      trace("switch", &next, static_cast<std::uint64_t>(prev.pid));
+      prev.ran += now_ - c.switched;
+      if (next.policy == Policy::realtime || prev.policy == Policy::realtime) c.realtime_at = now_;
+      if (&next == &c.idle) c.idle_since = now_;
+      switched(c, prev, next);
+      c.switched = now_;
+      advance(100, 800);
+    }
+    c.busy = false;
+    c.run_from = now_;
+    run_for(next);
+    // balance_push(): a CPU that goes has nobody's tasks run on.
+    if (!c.active && next.policy == Policy::ext && !(next.flags & 0x04000000) && !next.migration_disabled) {
+      Task* p = &next;
+      stop(c, [this, p, id] {
+        if (p->on_rq && !running(*p) && cpu_of(*p).id == id) migrate(*p, fallback(*p));
+      });
+      schedule(id);
+    }
+    if (prev.dead && &prev != &next) {
+      call("disable", &prev, [&] { sched_spare_ops.disable(&prev); });
+      gone(prev);
+    }
+  });
+}
+
+void Kernel::run_for(Task& p) {
+  Cpu& c = cpu_of(p);
+  if (&p == &c.idle || p.left >= forever || !running(p)) return;
+  post(now_ + p.left, What::work, c.id, ++c.runs);
+}
+
+void Kernel::yield(int id) {
+  cpu(id).curr->scx.slice = 0;
+  schedule(id);
+}
+
+void Kernel::block(int id) {
+  Task& p = *cpu(id).curr;
+  p.__state = 1;
+  p.sleeps++;
+  schedule(id);
+}
+
+void Kernel::exit(int id) {
+  Task& p = *cpu(id).curr;
+  p.__state = 0x80;
+  p.dead = true;
+  schedule(id);
+}
+
+// ---- what happens to tasks -----------------------------------------------------------------------------------------
+
+bool Kernel::allowed(const Task& p, int id) {
+  if (!test(*p.cpus_ptr, id)) return false;
+  return p.migration_disabled || p.flags & 0x04000000 ? !cpu(id).dead : cpu(id).active;
+}
+
+// select_fallback_rq()
+unsigned Kernel::fallback(Task& p) {
+  for (unsigned i = 0; i < cpus(); i++)
+    if (allowed(p, static_cast<int>(i))) return i;
+  p.mask.bits = (1ULL << cpus()) - 1;
+  p.nr_cpus_allowed = static_cast<int>(cpus());
+  return fallback(p);
+}
+
+// wake_up_new_task(), after scx_init_task() and scx_post_fork()
+void Kernel::fork(int id, Task& p, unsigned to) {
+  on(id, [&] {
+    p.thread_info.cpu = to;
+    call("init", &p, [&] {
+      if (sched_spare_ops.init_task(&p, nullptr)) fail("init_task fails");
+    });
+    call("enable", &p, [&] { sched_spare_ops.enable(&p); });
+    if (p.policy == Policy::realtime) {
+      call("disable", &p, [&] { sched_spare_ops.disable(&p); });
+      p.prio = 50;
+    }
+    p.__state = 1;
+    wake(id, p);
+  });
+}
+
+// try_to_wake_up()
+void Kernel::wake(int id, Task& p) {
+  if (!p.__state || p.on_rq || p.dead || p.moving) return;
+  if (running(p)) {  // it is being switched away from: who wakes it waits for p->on_cpu
+    at(now_ + us, [this, &p, sleeps = p.sleeps] {
+      if (p.sleeps == sleeps) wake(here_, p);
+    });
+    return;
+  }
+  on(id, [&] {
+    int to = static_cast<int>(p.thread_info.cpu);
+    if (p.policy == Policy::ext && p.nr_cpus_allowed > 1 && !p.migration_disabled)
+      call("select", &p, [&] { to = sched_spare_ops.select_cpu(&p, to, 8 /* WF_TTWU */); });
+    if (to < 0 || to >= static_cast<int>(cpus())) fail("select_cpu says %d", to);
+    if (!allowed(p, to)) to = static_cast<int>(fallback(p));
+    p.thread_info.cpu = static_cast<unsigned>(to);
+    p.__state = 0;
+    trace("wake", &p, static_cast<std::uint64_t>(to));
+    Cpu& c = cpu(to);
+    update_clock(c);
+    enqueue(c, p, SCX_ENQ_WAKEUP);
+    // wakeup_preempt()
+    if (c.curr->policy == Policy::idle || (p.policy == Policy::realtime && c.curr->policy == Policy::ext)) resched(c);
+  });
+}
+
+// sched_change_begin(), sched_change_end()
+template <class F>
+void Kernel::change(Task& p, F f) {
+  Cpu& c = cpu_of(p);
+  const bool queued = p.on_rq, runs = c.curr == &p;
+  update_clock(c);
+  if (queued) dequeue(c, p, false);
+  if (runs) put_prev(c, p, nullptr);
+  f();
+  if (queued) enqueue(c, p, 0);
+  if (runs) set_next(c, p);
+}
+
+// move_queued_task()
+void Kernel::migrate(Task& p, unsigned to) {
+  trace("migrate", &p, to);
+  update_clock(cpu_of(p));
+  dequeue(cpu_of(p), p, false);
+  p.thread_info.cpu = to;
+  Cpu& c = cpu_[to];
+  update_clock(c);
+  enqueue(c, p, 0);
+  if (c.curr->policy == Policy::idle) resched(c);
+}
+
+void Kernel::stop(Cpu& c, std::function<void()> work) {
+  c.stop_work.push_back(std::move(work));
+  c.stopper.left = random_.in(500, 3 * us);
+  c.stopper.__state = 0;
+  if (c.stopper.on_rq) return;
+  enqueue(c, c.stopper, 0);
+  resched(c);
+}
+
+// __set_cpus_allowed_ptr(). (While migration is off, only the mask is noted.)
+void Kernel::set_affinity(int id, Task& p, cpumask mask) {
+  if (p.moving || p.dead) return;
+  on(id, [&] {
+    trace("affinity", &p, mask.bits);
+    if (p.migration_disabled && !(&p == &current() && depth_)) {
+      p.mask = mask;
+      p.nr_cpus_allowed = __builtin_popcountll(mask.bits);
+      if (p.cpus_ptr == &p.mask && !running(p)) fail("migration is off and nobody has pinned it");
+      return;
+    }
+    change(p, [&] {
+      p.mask = mask;
+      p.nr_cpus_allowed = __builtin_popcountll(mask.bits);
+      if (p.policy == Policy::ext) call("set_cpumask", &p, [&] { sched_spare_ops.set_cpumask(&p, p.cpus_ptr); });
+    });
+    Cpu& c = cpu_of(p);
+    if (!p.on_rq || allowed(p, c.id)) return;
+    if (running(p) || c.busy) {
+      stop(c, [this, &p, from = c.id] {
+        if (p.on_rq && !p.moving && !p.migration_disabled && cpu_of(p).id == from && !running(p) && !allowed(p, from)) migrate(p, fallback(p));
+      });
+    } else {
+      migrate(p, fallback(p));
+    }
+  });
+}
+
+void Kernel::set_realtime(int id, Task& p, bool realtime) {
+  if (p.moving || p.dead || (p.policy == Policy::realtime) == realtime) return;
+  on(id, [&] {
+    trace(realtime ? "realtime" : "fair again", &p);
+    change(p, [&] {
+      if (!realtime) call("enable", &p, [&] { sched_spare_ops.enable(&p); });
+      p.policy = realtime ? Policy::realtime : Policy::ext;
+      p.prio = realtime ? 50 : 120;
+    });
+    if (realtime) call("disable", &p, [&] { sched_spare_ops.disable(&p); });
+    if (p.on_rq && (!running(p) || !realtime)) resched(cpu_of(p));
+  });
+}
+
+void Kernel::move_cgroup(int id, Task& p, task_group* to) {
+  if (p.moving || p.dead) return;
+  on(id, [&] {
+    trace("cgroup", &p, static_cast<std::uint64_t>(to->css.id));
+    change(p, [&] {
+      if (p.policy == Policy::ext) call("cgroup_move", &p, [&] { sched_spare_ops.cgroup_move(&p, nullptr, nullptr); });
+      p.sched_task_group = to;
+    });
+    if (running(p)) resched(cpu_of(p));
+  });
+}
+
+void Kernel::set_weight(int id, Task& p, unsigned weight) {
+  if (p.moving || p.dead) return;
+  on(id, [&] { change(p, [&] { p.scx.weight = weight; }); });
+}
+
+void Kernel::disable_migration(Task& p) { p.migration_disabled++; }
+
+void Kernel::enable_migration(Task& p) {
+  if (p.cpus_ptr != &p.mask) {
+    change(p, [&] {
+      p.cpus_ptr = &p.mask;
+      call("set_cpumask", &p, [&] { sched_spare_ops.set_cpumask(&p, p.cpus_ptr); });
+    });
+  }
+  p.migration_disabled--;
+  Cpu& c = cpu_of(p);
+  if (!allowed(p, c.id))
+    stop(c, [this, &p, from = c.id] {
+      if (p.on_rq && !p.moving && !p.migration_disabled && cpu_of(p).id == from && !running(p) && !allowed(p, from)) migrate(p, fallback(p));
+    });
+}
+
+// ---- kfuncs that move ----------------------------------------------------------------------------------------------
+
+// A run-queue lock is let go of: others may take it.
+void Kernel::let_go(Cpu& c, Task& wanted) {
+  if (!chance(4)) return;
+  const int before = here_;
+  const int depth = depth_;
+  elsewhere(c, wanted);
+  here_ = before;
+  depth_ = depth;
+}
+
+// consume_dispatch_q()
+bool Kernel::move_to_local(std::uint64_t id) {
+  Cpu& c = here();
+  dsq* q = find(id, c);
+  if (!q) fail("there is no queue %llx", static_cast<unsigned long long>(id));
+  for (int tries = 0; tries < 32; tries++) {
+    bool again = false;
+    for (Node* n = q->head.next; n != &q->head; n = n->next) {
+      Task* p = n->task;
+      if (!p) continue;
+      Cpu& from = cpu_of(*p);
+      if (&from == &c) {
+        dispatch_dequeue(*p);
+        dispatch_enqueue(*c.local, c, *p, 0, false);
+        trace("taken", p, id);
+        return true;
+      }
+      // task_can_run_on_remote_rq()
+      if (p->migration_disabled || !allowed(*p, c.id) || !c.online) {
+        trace("may not be taken", p, id, p->migration_disabled);
+        continue;
+      }
+      // consume_remote_task()
+      const std::uint64_t as = p->queued_as;
+      let_go(c, *p);
+      if (p->in != q || p->queued_as != as || &cpu_of(*p) != &from) {
+        again = true;
+        break;
+      }
+      dequeue(from, *p, false);
+      p->thread_info.cpu = static_cast<unsigned>(c.id);
+      p->moving = true;
+      let_go(c, *p);
+      p->moving = false;
+      p->on_rq = true;
+      p->scx.flags |= SCX_TASK_QUEUED;
+      c.queued++;
+      dispatch_enqueue(*c.local, c, *p, 0, false);
+      trace("taken from elsewhere", p, id);
+      return true;
+    }
+    if (!again) return false;
+  }
+  return false;
+}
+
+// scx_dsq_move()
+bool Kernel::move(bpf_iter_scx_dsq& it, Task& p, std::uint64_t id, std::uint64_t flags, bool by_vtime) {
+  Cpu& from = cpu_of(p);
+  const std::uint64_t as = p.queued_as;
+  bool moved = false;
+  if (&from != &here()) let_go(here(), p);
+  if (p.in == it.dsq && p.queued_as == as) {
+    dsq* to = find(id, here());
+    if (!to || (to->id == SCX_DSQ_LOCAL && to != from.local.get())) fail("a move to queue %llx", static_cast<unsigned long long>(id));
+    if (it.has_vtime) p.scx.dsq_vtime = it.vtime;
+    if (it.has_slice) p.scx.slice = it.slice;
+    dispatch_dequeue(p);
+    dispatch_enqueue(*to, from, p, flags, by_vtime);
+    trace("moved", &p, id, p.scx.dsq_vtime);
+    moved = true;
+  }
+  it.has_vtime = it.has_slice = false;
+  return moved;
+}
+
+int Kernel::pick_idle(const cpumask& mask) {
+  for (Cpu& c : cpu_)
+    if (c.idle_bit && c.online && test(mask, c.id)) {
+      c.idle_bit = false;
+      return c.id;
+    }
+  return -1;
+}
+
+// ---- CPUs come and go ----------------------------------------------------------------------------------------------
+
+// sched_cpu_deactivate(): sched_set_rq_offline(), scx_rq_deactivate(), by the CPU's hotplug thread, which runs there; then it waits until
+// nobody is left.
+void Kernel::cpu_offline(int id) {
+  Cpu& c = cpu(id);
+  on(id, [&] {
+    trace("cpu_offline");
+    c.online = 0;
+    c.idle_bit = false;
+    call("cpu_offline", nullptr, [&] { sched_spare_ops.cpu_offline(id); });
+  });
+}
+
+// Its timer is another CPU's then, which does not want it (kmod/timer.c).
+void Kernel::cpu_dead(int id) {
+  cpu(id).dead = true;
+  Timer& t = timer_[static_cast<unsigned>(id)];
+  t.gen++;
+  t.queued = false;
+  if (t.when) t.when = fired;
+}
+
+// sched_cpu_activate(), by that thread.
+void Kernel::cpu_online(int id) {
+  Cpu& c = cpu(id);
+  on(id, [&] {
+    trace("cpu_online");
+    c.active = true;
+    call("cpu_online", nullptr, [&] { sched_spare_ops.cpu_online(id); });
+    c.online = 1;
+  });
+}
+
+// ---- for who looks -------------------------------------------------------------------------------------------------
+
+void Kernel::trace(const char* what, const Task* p, std::uint64_t a, std::uint64_t b) {
+  const Line l{now_, here_, what, p ? p->pid : -1, a, b};
+  if (verbose)
+    std::printf("%12.6f [%d] %-22s %6d %llx %llx\n", static_cast<double>(l.when) * 1e-9, l.cpu, l.what, l.pid, static_cast<unsigned long long>(l.a),
+                static_cast<unsigned long long>(l.b));
+  if (lines_.size() < dump_most) lines_.push_back(l);
+  else lines_[line_] = l;
+  line_ = (line_ + 1) % dump_most;
+}
+
+void Kernel::fail(const char* format, ...) {
+  for (std::size_t i = 0; i < lines_.size() && !verbose; i++) {
+    const Line& l = lines_[(lines_.size() == dump_most ? line_ + i : i) % lines_.size()];
+    std::printf("%12.6f [%d] %-22s %6d %llx %llx\n", static_cast<double>(l.when) * 1e-9, l.cpu, l.what, l.pid, static_cast<unsigned long long>(l.a),
+                static_cast<unsigned long long>(l.b));
+  }
+  for (Cpu& c : cpu_) {
+    std::printf("CPU %d: %s/%d runs, %u queued, %u local, online %d, active %d\n", c.id, c.curr->comm, c.curr->pid, c.queued, c.local->n, c.online,
+                c.active);
+    sched_spare_ops.dump_cpu(nullptr, c.id, c.curr == &c.idle);
+  }
+  describe();
+  std::va_list args;
+  va_start(args, format);
+  std::printf("%.6f: ", static_cast<double>(now_) * 1e-9);
+  std::vprintf(format, args);
+  std::printf("\n");
+  va_end(args);
+  std::fflush(stdout);
+  throw Violation();
+}
+
+}  // namespace spare::model
+
+spare::model::Task* dsq::first() const {
+  for (const spare::model::Node* at = head.next; at != &head; at = at->next)
+    if (at->task) return at->task;
+  return nullptr;
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A model of the kernel's core scheduler and of sched_ext (7.2), for the class itself: CPUs and tasks in discrete virtual time, the callbacks
+// in the kernel's order, the kfuncs. One thread; what happens "at once" on another CPU happens where a run-queue lock is let go of
+// (Kernel::let_go). Left out: bypass mode, core scheduling, the fair class, ops.exit_task.
+#pragma once
+
+#include <array>
+#include <cstdarg>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "class.h"
+#include "../random.hpp"
+
+namespace spare::model {
+
+using Time = unsigned long long;
+constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
+constexpr unsigned cpus_max = 8;
+constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
+constexpr Time forever = ~0ULL >> 2;
+
+struct Task;
+struct Vm;
+
+// A place in a queue: a task's, or a cursor of who walks through it.
+struct Node {
+  Node *prev = nullptr, *next = nullptr;
+  Task* task = nullptr;
+};
+
+enum class Policy : std::uint8_t { ext, realtime, idle };
+
+// What it does when it runs; the workload's (world.hpp).
+enum class Role : std::uint8_t { idle, stopper, hotplug, burner, sleeper, vcpu, net, kthread, realtime };
+
+struct Task : task_struct {
+  ~Task();
+
+  Policy policy = Policy::ext;
+  Role role = Role::burner;
+  cpumask mask{}, pinned{};  // cpus_ptr is one of them
+  Node node;
+  dsq* in = nullptr;
+  std::uint64_t queued_as = 0;       // scx.dsq_seq
+  bool on_rq = false, dead = false;
+  bool child = false;                // it will end
+  bool moving = false;               // between two run queues
+  bool queueing = false;             // ops_state is not SCX_OPSS_NONE
+  bool reset_runnable = true;
+  std::uint64_t direct = 0, direct_flags = 0;  // scx.ddsp_*; 0: none
+  bool direct_by_vtime = false;
+  Time left = 0;                     // to run before it sleeps
+  Time ran = 0;                      // CPU time, as sched_switch sees it,
+  Time accounted = 0;                // and its VM's up to here
+  Time woken = 0;                    // when it last became runnable, or stopped
+  Time queued_at = 0;                // and came into the queue where it is
+  std::uint32_t sleeps = 0;          // wake-up events of an earlier sleep are void
+  Vm* vm = nullptr;                  // cgroup with spare.* files
+  Time net_ran = 0;                  // a network thread: when it last began to run
+  std::uint64_t drained = 0;         // and the last packet that it has seen
+};
+
+// The CPU's run queue, its current task, and what sched_spare.ko has for each CPU (module.cpp).
+struct Cpu : rq {
+  int id = 0;
+  Task idle, stopper;
+  Task* curr = nullptr;
+  Task* current = nullptr;                      // prev until the switch is done
+  std::unique_ptr<dsq> local;
+  std::deque<Task*> realtime;                   // runnable, the stopper first
+  std::deque<std::function<void()>> stop_work;
+  unsigned queued = 0;                          // tasks of the class
+  bool active = true;      // cpu_active(); `online` is sched_ext's, SCX_RQ_ONLINE
+  bool dead = false;       // not cpu_online()
+  bool busy = false;       // in schedule(): its interrupts are off
+  bool in_balance = false;
+  bool need_resched = false;
+  bool idle_bit = false;   // sched_ext's own idle mask
+  Time clock = 0;
+  Time switched = 0;       // last sched_switch
+  Time run_from = 0;       // the current task does its own work since
+  std::uint32_t runs = 0;  // work-done events of an earlier run are void
+  Time idle_since = 0;
+  Time realtime_at = 0;    // when a higher class last had it
+};
+
+class Violation {};
+
+// Where chance comes from: a fuzzer's input as far as it goes, then a stream of its own.
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : random_(seed, 0) {}
+  Draw(const std::uint8_t* data, std::size_t size) : random_(size, 1), data_(data), left_(size) {}
+
+  std::uint64_t next() {
+    if (left_ < 4) return random_.next();
+    std::uint64_t v = 0;
+    for (int i = 0; i < 4; i++, left_--) v = v << 8 | *data_++;
+    return v;
+  }
+  // lo .. hi, both possible
+  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) { return lo + (hi - lo < 256 && left_ ? left_--, *data_++ : next()) % (hi - lo + 1); }
+
+ private:
+  sim::Random random_;
+  const std::uint8_t* data_ = nullptr;
+  std::size_t left_ = 0;
+};
+
+class Kernel {
+ public:
+  Kernel(Draw draw, unsigned cpus);
+  virtual ~Kernel();
+
+  Time now() const { return now_; }
+  unsigned cpus() const { return static_cast<unsigned>(cpu_.size()); }
+  Cpu& cpu(int i) { return cpu_[static_cast<unsigned>(i)]; }
+  Cpu& here() { return cpu(here_); }
+  int here_cpu() const { return here_; }
+  Cpu& cpu_of(const Task& p) { return cpu(static_cast<int>(p.thread_info.cpu)); }
+  Task& current() { return *here().current; }
+  bool running(const Task& p) { return cpu_of(p).curr == &p; }
+  Draw& random() { return random_; }
+  std::uint64_t events() const { return done_; }
+  bool chance(unsigned one_in) { return random_.in(1, one_in) == 1; }
+
+  // The next event. Returns the CPU that it was for.
+  int step();
+  void at(Time when, std::function<void()> what);  // in an interrupt of some CPU
+
+  // What happens to tasks; on: the CPU on which somebody does it.
+  void fork(int on, Task& p, unsigned cpu);
+  void wake(int on, Task& p);
+  void block(int cpu);  // the current task sleeps
+  void exit(int cpu);   // or ends
+  void set_affinity(int on, Task& p, cpumask mask);
+  void set_realtime(int on, Task& p, bool realtime);
+  void move_cgroup(int on, Task& p, task_group* to);
+  void set_weight(int on, Task& p, unsigned weight);
+  void disable_migration(Task& p);  // p is current
+  void enable_migration(Task& p);
+  void schedule(int cpu);
+  void yield(int cpu);
+  void resched(Cpu& c);
+  void interrupt_ends(int cpu);
+  void preemption_ends(int cpu) { post(now_, What::resched, cpu, 0); }
+  void run_for(Task& p);            // its work has changed
+  void cpu_offline(int cpu);
+  void cpu_dead(int cpu);
+  void cpu_online(int cpu);
+
+  // On `cpu`, interrupts on.
+  template <class F>
+  void on(int cpu, F f) {
+    const int before = here_;
+    here_ = cpu;
+    f();
+    here_ = before;
+  }
+  void advance(Time least, Time most) { now_ += random_.in(least, most); }
+
+  // kfuncs (kfuncs.cpp)
+  dsq* find(std::uint64_t id, Cpu& c);
+  void create(std::uint64_t id);
+  void insert(Task& p, std::uint64_t id, std::uint64_t slice, std::uint64_t flags, const std::uint64_t* vtime);
+  bool move_to_local(std::uint64_t id);
+  bool move(bpf_iter_scx_dsq& it, Task& p, std::uint64_t id, std::uint64_t flags, bool by_vtime);
+  int pick_idle(const cpumask& allowed);
+  void kick(int cpu);
+  bool kick_current();
+  void arm(Time when);
+
+  [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
+  void trace(const char* what, const Task* p = nullptr, std::uint64_t a = 0, std::uint64_t b = 0);
+  bool verbose = false;
+  unsigned dump_most = 200;
+
+ protected:
+  virtual void work_done(Task& p) = 0;      // p, which runs, has no work left
+  // Something may happen on another CPU, to this one's run queue, too, and to the task that it is about to move.
+  virtual void elsewhere(Cpu& unlocked, Task& wanted) = 0;
+  virtual void switched(Cpu& c, Task& prev, Task& next) = 0;
+  virtual void gone(Task& p) = 0;
+  virtual void describe() = 0;  // after a violation
+
+ private:
+  enum class What : std::uint8_t { call, tick, resched, timer, kick, work };
+  struct Event {
+    Time when;
+    std::uint64_t seq;
+    What what;
+    std::int32_t cpu;
+    std::uint32_t gen;
+    bool operator<(const Event& o) const { return when != o.when ? when > o.when : seq > o.seq; }
+  };
+  struct Timer {
+    Time when = 0, again = 0;  // when 1: it has fired
+    std::uint32_t gen = 0;
+    bool queued = false;
+  };
+  struct Line {
+    Time when;
+    int cpu;
+    const char* what;
+    std::int32_t pid;
+    std::uint64_t a, b;
+  };
+
+  template <class F>
+  void call(const char* what, Task* p, F f) {
+    Task& cur = current();
+    trace(what, p);
+    advance(40, 300);
+    ++cur.migration_disabled;  // as while any BPF program runs
+    ++depth_;
+    f();
+    --depth_;
+    --cur.migration_disabled;
+  }
+  void post(Time when, What what, int cpu, std::uint32_t gen);
+  void handle(const Event& e);
+  void timer_fires(int cpu);
+
+  void update_clock(Cpu& c);
+  void update_curr(Cpu& c);
+  void enqueue(Cpu& c, Task& p, std::uint64_t flags);
+  void dequeue(Cpu& c, Task& p, bool sleeps);
+  void do_enqueue(Cpu& c, Task& p, std::uint64_t flags);
+  void dispatch_enqueue(dsq& q, Cpu& c, Task& p, std::uint64_t flags, bool by_vtime);
+  void dispatch_dequeue(Task& p);
+  void put_prev(Cpu& c, Task& p, const Task* next);
+  void set_next(Cpu& c, Task& p);
+  bool balance(Cpu& c, Task& prev, bool& keep);
+  Task& pick(Cpu& c, Task& prev);
+  template <class F>
+  void change(Task& p, F f);
+  void migrate(Task& p, unsigned cpu);
+  void stop(Cpu& c, std::function<void()> work);
+  unsigned fallback(Task& p);
+  bool allowed(const Task& p, int cpu);
+  void let_go(Cpu& c, Task& wanted);
+  void update_idle(Cpu& c, bool idle, bool notify);
+  void set_task_runnable(Task& p);
+
+  Time now_ = second;  // of CLOCK_MONOTONIC
+  Draw random_;
+  std::vector<Cpu> cpu_;
+  std::vector<Timer> timer_;
+  std::vector<char> kicked_;
+  int here_ = 0, depth_ = 0;
+  std::priority_queue<Event> events_;
+  std::unordered_map<std::uint32_t, std::function<void()>> calls_;
+  std::uint64_t seq_ = 0, done_ = 0;
+  std::uint32_t next_call_ = 0;
+  std::unordered_map<std::uint64_t, std::unique_ptr<dsq>> queues_;
+  root_domain root_{};
+  std::vector<Line> lines_;
+  std::size_t line_ = 0;
+  friend class World;
+};
+
+extern Kernel* kernel;  // kfuncs have no other way to it
+
+}  // namespace spare::model
+
+// Outside the namespace, as the shim declares it.
+struct dsq {
+  explicit dsq(u64 number) : id(number) { head.prev = head.next = &head; }
+  u64 id;
+  spare::model::Node head;
+  u32 n = 0;
+  u64 seq = 0;
+  spare::model::Task* first() const;
+};

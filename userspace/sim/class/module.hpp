@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A model of sched_spare.ko: VMs and servers as config.c, server.c and use.c bring them about, and the kfuncs of kfuncs.c.
+#pragma once
+
+#include <bitset>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include <sched_spare/abi.h>
+
+#include "kernel.hpp"
+
+namespace spare::model {
+
+struct Server {
+  spare_server abi{};
+  Vm* vm = nullptr;
+  unsigned cpu = 0, slot = 0;
+  bool withdrawn = false, told = false, released = false;
+};
+
+struct Reservation {
+  std::uint32_t runtime_us = 0, period_us = 0;
+};
+
+struct Config {
+  Reservation reservation;
+  bool provide = false;
+  u64 cpus = 0;
+};
+
+struct Vm {
+  spare_vm abi{};
+  std::uint16_t slot[cpus_max];
+  Config config;
+  std::vector<Vm*> uses;
+  unsigned servers = 0;  // published and not dying
+  task_group group{};    // its cgroup
+  // For the invariants (world.cpp).
+  Time since = 0;        // nothing of it has changed
+  Time ran = 0;          // CPU time of its threads of the class, as sched_switch sees it
+  Time ran_realtime = 0;
+  Time ran_then = 0, boost_then = 0, valve_then = 0, checked = 0;
+
+  bool placed() const { return servers; }
+};
+
+class Module {
+ public:
+  explicit Module(Kernel& k);
+
+  Server* at(int cpu, unsigned slot) const;
+  const std::list<std::unique_ptr<Vm>>& vms() const { return vms_; }
+  Vm& make_vm();
+  // Whether it was done: admission, providers in use, slots and queues may refuse.
+  bool set(Vm& vm, const Config& config);
+  bool use(Vm& vm, const std::vector<Vm*>& providers);
+  void policy(Vm& vm, Time grant_ns, unsigned chances, Time window_ns, Time gain_ns, unsigned flags);
+  void remove(Vm& vm);  // nobody is in its cgroup any more
+  bool queues_missing() const { return queues_made_ < queues_wanted_; }
+  void reap();
+
+  std::vector<const spare_stats*> all_stats() const;
+  void packet(Vm& vm);
+  void switched(Cpu& c, Task& prev, Task& next);
+
+  // kfuncs
+  static Vm* effective(const Task& p) { return p.vm && p.vm->placed() ? p.vm : nullptr; }
+  bool serves(int cpu) const { return valid(cpu) && kernel_.cpu(cpu).active; }
+  bool valid(int cpu) const { return cpu >= 0 && static_cast<unsigned>(cpu) < kernel_.cpus(); }
+  int next_cpu(const Vm& vm, unsigned from) const;
+  void attend(int cpu, unsigned slot);
+  unsigned attention(int cpu);
+  bool wakes(const Task& p);
+  void changes(Task& p, bool goes);
+  void released(Server& s);
+  unsigned queues_wanted_ = 64, queues_made_ = 0;
+
+ private:
+  struct PerCpu {
+    Server* slot[SPARE_SLOTS] = {};
+    std::bitset<SPARE_SLOTS> used, attention;
+    Task* realtime = nullptr;  // runs (realtime.c)
+    Time realtime_used = 0;
+    Vm* arrival = nullptr;  // hook.c
+    Task* arrival_in = nullptr;
+    Time arrival_ns = 0;
+  };
+  std::uint32_t others_ppm(const Vm& vm, unsigned cpu) const;
+  void apply(Vm& vm, const Config& config);
+  void resolve(Vm& vm);
+  void withdraw(Server& s);
+  void charge(Task& p, int cpu, Time ns);
+  bool reaches(const Vm& from, const Vm& to) const;
+  template <class F>
+  void after_grace(F f) {
+    kernel_.at(kernel_.now() + kernel_.random().in(200 * us, 8 * ms), f);
+  }
+
+  Kernel& kernel_;
+  std::vector<PerCpu> cpu_;
+  std::list<std::unique_ptr<Vm>> vms_;
+  std::list<std::unique_ptr<Server>> servers_;
+  unsigned live_ = 0;
+  std::uint64_t next_id_ = 2;
+};
+
+extern Module* module;
+
+}  // namespace spare::model

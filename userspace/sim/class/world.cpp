@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "world.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+
+namespace spare::model {
+
+namespace {
+
+constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
+constexpr unsigned tasks_most = 60;  // beyond which nobody forks
+
+}  // namespace
+
+World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus) {
+  auto& r = random();
+  const auto coin = [&](unsigned one_in) { return r.next() % one_in == 0; };
+  mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3)};
+  root_group_.css = {1, 1};
+  root_group_.scx = {100, 100'000, ~0ULL, 0};
+  for (unsigned i = 0; i < 2; i++) {
+    limited_[i].css = {static_cast<int>(4000 + i), 4000 + i};
+    limited_[i].parent = &root_group_;
+    limited_[i].scx = {100, 100'000, mix_.limits ? 20'000 + i * 30'000 : ~0ULL, 0};
+  }
+  class_begin(cpus);
+  if (sched_spare_ops.init()) fail("init fails");
+  for (unsigned i = 0; i < cpus; i++) {
+    Task& p = make(Role::hotplug, "cpuhp", nullptr, {1ULL << i});
+    p.flags = kthread_flags;
+    hotplug_task_[i] = &p;
+    for (unsigned n = r.in(1, 2); n; n--) make(Role::kthread, "kworker", nullptr, {1ULL << i}).flags = kthread_flags;
+  }
+  for (unsigned n = r.in(0, cpus + 2); n; n--) {
+    Task& p = make(coin(2) ? Role::burner : Role::sleeper, "host", nullptr, {coin(3) ? draw_cpus(cpus) : all()});
+    if (coin(3)) p.sched_task_group = &limited_[r.next() % 2];
+    if (coin(3)) p.scx.weight = static_cast<unsigned>(r.in(1, 1000));
+  }
+  if (mix_.realtime) make(Role::realtime, "rt", nullptr, {all()});
+  for (unsigned n = mix_.providers ? r.in(1, 2) : 0; n; n--) make_vm(true);
+  for (unsigned n = r.in(1, 5); n; n--) make_vm(false);
+  for (const int pid : pids_) {
+    at(now() + r.in(0, 10 * ms), [this, pid] {
+      if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
+    });
+  }
+  preemption_ends(here_cpu());
+  act_soon();
+}
+
+World::~World() = default;
+
+// ---- what there is -------------------------------------------------------------------------------------------------
+
+Task& World::make(Role role, const char* name, Vm* vm, cpumask mask) {
+  auto owned = std::make_unique<Task>();
+  Task& p = *owned;
+  p.pid = next_pid_++;
+  std::snprintf(p.comm, sizeof(p.comm), "%s", name);
+  p.role = role;
+  p.mask = mask;
+  p.cpus_ptr = &p.mask;
+  p.nr_cpus_allowed = std::popcount(mask.bits);
+  p.prio = 120;
+  p.scx.weight = 100;
+  p.__state = 1;
+  p.vm = vm;
+  p.sched_task_group = vm ? &vm->group : &root_group_;
+  if (role == Role::realtime) p.policy = Policy::realtime;
+  p.left = draw_work(p);
+  tasks_.emplace(p.pid, std::move(owned));
+  pids_.push_back(p.pid);
+  return p;
+}
+
+std::uint64_t World::draw_cpus(unsigned most) {
+  const unsigned n = static_cast<unsigned>(random().in(1, std::min(most, cpus())));
+  std::uint64_t mask = 0;
+  while (static_cast<unsigned>(std::popcount(mask)) < n) mask |= 1ULL << random().in(0, cpus() - 1);
+  return mask;
+}
+
+Reservation World::draw_reservation(bool provider) {
+  static constexpr unsigned periods[] = {1000, 5000, 10'000, 20'000, 50'000, 100'000, 300'000, 1'000'000};
+  auto& r = random();
+  const unsigned period = provider ? periods[r.in(1, 3)] : periods[r.in(0, chance(4) ? 7 : 5)];
+  const unsigned permille = static_cast<unsigned>(provider ? r.in(20, 150) : chance(4) ? r.in(5, 20) : r.in(20, 400));
+  return {std::max(period * permille / 1000, 50U), period};
+}
+
+void World::draw_policy(Vm& vm) {
+  auto& r = random();
+  const bool bounded = chance(4);
+  const Time window = r.in(10, 1000) * ms;
+  unsigned flags = 0;
+  if (chance(4)) flags |= SPARE_VM_PAYBACK;
+  if (chance(4)) flags |= SPARE_VM_NOWAIT;
+  if (!chance(4)) flags |= SPARE_VM_HASTEN;
+  module_.policy(vm, r.in(1, 20) * 200 * us, chance(4) ? static_cast<unsigned>(r.in(1, 4)) : 0, window, bounded ? window / r.in(4, 50) : 0, flags);
+}
+
+void World::draw_use(Vm& vm) {
+  std::vector<Vm*> list;
+  for (const auto& p : module_.vms())
+    if (p->config.provide && p.get() != &vm && chance(2)) list.push_back(p.get());
+  module_.use(vm, list);
+}
+
+Vm* World::make_vm(bool provider) {
+  Vm& vm = module_.make_vm();
+  vm.group.parent = &root_group_;
+  draw_policy(vm);
+  // (It may not fit.)
+  module_.set(vm, {draw_reservation(provider), provider, provider ? all() : draw_cpus(3)});
+  if (!provider) {
+    if (mix_.providers) draw_use(vm);
+    make_threads(vm);
+  }
+  changed(vm);
+  return &vm;
+}
+
+void World::make_threads(Vm& vm) {
+  auto& r = random();
+  const std::uint64_t mask = vm.config.cpus ? vm.config.cpus : all();
+  const bool named = !chance(4), bound = chance(2);
+  unsigned n = 0;
+  for (unsigned i = 0; i < cpus(); i++) {
+    if (!(mask >> i & 1)) continue;
+    char name[16];
+    std::snprintf(name, sizeof(name), "CPU %u/KVM", n++);
+    make(Role::vcpu, named ? name : "qemu", &vm, {bound ? 1ULL << i : mask});
+  }
+  const bool stray = mix_.strays && chance(2);
+  make(Role::net, chance(2) ? "vhost-1" : "iothread", &vm, {stray ? draw_cpus(2) : mask});
+  if (chance(3)) make(Role::net, "vhost-2", &vm, {mask});
+  if (chance(2)) make(Role::sleeper, "qemu", &vm, {stray ? all() : mask});
+  if (mix_.crowd && chance(2))
+    for (unsigned i = static_cast<unsigned>(r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
+}
+
+Vm* World::any_vm(bool provider) {
+  std::vector<Vm*> some;
+  for (const auto& v : module_.vms())
+    if (provider == v->config.provide) some.push_back(v.get());
+  return some.empty() ? nullptr : some[random().next() % some.size()];
+}
+
+Task* World::any_task() {
+  for (int tries = 0; tries < 8; tries++) {
+    Task& p = *tasks_.at(pids_[random().next() % pids_.size()]);
+    if (!p.dead && !p.moving && p.storage && !(p.flags & kthread_flags)) return &p;
+  }
+  return nullptr;
+}
+
+int World::any_cpu() {
+  std::vector<int> some;
+  for (unsigned i = 0; i < cpus(); i++)
+    if (const Cpu& c = cpu(static_cast<int>(i)); !c.dead && !c.busy) some.push_back(c.id);
+  return some.empty() ? -1 : some[random().next() % some.size()];
+}
+
+// ---- what tasks do -------------------------------------------------------------------------------------------------
+
+Time World::draw_work(const Task& p) {
+  auto& r = random();
+  switch (p.role) {
+    case Role::vcpu:
+    case Role::burner: return r.in(100 * us, 20 * ms);
+    case Role::sleeper: return chance(4) ? r.in(us, 8 * ms) : r.in(us, 300 * us);
+    case Role::net: return r.in(3 * us, 60 * us);
+    case Role::kthread: return r.in(2 * us, 200 * us);
+    case Role::realtime: return chance(8) ? r.in(ms, 60 * ms) : r.in(5 * us, 2 * ms);
+    case Role::hotplug: return r.in(5 * us, 50 * us);
+    case Role::idle:
+    case Role::stopper: break;
+  }
+  return us;
+}
+
+void World::sleep(Task& p, Time length) {
+  at(now() + length, [this, pid = p.pid, sleeps = p.sleeps + 1] {
+    const auto t = tasks_.find(pid);
+    if (t != tasks_.end() && t->second->sleeps == sleeps) wake(here_cpu(), *t->second);
+  });
+}
+
+void World::work_done(Task& p) {
+  auto& r = random();
+  const int on = here_cpu();
+  p.left = draw_work(p);
+  switch (p.role) {
+    case Role::net: {
+      if (p.vm) {
+        for (const int pid : pids_)
+          if (Task& v = *tasks_.at(pid); v.vm == p.vm && v.role == Role::vcpu && v.storage) {
+            wake(on, v);
+            if (chance(2)) break;
+          }
+        if (p.drained != p.vm->abi.rx_seq) {
+          p.drained = p.vm->abi.rx_seq;
+          break;
+        }
+      }
+      if (p.migration_disabled) enable_migration(p);
+      block(on);
+      return;
+    }
+    case Role::hotplug: hotplug_step(p); return;
+    case Role::sleeper:
+    case Role::kthread:
+    case Role::realtime:
+      if (p.migration_disabled) enable_migration(p);
+      if (p.child && chance(10)) {
+        exit(on);
+        return;
+      }
+      if (chance(8)) {  // it hands over to another one
+        if (Task* other = any_task(); other && other->role == Role::sleeper) wake(on, *other);
+      }
+      if (p.role == Role::kthread && !cpu(on).active) {
+        sleep(p, 20 * ms);
+      } else {
+        sleep(p, chance(10) ? r.in(ms, 200 * ms) : r.in(20 * us, 10 * ms));
+      }
+      block(on);
+      return;
+    case Role::vcpu:
+    case Role::burner:
+      if (p.migration_disabled) {
+        enable_migration(p);
+      } else if (mix_.pinning && chance(8)) {
+        disable_migration(p);
+        p.left = r.in(us, 3 * ms);
+      } else if (p.role == Role::vcpu && chance(3)) {  // HLT
+        if (chance(2)) sleep(p, r.in(20 * us, 30 * ms));
+        block(on);
+        return;
+      } else if (chance(20)) {
+        yield(on);
+        return;
+      } else if (p.child && chance(20)) {
+        exit(on);
+        return;
+      }
+      break;
+    case Role::idle:
+    case Role::stopper: return;
+  }
+  run_for(p);
+  interrupt_ends(on);
+}
+
+void World::switched(Cpu& c, Task& prev, Task& next) {
+  module_.switched(c, prev, next);
+  account(prev);
+  next.accounted = now();
+  if (next.role == Role::net) next.net_ran = now();
+}
+
+// What it has run for so far is its VM's.
+void World::account(Task& p) {
+  if (p.vm) (p.policy == Policy::ext ? p.vm->ran : p.vm->ran_realtime) += now() - p.accounted;
+  p.accounted = now();
+}
+
+void World::gone(Task& p) {
+  std::erase(pids_, p.pid);
+  at(now() + 100 * ms, [this, pid = p.pid] { tasks_.erase(pid); });
+}
+
+// ---- what happens --------------------------------------------------------------------------------------------------
+
+void World::changed(Vm& vm) { vm.since = now(); }
+
+// Where its CPUs are away, a VM's threads are the host's.
+void World::changed_all() {
+  for (const auto& vm : module_.vms()) changed(*vm);
+}
+
+void World::act_soon() {
+  at(now() + random().in(20 * us, 600 * us), [this] {
+    act();
+    act_soon();
+  });
+}
+
+void World::packet() {
+  Vm* vm = any_vm(false);
+  if (!vm) return;
+  module_.packet(*vm);
+  for (const int pid : pids_) {
+    Task& p = *tasks_.at(pid);
+    if (p.role != Role::net || p.vm != vm || !p.storage || !p.__state) continue;
+    wake(here_cpu(), p);
+    if (p.on_rq && p.in && class_task(&p).counted) {
+      const class_task_view t = class_task(&p);
+      const Server* s = module_.at(static_cast<int>(t.cpu), t.slot);
+      if (s && s->abi.state == SPARE_THROTTLED) expect_service(p, *s);
+    }
+    break;
+  }
+}
+
+void World::reconfigure() {
+  Vm* vm = any_vm(chance(4));
+  if (!vm) return;
+  auto& r = random();
+  Config c = vm->config;
+  switch (r.in(0, 5)) {
+    case 0: c.reservation = draw_reservation(c.provide); break;
+    case 1: c.cpus = draw_cpus(3); break;
+    case 2: c.reservation = chance(3) ? Reservation{} : draw_reservation(c.provide); break;
+    case 3: draw_policy(*vm); break;
+    case 4: draw_use(*vm); break;
+    case 5:
+      if (chance(4)) c.provide = !c.provide;
+      break;
+  }
+  trace("configure", nullptr, vm->abi.id);
+  module_.set(*vm, c);
+  changed(*vm);
+  // The module forks when queues are missing.
+  if (module_.queues_missing()) {
+    Task& p = make(Role::sleeper, "sched_spare", nullptr, {all()});
+    p.child = true;
+    fork(here_cpu(), p, fallback(p));
+  }
+}
+
+void World::act() {
+  auto& r = random();
+  const unsigned what = static_cast<unsigned>(r.in(0, 99));
+  Task* p = any_task();
+  if (what < 60) {
+    packet();
+  } else if (what < 66) {
+    if (mix_.affinity && p) set_affinity(here_cpu(), *p, {chance(4) && p->vm && p->vm->config.cpus ? p->vm->config.cpus : draw_cpus(cpus())});
+  } else if (what < 69) {
+    if (p && running(*p)) account(*p);
+    if (mix_.realtime && p && p->role != Role::burner && p->role != Role::vcpu) set_realtime(here_cpu(), *p, p->policy == Policy::ext);
+    else if (mix_.realtime && p && p->policy == Policy::realtime) set_realtime(here_cpu(), *p, false);
+  } else if (what < 72) {
+    if (mix_.moves && p) {
+      Vm* to = chance(2) ? any_vm(false) : nullptr;
+      // The css first, the scheduler's part later (cgroup_migrate_execute()).
+      if (p->vm) changed(*p->vm);
+      if (to) changed(*to);
+      if (running(*p)) account(*p);
+      p->vm = to;
+      at(now() + r.in(us, 100 * us), [this, pid = p->pid] {
+        const auto t = tasks_.find(pid);
+        if (t != tasks_.end() && !t->second->dead)
+          move_cgroup(here_cpu(), *t->second, t->second->vm ? &t->second->vm->group : chance(2) ? &root_group_ : &limited_[0]);
+      });
+    }
+  } else if (what < 74) {
+    if (p) set_weight(here_cpu(), *p, static_cast<unsigned>(r.in(1, 1000)));
+  } else if (what < 78) {
+    if (pids_.size() < tasks_most) {
+      Vm* vm = chance(2) ? any_vm(false) : nullptr;
+      Task& t = make(chance(4) ? Role::burner : Role::sleeper, "child", vm, {vm && vm->config.cpus && chance(2) ? vm->config.cpus : all()});
+      t.child = true;
+      if (!vm && chance(3)) t.sched_task_group = &limited_[r.next() % 2];
+      fork(here_cpu(), t, fallback(t));
+    }
+  } else if (what < 80) {
+    if (mix_.churn && chance(4)) reconfigure();
+  } else if (what < 81) {
+    if (mix_.hotplug && chance(10)) hotplug();
+  } else if (p && p->__state && p->role != Role::net) {
+    wake(here_cpu(), *p);
+  }
+}
+
+// Most of it aims at what the CPU has just looked at.
+void World::elsewhere(Cpu& unlocked, Task& wanted) {
+  if (nested_ >= 2) return;
+  const int on_cpu = any_cpu();
+  if (on_cpu < 0) return;
+  nested_++;
+  on(on_cpu, [&] {
+    if (chance(3)) set_affinity(on_cpu, wanted, {wanted.mask.bits});
+    else if (mix_.affinity && chance(3)) set_affinity(on_cpu, wanted, {draw_cpus(cpus())});
+    for (int tries = 0; tries < 6; tries++)
+      if (Task* p = any_task(); p && p->__state && p->thread_info.cpu == static_cast<unsigned>(unlocked.id)) wake(on_cpu, *p);
+    if (chance(4)) packet();
+    if (Task* p = any_task(); mix_.affinity && p && chance(4)) set_affinity(on_cpu, *p, {draw_cpus(cpus())});
+    if (cpu(on_cpu).need_resched && chance(2)) schedule(on_cpu);
+    else preemption_ends(on_cpu);
+  });
+  nested_--;
+}
+
+// ---- hotplug -------------------------------------------------------------------------------------------------------
+
+void World::hotplug() {
+  const unsigned i = static_cast<unsigned>(random().in(0, cpus() - 1));
+  unsigned there = 0;
+  for (unsigned n = 0; n < cpus(); n++) {
+    there += cpu(static_cast<int>(n)).active;
+    if (hotplug_[n] == Hotplug::leaving || hotplug_[n] == Hotplug::left || hotplug_[n] == Hotplug::coming) return;  // one at a time
+  }
+  if (hotplug_[i] == Hotplug::on && there > 1 && hotplug_task_[i]->storage) {
+    trace("goes", nullptr, i);
+    hotplug_[i] = Hotplug::leaving;
+    cpu(static_cast<int>(i)).active = false;
+    changed_all();
+    at(now() + random().in(ms, 5 * ms), [this, i] { wake(here_cpu(), *hotplug_task_[i]); });
+  }
+}
+
+void World::hotplug_step(Task& p) {
+  const int id = here_cpu();
+  const unsigned i = static_cast<unsigned>(id);
+  Cpu& c = cpu(id);
+  if (hotplug_[i] == Hotplug::coming) {
+    cpu_online(id);
+    hotplug_[i] = Hotplug::on;
+    changed_all();
+  }
+  if (hotplug_[i] == Hotplug::leaving) {
+    cpu_offline(id);
+    hotplug_[i] = Hotplug::left;
+    hotplug_since_[i] = now();
+  }
+  if (hotplug_[i] == Hotplug::left) {
+    // (Who waits in another CPU's queue may have to wait for budget.)
+    unsigned others = 0;
+    for (const int pid : pids_) {
+      const Task& t = *tasks_.at(pid);
+      if (&t == &p || !t.on_rq || &cpu_of(t) != &c) continue;
+      others++;
+      const bool elsewhere = !t.migration_disabled && t.cpus_ptr->bits & ~(1ULL << i);
+      if (now() - std::max(hotplug_since_[i], t.woken) > (elsewhere ? 12 : 1) * second) fail("CPU %d goes, and %s/%d does not leave it", id, t.comm, t.pid);
+    }
+    if (!others) {
+      hotplug_[i] = Hotplug::off;
+      at(now() + random().in(ms, 50 * ms), [this, i, id] {
+        hotplug_[i] = Hotplug::coming;
+        cpu(id).dead = false;
+        wake(here_cpu(), *hotplug_task_[i]);
+      });
+    } else {
+      sleep(p, 200 * us);
+    }
+  }
+  block(id);
+  if (hotplug_[i] == Hotplug::off) cpu_dead(id);
+}
+
+void World::describe() {
+  for (const int pid : pids_) {
+    const Task& p = *tasks_.at(pid);
+    std::printf("%s/%d: VM %llu, CPUs %llx, on %u, %s, queue %llx, ran %llu us\n", p.comm, pid, p.vm ? p.vm->abi.id : 0, p.mask.bits, p.thread_info.cpu,
+                cpu_of(p).curr == &p ? "runs" : p.on_rq ? "waits" : "sleeps", p.in ? p.in->id : 0, p.ran / us);
+  }
+  for (const auto& vm : module_.vms()) {
+    const Reservation& r = vm->config.reservation;
+    std::printf("VM %llu: %u/%u us, CPUs %llx, slots", vm->abi.id, r.runtime_us, r.period_us, vm->config.cpus);
+    for (unsigned i = 0; i < cpus(); i++) std::printf(" %d", static_cast<std::int16_t>(vm->slot[i]));
+    std::printf("%s, unchanged for %llu us\n", vm->config.provide ? ", provides" : "", (now() - vm->since) / us);
+  }
+}
+
+void World::print_summary() const {
+  spare_stats sum{};
+  for (const spare_stats* st : module_.all_stats()) {
+    sum.throttled += st->throttled;
+    sum.misses += st->misses;
+    sum.granted += st->granted;
+    sum.denied += st->denied;
+    sum.blocked += st->blocked;
+    sum.expired += st->expired;
+    sum.unasked += st->unasked;
+    sum.hastened += st->hastened;
+    sum.migrated += st->migrated;
+    sum.overruns += st->overruns;
+    sum.stray_ns += st->stray_ns;
+    sum.valve_ns += st->valve_ns;
+  }
+  std::printf("  %s%s%s%s%s%s%s%s%s%s\n", mix_.churn ? "churn " : "", mix_.affinity ? "affinity " : "", mix_.realtime ? "realtime " : "",
+              mix_.hotplug ? "hotplug " : "", mix_.strays ? "strays " : "", mix_.crowd ? "crowd " : "", mix_.providers ? "providers " : "",
+              mix_.limits ? "limits " : "", mix_.moves ? "moves " : "", mix_.pinning ? "pinning " : "");
+  std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
+              static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
+              sum.blocked, sum.expired, sum.unasked);
+  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
+              sum.stray_ns / us, sum.valve_ns / us, promised_);
+}
+
+void World::run(std::uint64_t most) {
+  while (events() < most) {
+    const int id = step();
+    check_cpu(id);
+    if (now() - checked_ < ms) continue;
+    checked_ = now();
+    check_all();
+  }
+}
+
+}  // namespace spare::model

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a host is made of and what happens to it, drawn at random, and what must hold whatever happens.
+#pragma once
+
+#include <unordered_map>
+
+#include "module.hpp"
+
+namespace spare::model {
+
+class World : public Kernel {
+ public:
+  World(Draw draw, unsigned cpus);
+  ~World() override;
+
+  // So many events. Throws Violation.
+  void run(std::uint64_t events);
+  // What has happened, in a line: what a seed covers.
+  void print_summary() const;
+
+ protected:
+  void work_done(Task& p) override;
+  void elsewhere(Cpu& unlocked, Task& wanted) override;
+  void switched(Cpu& c, Task& prev, Task& next) override;
+  void gone(Task& p) override;
+  void describe() override;
+
+ private:
+  // What this seed's host has.
+  struct Mix {
+    bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning;
+  };
+  enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
+
+  Task& make(Role role, const char* name, Vm* vm, cpumask mask);
+  void make_threads(Vm& vm);
+  Vm* make_vm(bool provider);
+  Reservation draw_reservation(bool provider);
+  std::uint64_t draw_cpus(unsigned most);
+  void draw_policy(Vm& vm);
+  void draw_use(Vm& vm);
+  Vm* any_vm(bool provider);
+  Task* any_task();
+  int any_cpu();  // one whose interrupts are on
+  std::uint64_t all() const { return (1ULL << cpus()) - 1; }
+
+  void act();
+  void act_soon();
+  void packet();
+  void reconfigure();
+  void hotplug();
+  void hotplug_step(Task& p);
+  void sleep(Task& p, Time length);
+  Time draw_work(const Task& p);
+  void changed(Vm& vm);
+  void account(Task& p);
+  void changed_all();
+
+  // check.cpp
+  bool is_taken(const Cpu& c) const;
+  void check_cpu(int cpu);
+  void check_all();
+  void check_task(Task& p);
+  void check_siblings(Task& p, const Server& s);
+  void check_idle(Cpu& c, Task& p);
+  void check_use(Vm& vm);
+  void expect_service(Task& p, const Server& s);
+
+  Module module_{*this};
+  Mix mix_{};
+  std::unordered_map<int, std::unique_ptr<Task>> tasks_;
+  std::vector<int> pids_;
+  task_group root_group_{}, limited_[2]{};
+  std::vector<Hotplug> hotplug_;
+  std::vector<Task*> hotplug_task_;
+  std::vector<Time> hotplug_since_;
+  int next_pid_ = 2000;
+  unsigned nested_ = 0;
+  Time checked_ = 0;
+  unsigned long long promised_ = 0;  // packets that shall have first service within a provider's period
+};
+
+}  // namespace spare::model
