@@ -96,7 +96,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 wait_for() {
-	local until=$((SECONDS + $1))
+	local until=$((SECONDS + $1 + 1)) # SECONDS may be about to change
 	shift
 	while ! "$@" >/dev/null 2>&1; do
 		((SECONDS < until)) || return 1
