@@ -100,14 +100,11 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 
 	/* Copied, not printed, under the lock: a reader may be stopped anywhere, by its own cpu.max. */
 	if (vm) {
-		/* Many may read one file: they do not spin with preemption off while they wait. */
-		while (!spin_trylock(&vm->lock))
-			cond_resched();
+		guard(spinlock)(&vm->lock);
 		spare_server_sum(vm, &st);
 		cpus_auto = vm->cfg.cpus_auto;
 		use_auto = !vm->use_manual;
 		nr = vm->nr_servers;
-		spin_unlock(&vm->lock);
 	}
 	seq_printf(m, "class %d\n", spare_server_attached());
 	seq_printf(m, "placed %d\n", !!nr);

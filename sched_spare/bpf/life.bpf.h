@@ -76,6 +76,7 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 	}
 	if (!t)
 		return;
+	t->serves = SPARE_SERVES_NONE;
 	if (t->grant_ns)
 		limit_return(t);
 	task_unqueued(t);
@@ -99,6 +100,7 @@ void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *fro
 	if (!t)
 		return;
 	t->net = false;
+	t->serves = SPARE_SERVES_NONE;
 	if (t->grant_ns)
 		limit_return(t);
 	task_unqueued(t);

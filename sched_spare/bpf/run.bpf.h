@@ -270,7 +270,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	t->turn_left = 0;
 	if (sleeps)
 		t->serves = SPARE_SERVES_NONE;
-	else if (t->serves)
+	else if (runnable && t->serves)
 		t->serves = SPARE_SERVES_CUT;
 	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
 		t->turn_left = c->turn_end_ns - now;

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# nic.inc.sh - a burning VM 40/100 ms beside a provider 4/10 ms, and packets to a NIC of it. Source after measure.inc.sh.
+# nic.inc.sh - a burning VM 40/100 ms beside a provider 4/10 ms, and packets to a NIC of it. Sources what else is needed.
 #
 #   nic_vm                              the class, $pool, $vm
 #   nic NAME TAP STANDIN_OPTION...      a stand-in with such a NIC; $packets to TAP: 6 checks
 #                                       FROM: send by this interface; PREPARE: a function to call once the tap is there; SEND: more options
 #                                       of spare-pktgen; HELD_US: how long packets are held back on their way
+
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
 
 packets=150 vm=$CGROUP/vm/vm
 

@@ -5,11 +5,7 @@
 # with vhost in the same VM; a tap with several queues, each with a thread. Every packet that finds the server throttled and the provider
 # free is granted and served within its bound, in a VM 40/100 ms that burns.
 set -euo pipefail
-here=$(dirname "$0")
-. "$here/../lib/ktap.sh"
-. "$here/../lib/spare.sh"
-. "$here/measure.inc.sh"
-. "$here/nic.inc.sh"
+. "$(dirname "$0")/nic.inc.sh"
 
 ktap_plan 19
 nic_vm

@@ -5,11 +5,7 @@
 # bound, in a VM 40/100 ms that burns: past the queueing discipline, redirected by tc (Kata's tcfilter), held back by a queueing
 # discipline, redirected by XDP, by a macvtap.
 set -euo pipefail
-here=$(dirname "$0")
-. "$here/../lib/ktap.sh"
-. "$here/../lib/spare.sh"
-. "$here/measure.inc.sh"
-. "$here/nic.inc.sh"
+. "$(dirname "$0")/nic.inc.sh"
 
 cleanup() {
 	ip link del veth0 2>/dev/null || true

@@ -30,7 +30,7 @@ void look_at_taps(Pass& pass) {
     for (const std::string& name : split(*names, " ")) {
       sent += sent_to(pass.roots, name);
     }
-    if (const auto unseen = pass.unseen.look(claim.path, sent, FlatKeyed::parse(*stat).number("rx_packets").value_or(0))) {
+    if (const auto unseen = pass.unseen.look(claim.path + " " + *names, sent, FlatKeyed::parse(*stat).number("rx_packets").value_or(0))) {
       pass.complaints.say("taps " + claim.path, fmt::format("{}: packets went to {}, and the module has counted none of them (rx_packets 0): none can wake "
                                                             "the VM. dmesg says which hooks could not be set",
                                                             claim.path, *names));

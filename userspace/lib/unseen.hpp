@@ -13,11 +13,11 @@ class Unseen {
  public:
   static constexpr std::uint64_t enough = 16;
 
-  // How many since the first look, when there are enough to tell; else 0. sent: tx_packets of its taps together, seen: its rx_packets.
-  std::uint64_t look(const std::string& path, std::uint64_t sent, std::uint64_t seen) {
-    const auto before = before_.find(path);
+  // How many since the first look, when there are enough to tell; else 0. vm: path and taps; sent: tx_packets of these together, seen: its rx_packets.
+  std::uint64_t look(const std::string& vm, std::uint64_t sent, std::uint64_t seen) {
+    const auto before = before_.find(vm);
     const bool anew = seen != 0 || before == before_.end() || sent < before->second;
-    const std::uint64_t first = now_[path] = anew ? sent : before->second;
+    const std::uint64_t first = now_[vm] = anew ? sent : before->second;
     return sent - first >= enough ? sent - first : 0;
   }
 

@@ -182,6 +182,11 @@ TEST_CASE("CBS-11: a pass follows a change within a second, and passes use a ten
   }
   CHECK(clock.due() == start + milliseconds{1500});
 
+  // A long pass: what changes then waits for an interval, not for nine passes.
+  clock.done(start, std::chrono::seconds(2));
+  clock.reason(start + milliseconds{1});
+  CHECK(clock.due() == start + PassClock::interval);
+
   std::mt19937 random(5);
   for (const int took : {1, 7, 60, 400}) {
     PassClock storm(start);
