@@ -229,12 +229,15 @@ __bpf_kfunc void spare_attend(s32 cpu, u32 slot)
  * spare_attention - the next server that the class shall look at
  * @cpu: any number
  *
- * Context: scheduler.
+ * Context: ops.dispatch of @cpu, which by this answers the timer.
  * Return: the lowest attention bit of @cpu, which is cleared; SPARE_NO_SLOT: none.
  */
 __bpf_kfunc u32 spare_attention(s32 cpu)
 {
-	return spare_cpu_valid(cpu) ? spare_server_attention(cpu) : SPARE_NO_SLOT;
+	if (!spare_cpu_valid(cpu))
+		return SPARE_NO_SLOT;
+	spare_timer_answered(cpu);
+	return spare_server_attention(cpu);
 }
 
 /**

@@ -6,6 +6,10 @@
  *
  * Fired, it repeats until the class arms it again: a slice = 0 can be lost (kick.c), and while another
  * scheduling class runs there is nobody to answer yet.
+ *
+ * The answer is a look of ops.dispatch. While sched_ext bypasses the class (it ends, or the machine goes to sleep) threads run and arm
+ * the timer, and nobody looks: for a time that has passed it would fire without end, and no thread would get anywhere, nor the kernel's that
+ * ends the bypass. So what is unanswered fires ever later.
  */
 #include <linux/hrtimer.h>
 #include <linux/percpu.h>
@@ -26,7 +30,8 @@
 struct budget_timer {
 	struct hrtimer timer;
 	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
-	u64 again_ns;
+	u64 again_ns;	/* fires so much later at the earliest */
+	bool unanswered;/* has fired since the class last looked */
 	int cpu;
 };
 
@@ -38,6 +43,7 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 
 	/* Detached, or moved here because its CPU went away. */
 	t->when_ns = FIRED;
+	t->unanswered = true;
 	if (!spare_server_attached() || t->cpu != smp_processor_id())
 		return HRTIMER_NORESTART;
 	if (spare_kick_current()) {
@@ -58,7 +64,8 @@ void spare_timer_set(u64 when_ns)
 	struct budget_timer *t = this_cpu_ptr(&timers);
 	struct hrtimer *timer = &t->timer;
 
-	t->again_ns = AGAIN_NS;
+	if (when_ns && t->unanswered)
+		when_ns = max(when_ns, ktime_get_ns() + t->again_ns);
 	if (when_ns == t->when_ns && (!when_ns || hrtimer_is_queued(timer)))
 		return;
 	t->when_ns = when_ns;
@@ -66,6 +73,15 @@ void spare_timer_set(u64 when_ns)
 		hrtimer_start(timer, ns_to_ktime(min_t(u64, when_ns, KTIME_MAX)), HRTIMER_MODE_ABS_PINNED_HARD);
 	else
 		hrtimer_try_to_cancel(timer);
+}
+
+/* ops.dispatch looks at what is due on @cpu, whose run-queue lock it holds. */
+void spare_timer_answered(unsigned int cpu)
+{
+	struct budget_timer *t = per_cpu_ptr(&timers, cpu);
+
+	t->unanswered = false;
+	t->again_ns = AGAIN_NS;
 }
 
 /* A callback that runs right now sees that the class is detached. */
@@ -83,6 +99,7 @@ int spare_timer_init(void)
 		struct budget_timer *t = per_cpu_ptr(&timers, cpu);
 
 		t->cpu = cpu;
+		t->again_ns = AGAIN_NS;
 		hrtimer_setup(&t->timer, fired, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
 	}
 	return 0;

@@ -391,10 +391,11 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	h->local = 0;
 	if (h->idle)
 		host_idle(h, false);
-	if (spare_before(h->vnow, v))
-		h->vnow = v;
-	else
+	/* (Who goes before the queue may be far ahead of it: the queue's time is that of who has waited for a turn.) */
+	if (!spare_before(h->vnow, v))
 		v = host_wakes_at(h, v);
+	else if (!is_percpu_kthread(p))
+		h->vnow = v;
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
 	if (id && !(v & SPARE_VTIME_COUNTED))
 		v = group_enter(p, id, v);

@@ -83,9 +83,11 @@ static __always_inline bool waits_since(const struct task_struct *p, u64 stamp)
 
 __noinline int valve_queue(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
 {
+	struct task_struct *p, *head = scx_bpf_dsq_peek(host_dsq(cpu));
 	u64 first = h->vnow - 2 * SPARE_HOST_CREDIT_NS;
-	struct task_struct *p;
 
+	if (head && spare_before(head->scx.dsq_vtime, first))
+		first = head->scx.dsq_vtime & ~SPARE_VTIME_COUNTED;
 	h->scan = 0;
 	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0) {
 		if (h->scan++ >= SPARE_VALVE_TASKS)
