@@ -120,7 +120,7 @@ run_units() {
 deterministic_boot() {
 	local name=$1 limit status=0
 	# Virtual seconds pass faster or slower than real ones, and the real-time host goes first.
-	limit=$(($(limit_of "$name") * 10 + 600))
+	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
 	new_run "${name//\//-}"
 	echo "bash $HOST_SELFTESTS/lib/runner.sh $HOST_SELFTESTS $name" >"$RUN/job/run"
