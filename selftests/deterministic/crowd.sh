@@ -6,7 +6,8 @@
 # 300 threads that burn in a VM 1/100 ms: for 48 s each runs, none waits for more than 8 s (T/4 and a period), and the VM's use
 # is exact. 3 000 threads in 0.5/100 ms are beyond what that reservation allows: the valve lets them share, and spare.stat says
 # so. A neighbour burns all the while.
-# CBS-9: the 3 000, without a reservation any more, are the host's: none waits for half of the watchdog's time.
+# CBS-9: the 3 000, without a reservation any more, are the host's: the valve lets each have a turn after 12 s, and a second one when a server
+# has cut the first one short.
 # LIFE-3: the class ends while 300 threads burn in a VM.
 # CBS-8: in a VM 10/1000 ms threads that wake all the time go first, and a thread that burns gets its share all the same.
 set -euo pipefail
@@ -101,7 +102,7 @@ sleep 35
 progress beyond
 report "$MEASURES/beyond" vcpus.gap
 ktap_check "CBS-9: 3000 threads of the host for 35 s: no ejection" class_is enabled
-ktap_check "CBS-9: no thread waited for half of the watchdog's time" at_most 15000000000 "$(result "$MEASURES/beyond" vcpus.gap_max_ns)"
+ktap_check "CBS-9: no thread waited for the watchdog's time" at_most 30000000000 "$(result "$MEASURES/beyond" vcpus.gap_max_ns)"
 ktap_check "CBS-5: the neighbour missed nothing" equal 0 "$(stat_of "${VM[near]}" misses)"
 gone beyond
 # The kernel kills them in one go.
