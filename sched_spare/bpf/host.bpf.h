@@ -183,6 +183,9 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	 * while anything is in there the kernel does not call dispatch, and nobody would replenish.
 	 */
 	if (is_percpu_kthread(p)) {
+		/* Before the queue it may be far ahead of it, whose time is that of who has waited for a turn. */
+		if (spare_before(h->vnow, p->scx.dsq_vtime))
+			set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
 		if (enq_flags & SCX_ENQ_WAKEUP) {
 			dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
 			return 0;
@@ -391,11 +394,10 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	h->local = 0;
 	if (h->idle)
 		host_idle(h, false);
-	/* (Who goes before the queue may be far ahead of it: the queue's time is that of who has waited for a turn.) */
-	if (!spare_before(h->vnow, v))
-		v = host_wakes_at(h, v);
-	else if (!is_percpu_kthread(p))
+	if (spare_before(h->vnow, v))
 		h->vnow = v;
+	else
+		v = host_wakes_at(h, v);
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
 	if (id && !(v & SPARE_VTIME_COUNTED))
 		v = group_enter(p, id, v);
