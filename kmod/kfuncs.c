@@ -174,7 +174,7 @@ __bpf_kfunc u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu)
 
 /**
  * spare_timer_arm - this CPU's budget timer
- * @when_ns: of CLOCK_MONOTONIC (past: at once); 0 cancels
+ * @when_ns: of CLOCK_MONOTONIC (past: at once, later while it is unanswered: timer.c); 0 cancels
  *
  * Context: scheduler; the timer's interrupt sends the CPU through it again.
  */
