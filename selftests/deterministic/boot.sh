@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# boot: own
 # The deterministic host: one CPU, no disk, no network card. deterministic/identical runs this twice and compares every byte, so
 # what it prints in nanoseconds, from the clock, the kernel and the class, must come out the same. (DESIGN 5)
 set -euo pipefail

@@ -4,7 +4,8 @@
 #   realtime       MTTCG, 2 CPUs, AMD SVM: nested KVM guests run in it
 #   deterministic  -icount, 1 CPU (more when DETERMINISTIC_CPUS says so: they take turns on one clock), no disk, no network,
 #                  fixed seed and clock: two runs write the same logs; no khugepaged, which takes 20 ms every 10 s, nor DAMON; no
-#                  tests of ciphers, which take 3 s of the first 10, no clearing of memory
+#                  tests of ciphers, which take 3 s of the first 10, no clearing of memory.
+#                  With STACK, a directory, it goes on from the state that is saved there (use_stack); SAVE_TO saves one
 
 # Nominal speed: the real-time host's clocks run at 1/k (tools/dilation.cpp), and the host chooses k itself when it is up so that its
 # CPUs do PACE units of work in a second of its own (tools/speed.cpp), 1 <= k <= 10. Its limits count its own seconds.
@@ -13,6 +14,7 @@ PACE_TESTS=60000    # tests: k is 1 where the machine is as fast as this; set an
 
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
 DETERMINISTIC_CPUS=1
+STACK='' SAVE_TO=''
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
 
 # new_run NAME: sets RUN, the directory of one boot: job/ goes in, console.log (kernel), port.log (job) and out/ come back.
@@ -54,6 +56,9 @@ qemu_args() {
 			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m 1G -net none
 			-kernel /kernel/image -serial chardev:console -serial chardev:job
 			-append "$CMDLINE loglevel=7 norandmaps random.trust_cpu=off transparent_hugepage=never damon_stat.enabled=N init_on_alloc=0 cryptomgr.notests spare.mode=deterministic")
+		[[ -z $STACK$SAVE_TO ]] || QEMU+=(-device pvpanic -action panic=pause -qmp unix:/run/host/qmp,server=on,wait=off
+			-fw_cfg name=opt/sched_spare/overlay,file=/run/host/overlay.cpio)
+		[[ -z $STACK ]] || QEMU+=(-incoming file:/stack/state)
 	fi
 }
 
@@ -72,28 +77,59 @@ boot() {
 		[[ $pace != "$PACE_NOMINAL" ]] || before=(env "SPARE_PIN_CPUS=$REALTIME_CPUS" setsid --wait bash -c '{ echo -20 >/proc/self/autogroup; } 2>/dev/null; exec nice -n -20 "$@"' before)
 	fi
 	# (host/initrd-init lays stage/ over the real-time host's /usr/local.)
-	local prefix=usr/local
+	local prefix=usr/local binds=("$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" "$TOP:/src:ro")
 	[[ $mode != realtime ]] || prefix=stage
-	mkdir -p "$RUN/scripts/$prefix/libexec"
-	cp -a "$SCRIPTS" "$RUN/scripts/$prefix/libexec/sched_spare"
+	mkdir -p "$RUN/overlay/$prefix/libexec"
+	cp -a "$SCRIPTS" "$RUN/overlay/$prefix/libexec/sched_spare"
+	cp -a "$RUN/job" "$RUN/overlay/"
 	# shellcheck disable=SC2016 # expands inside
-	in_userland "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- /bin/bash -c '
+	in_userland "${binds[@]}" -- /bin/bash -c '
 		set -euo pipefail
-		pack() { (cd "$1" && find "$2" | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible); }
-		cd /run/host
-		find job scripts -exec touch -h -d 2026-01-01T00:00:00Z {} +
-		{ cat "/stage/$1.cpio"; pack scripts "$2"; pack . job; } >initrd
-	' pack "$mode" "$prefix" || return
-	rm -rf "$RUN/scripts"
+		cd /run/host/overlay
+		find . -exec touch -h -d 2026-01-01T00:00:00Z {} +
+		find . -mindepth 1 | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible >../overlay.cpio
+		cat "/stage/$1.cpio" ../overlay.cpio >../initrd
+	' pack "$mode" || return
+	rm -rf "$RUN/overlay"
 	[[ $mode != realtime ]] || truncate -s 512M "$RUN/out.img"
 	qemu_args "$mode" "$limit"
-	in_userland "$USERLAND:/cache:ro" "$KERNEL:/kernel:ro" "$STAGE:/stage:ro" "$RUN:/run/host:rw" -- \
-		/usr/bin/env TMPDIR=/run/host "${before[@]}" timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
+	if [[ $mode == deterministic && -n $STACK$SAVE_TO ]]; then
+		binds+=("${STACK:-$SAVE_TO}:/stack:rw")
+		# shellcheck disable=SC2016 # expands inside
+		before=(bash -c 'python3 -B /src/selftests/lib/qmp.py /run/host/qmp $1 >&2 & shift; exec "$@"' before "$([[ -n $STACK ]] && echo resume || echo save /stack/state)")
+	fi
+	in_userland "${binds[@]}" -- /usr/bin/env TMPDIR=/run/host "${before[@]}" timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
+}
+
+# use_stack: sets STACK, a deterministic host with module, class and spared up (host/stack.sh), from which its boots go on. Made once for
+# a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
+use_stack() {
+	local lock key
+	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$SELFTESTS"/lib/{boot,ktap,spare,controllers}.sh "$SELFTESTS"/host/{init,stack.sh})")
+	exec {lock}>"$CACHE/.lock.stack-$key"
+	flock "$lock"
+	[[ -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || return
+	exec {lock}>&-
+	STACK=$CACHE/stack-$key
+	touch -c "$STACK"
+}
+
+make_stack() {
+	local SAVE_TO=$CACHE/tmp.stack.$BASHPID
+	tmp_path "$SAVE_TO"
+	mkdir "$SAVE_TO"
+	new_run stack
+	echo "exec bash $HOST_SELFTESTS/host/stack.sh" >"$RUN/job/run"
+	boot deterministic 900 >"$RUN/port.log" || return
+	collect_out
+	[[ -s $SAVE_TO/state && $(verdict) == none ]] || return
+	mv -T "$SAVE_TO" "$1"
+	prune stack
 }
 
 # After a boot: unpack what the job left, drop what can be made again.
 collect_out() {
-	rm -f "$RUN/initrd"
+	rm -f "$RUN/initrd" "$RUN/overlay.cpio" "$RUN/qmp"
 	if [[ -e $RUN/out.img ]]; then
 		mkdir -p "$RUN/out"
 		tar -xf "$RUN/out.img" -C "$RUN/out" 2>/dev/null || rmdir --ignore-fail-on-non-empty "$RUN/out"

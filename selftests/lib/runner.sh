@@ -58,7 +58,8 @@ for name; do
 	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$script" | head -n 1)
 	limit=${limit:-300}
 	mark="selftest $name $RANDOM"
-	before=$(leftovers)
+	before=
+	[[ -n ${SPARE_UP-} ]] || before=$(leftovers)
 	[[ ! -w /dev/kmsg ]] || echo "$mark" >/dev/kmsg
 	[[ -z ${SPARE_PACE-} ]] || pace
 	began=$SECONDS

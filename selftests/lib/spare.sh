@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # The stack under test, for scripts that also source ktap.sh:
 #
-#   spare_up [SPARED_OPTION...]   load the module, start spared, wait until the class runs; brought down again at exit
+#   spare_up [SPARED_OPTION...]   load the module, start spared, wait until the class runs; brought down again at exit. Where the stack
+#                                 is up already (host/stack.sh, with -v) it is taken over
 #   spare_down                    stop spared and the class, unload the module; 1 when something stays behind
 #   vm_cgroup NAME Q P CPUS       make /sys/fs/cgroup/vm/NAME with that reservation (µs); prints its directory
 #   provider NAME Q P CPUS        likewise /sys/fs/cgroup/pool/NAME with spare.provide 1; spare.use takes /pool/NAME
@@ -24,6 +25,10 @@ spared_settled() { class_is enabled || ! kill -0 "$SPARED_PID" 2>/dev/null; }
 
 spare_up() {
 	ktap_cleanup spare_down
+	if [[ -n ${SPARE_UP-} ]]; then
+		SPARED_PID=$SPARE_UP SPARE_UP=
+		return
+	fi
 	[[ -d /sys/module/sched_spare ]] || insmod "$SPARE_LIB/sched_spare.ko"
 	spared "$@" </dev/null >"$SPARED_LOG" 2>&1 &
 	SPARED_PID=$!

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 900
 #
-# Ten rounds of starting and stopping nested guests while the class runs and the host is busy. A known report
+# Rounds of starting and stopping nested guests while the class runs and the host is busy. A known report
 # (sched-ext/scx issue 3687) has another sched_ext class hanging a 7.1 host when a guest boots.
 #
 # Rounds alternate: one vCPU with spare bandwidth, and two vCPUs on CPUs 0-1, both until they answer pings while they burn;
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
-rounds=10
+rounds=${SPARE_ROUNDS:-6}
 tap=spare_gr
 load_pids=()
 qemu=

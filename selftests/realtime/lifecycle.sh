@@ -42,7 +42,7 @@ still_enabled() { is "LIFE-4: $1: the class was not ejected" "enabled $seq" "$(c
 # While it borrows, its thread goes to the host and the cgroup goes with the claim.
 remove_boosted() {
 	local i
-	for i in {1..15}; do
+	for i in {1..8}; do
 		vm_up
 		wait_for 10 borrows || { echo "round $i: it does not borrow"; return 1; }
 		enter "$host"
@@ -54,7 +54,7 @@ remove_boosted() {
 # While it borrows, everything in it is killed and the cgroup removed.
 kill_boosted() {
 	local i
-	for i in {1..5}; do
+	for i in {1..3}; do
 		# The tap of the one before goes with its last file, a moment after it was killed.
 		wait_for 10 bash -c '! [[ -e /sys/class/net/lc1 ]]' || return
 		vm_cgroup life 10000 100000 1 >/dev/null
@@ -74,9 +74,9 @@ kill_boosted() {
 
 test_removal() {
 	packets lc0 /dev/shm/life
-	ktap_check 'LIFE-4: 15 cgroups are removed while they borrow' remove_boosted
+	ktap_check 'LIFE-4: 8 cgroups are removed while they borrow' remove_boosted
 	background_stop
-	ktap_check 'LIFE-4: 5 VMs are killed while they borrow' kill_boosted
+	ktap_check 'LIFE-4: 3 VMs are killed while they borrow' kill_boosted
 	is 'SPARE-1: the provider is free afterwards' 0 "$(until_is 5 0 key pool/p0/spare.stat cpu1.claimed)"
 	still_enabled 'removal'
 }
@@ -93,7 +93,7 @@ freeze_and_thaw() {
 
 freeze_cycles() {
 	local i before
-	for i in {1..20}; do
+	for i in {1..10}; do
 		sleep "0.0$((RANDOM % 9 + 1))"
 		echo 1 >"$vm/cgroup.freeze"
 		wait_for 10 frozen || { echo "round $i: it does not freeze"; return 1; }
@@ -109,7 +109,7 @@ freeze_cycles() {
 test_freeze() {
 	vm_up
 	packets lc0 /dev/shm/life
-	ktap_check 'LIFE-4: frozen and thawed 20 times, throttled, boosted or running' freeze_and_thaw
+	ktap_check 'LIFE-4: frozen and thawed 10 times, throttled, boosted or running' freeze_and_thaw
 	ktap_check 'CBS-4: then it stays within its cap' share_within 3 20 "$vm" 4
 	still_enabled 'freezer'
 }
@@ -117,7 +117,7 @@ test_freeze() {
 # Between two VMs on different CPUs and the host, every 20 ms.
 bounce() {
 	local i to
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 100; i++)); do
 		for to in "$vm" "$CGROUP/vm/other" "$host"; do
 			enter "$to" || return
 			sleep 0.02
@@ -133,7 +133,7 @@ swap_threads() {
 	echo threaded >"$vm/y/cgroup.type"
 	enter "$vm"
 	mapfile -t tids <"$vm/cgroup.threads"
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 100; i++)); do
 		for t in "${!tids[@]}"; do echo "${tids[t]}" >"$vm/${at[(i + t) % 2]}/cgroup.threads" || return; done
 		sleep 0.01
 	done
@@ -142,14 +142,14 @@ swap_threads() {
 
 test_migration() {
 	vm_cgroup other 10000 100000 0 >/dev/null
-	ktap_check 'LIFE-4: a VM moves between two reservations and the host 900 times under load' bounce
+	ktap_check 'LIFE-4: a VM moves between two reservations and the host 300 times under load' bounce
 	enter "$vm"
 	ktap_check 'LIFE-4: it is served where it is' wait_for 10 runs_on "$vm" 1
 	ktap_check 'CBS-4: and stays within its cap' share_within 3 20 "$vm" 4
 	enter "$host"
 	sleep 0.5
 	is 'CBS-3: what it left uses nothing' 0 "$(share "$CGROUP/vm/other" 1)"
-	ktap_check 'CBS-10: threads change places below the VM 200 times' swap_threads
+	ktap_check 'CBS-10: threads change places below the VM 100 times' swap_threads
 	ktap_check 'CBS-10: the reservation of the VM holds for both places' share_within 3 20 "$vm" 4
 	enter "$host"
 	cgroup_remove "$vm/x" "$vm/y" "$CGROUP/vm/other"
@@ -194,7 +194,7 @@ export -f ask
 # Eight at once want 20 % each of the 90 that there are: four get them, whoever is first.
 admission_race() {
 	local round i got pids gate=$MEASURES/gate
-	for round in {1..25}; do
+	for round in {1..10}; do
 		rm -f "$gate" && mkfifo "$gate"
 		pids=()
 		for i in {1..8}; do

@@ -17,6 +17,7 @@ int main(int argc, char **argv)
 		{"spare-burn", spare_burn::run},
 		{"spare-burst", spare_burst::run},
 		{"spare-cost", spare_cost::run},
+		{"spare-pause", spare_pause::run},
 		{"spare-peer", spare_peer::run},
 		{"spare-pktgen", spare_pktgen::run},
 		{"spare-scale", spare_scale::run},

@@ -11,6 +11,9 @@ int run(int argc, char **argv);
 namespace spare_cost {
 int run(int argc, char **argv);
 }
+namespace spare_pause {
+int run(int argc, char **argv);
+}
 namespace spare_peer {
 int run(int argc, char **argv);
 }
