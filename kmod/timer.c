@@ -31,7 +31,7 @@ struct budget_timer {
 	struct hrtimer timer;
 	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
 	u64 again_ns;	/* fires so much later at the earliest */
-	bool unanswered;/* has fired since the class last looked */
+	bool unanswered;/* has fired at a task of the class, which has not looked since */
 	int cpu;
 };
 
@@ -43,10 +43,10 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 
 	/* Detached, or moved here because its CPU went away. */
 	t->when_ns = FIRED;
-	t->unanswered = true;
 	if (!spare_server_attached() || t->cpu != smp_processor_id())
 		return HRTIMER_NORESTART;
 	if (spare_kick_current()) {
+		t->unanswered = true;
 		hrtimer_forward_now(timer, ns_to_ktime(t->again_ns));
 		t->again_ns = min_t(u64, 2 * t->again_ns, AGAIN_MAX_NS);
 	} else {
@@ -64,7 +64,9 @@ void spare_timer_set(u64 when_ns)
 	struct budget_timer *t = this_cpu_ptr(&timers);
 	struct hrtimer *timer = &t->timer;
 
-	if (when_ns && t->unanswered)
+	if (!t->unanswered)
+		t->again_ns = AGAIN_NS;
+	else if (when_ns)
 		when_ns = max(when_ns, ktime_get_ns() + t->again_ns);
 	if (when_ns == t->when_ns && (!when_ns || hrtimer_is_queued(timer)))
 		return;
@@ -75,13 +77,13 @@ void spare_timer_set(u64 when_ns)
 		hrtimer_try_to_cancel(timer);
 }
 
-/* ops.dispatch looks at what is due on @cpu, whose run-queue lock it holds. */
+/*
+ * ops.dispatch looks at what is due on @cpu, whose run-queue lock it holds. (Unless it arms the timer anew, too, that goes on ever later: a
+ * pinned kernel thread is let run on.)
+ */
 void spare_timer_answered(unsigned int cpu)
 {
-	struct budget_timer *t = per_cpu_ptr(&timers, cpu);
-
-	t->unanswered = false;
-	t->again_ns = AGAIN_NS;
+	per_cpu_ptr(&timers, cpu)->unanswered = false;
 }
 
 /* A callback that runs right now sees that the class is detached. */

@@ -89,6 +89,8 @@ __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	return 0;
 }
 
+int server_sibling_waits(struct spare_server *s __arg_nonnull);	/* task.bpf.h */
+
 /* Give the provider back, and on to whoever has waited longest for it. */
 __noinline int boost_release(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
@@ -105,7 +107,7 @@ __noinline int boost_release(struct cpu_ctx *c __arg_nonnull, struct spare_serve
 	if (!v)
 		return 0;
 	v->borrower = SPARE_NO_SLOT;
-	if (spare_edf_has(&c->ready, v->slot) && !server_queued(v))
+	if (spare_edf_has(&c->ready, v->slot) && !server_queued(v) && !server_sibling_waits(v))
 		server_inactive(c, v, now);
 	/* With one pool on a CPU the first that waits is the one; with several, the first that may use this provider. */
 	slot = spare_edf_top(&c->waiting, &key);
@@ -214,8 +216,10 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	if (s->lender == SPARE_NO_SLOT) {
 		if (!(vm->flags & SPARE_VM_NOWAIT))
 			return boost_claim(c, s, CLAIM_OR_WAIT, now);
-		if (!boost_claim(c, s, CLAIM_OR_LOSE, now))
+		if (!boost_claim(c, s, CLAIM_OR_LOSE, now)) {
+			heap_del(&c->waiting, s->slot);	/* it may wait since before the policy changed */
 			boost_deny(vm, s);
+		}
 		return 0;
 	}
 	v = server(s->cpu, s->lender);

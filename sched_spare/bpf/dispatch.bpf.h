@@ -27,6 +27,7 @@ __noinline int attend_again(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now)
 {
 	struct spare_server *s;
+	bool news;
 	u32 want;
 	int i;
 
@@ -43,9 +44,13 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 				c->again_ns = now + SPARE_ADOPT_NS;
 			continue;
 		}
-		if (server_is_news(s))
+		news = server_is_news(s);
+		if (news)
 			server_configure(c, s, now);
 		want = __sync_lock_test_and_set(&s->pending, 0);
+		/* It may be born while a sibling is THROTTLED with threads. */
+		if (news && server_sibling_waits(s))
+			want |= SPARE_PEND_QUEUED;
 		if (want & SPARE_PEND_OFFER && s->state == SPARE_THROTTLED && server_queued(s))
 			server_offer(s);
 		if (want & SPARE_PEND_QUEUED && s->state == SPARE_INACTIVE)

@@ -215,22 +215,6 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	return 0;
 }
 
-/* Per-CPU kernel threads, before any server. prev: the task that runs, NULL when it cannot go on. */
-static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct task_struct *prev)
-{
-	if (h->kthreads) {
-		h->kthreads = 0;
-		if (dsq_move_to_local(kthread_dsq(cpu))) {
-			h->kthreads = 1;	/* perhaps there are more */
-			return true;
-		}
-	}
-	if (!prev || !is_percpu_kthread(prev))
-		return false;
-	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
-	return true;
-}
-
 /* What a run costs p, of this group. */
 static __always_inline u64 host_price(struct task_struct *p, u32 id)
 {
@@ -277,14 +261,52 @@ static __always_inline void host_overrun(struct host_cpu *h, u64 used)
 	h->kthread_at_ns = h->start_ns;
 }
 
+/*
+ * Charge a pinned kernel thread. It goes before the queue, so it may be far ahead of it, whose time is that of who has waited for a turn: back to
+ * that, also where it will go on without ops.enqueue.
+ */
+__noinline int kthread_charge(struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted)
+{
+	u64 start = h->start_ns;
+
+	host_charge(h, p);
+	if (spare_before(h->vnow, h->v))
+		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
+	if (h->servers)
+		host_overrun(h, h->start_ns - start);
+	return 0;
+}
+
+/* Per-CPU kernel threads, before any server. prev: the task that runs, NULL when it cannot go on. */
+static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct task_struct *prev)
+{
+	if (h->kthreads) {
+		h->kthreads = 0;
+		if (dsq_move_to_local(kthread_dsq(cpu))) {
+			h->kthreads = 1;	/* perhaps there are more */
+			return true;
+		}
+	}
+	if (!prev || !is_percpu_kthread(prev))
+		return false;
+	kthread_charge(h, prev);
+	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
+	return true;
+}
+
 static __always_inline void host_stopping(struct host_cpu *h, struct task_struct *p, bool runnable)
 {
 	u64 start = h->start_ns;
 
 	host_charge(h, p);
-	if (h->limit)
-		limit_stopping(h, h->start_ns - start);
-	h->grant_end_ns = 0;
+	if (h->grant_end_ns) {
+		if (h->limit)
+			limit_stopping(h, h->start_ns - start);
+		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
+		else if (runnable && spare_before(bpf_ktime_get_ns() + SPARE_VALVE_SLICE_NS / 2, h->grant_end_ns))
+			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
+		h->grant_end_ns = 0;
+	}
 	if (h->servers && is_percpu_kthread(p))
 		host_overrun(h, h->start_ns - start);
 	if (!runnable && p->scx.dsq_vtime & SPARE_VTIME_COUNTED)
@@ -294,28 +316,26 @@ static __always_inline void host_stopping(struct host_cpu *h, struct task_struct
 /* The current task goes on for a slice, unless its cgroup has used its cpu.max. */
 __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *prev __arg_trusted)
 {
-	u64 used = prev->se.exec_start - h->start_ns;
+	u64 used = prev->se.exec_start - h->start_ns, now;
+	u32 limit;
 
 	host_charge(h, prev);
 	if (spare_before(h->vnow, h->v))
 		h->vnow = h->v;
 	h->cost = host_price(prev, task_group_id(prev));
 	h->grant_end_ns = 0;
-	if (h->limit) {
-		u32 limit;
-		u64 now;
-
+	if (h->limit)
 		limit_stopping(h, used);
-		/* Not the one it had: a stray's VM may have lost that server, and another VM may have the slot. */
-		limit = task_limit(prev);
-		if (limit) {
-			now = bpf_ktime_get_ns();
-			h->limit = limit;
-			h->grant_ns = task_take(prev, limit, now);
-			if (!h->grant_ns)
-				return false;
-			h->grant_end_ns = now + h->grant_ns;
-		}
+	/* Not the one it had, or had not: its VM may have won or lost a server, its cgroup a cpu.max. */
+	limit = task_limit(prev);
+	if (limit) {
+		now = bpf_ktime_get_ns();
+		h->limit = limit;
+		h->grant_ns = task_take(prev, limit, now);
+		/* (Without a grant it stops at once: no timer.) */
+		h->grant_end_ns = now + (h->grant_ns ?: SPARE_HOST_SLICE_NS);
+		if (!h->grant_ns)
+			return false;
 	}
 	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
 	return true;
@@ -430,9 +450,10 @@ static __always_inline void host_enable(struct task_struct *p)
 /*
  * What waits in a queue waits in the host queue of a CPU from now on, at the virtual time of that: another CPU's, or a place in a
  * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay; most: so many
- * tasks, as interrupts are off; from: the CPU whose lock is held.
+ * tasks, as interrupts are off; from: the CPU whose lock is held; goes: a CPU that goes, or -1: whose threads the kernel itself takes elsewhere,
+ * from its local queue alone, whatever their affinity says, or lets them run there (bound kernel threads, migration switched off).
  */
-static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, u64 keep, u32 most)
+static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, u64 keep, u32 most, s32 goes)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct task_struct *p;
@@ -447,6 +468,10 @@ static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, 
 		t = task_ctx(p);
 		if (t)
 			task_unqueued(t);
+		if (goes >= 0 && task_cpu(p) == goes) {
+			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | (u32)goes, 0);
+			continue;
+		}
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 	}
@@ -464,8 +489,9 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	host_idle(h, false);
 	if (home == cpu)
 		return;
-	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
-	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL);
+	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
+	host_adopt(h, kthread_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
+	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
 	h->park_ns = 0;
 }
 

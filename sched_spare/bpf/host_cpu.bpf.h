@@ -46,13 +46,14 @@ struct host_cpu {
 	u8 armed;	/* the hard timer may be armed for the host's sake */
 	u32 limit;	/* the current host task is under this limit (host_limit.bpf.h), 0: none; */
 	u64 grant_ns;	/* what it has taken from it, */
-	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC); 0: it does not */
+	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC), or the valve's turn without a limit; 0: it does not */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
 	u64 bal_ns;	/* host_balance.bpf.h: last look, */
 	u64 bal_v;	/* vnow then, */
 	u64 speed;	/* and how fast it went before, in 1/1024 */
 	u32 bal_next;
-	u32 scan;	/* counter of a loop: in memory, or the verifier would follow each round of it */
+	u32 scan;	/* counter of a loop: in memory, or the verifier would follow each round of it; */
+	u32 let_out;	/* and whether it has let somebody out */
 	u32 valve_next;
 	u64 valve_ns;	/* last scan for those who wait too long */
 	u64 valve_stamp[10];	/* of the last ones, in jiffies, */

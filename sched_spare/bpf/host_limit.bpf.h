@@ -26,6 +26,7 @@ enum limit_const : __u64 {
 	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
 	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
+	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
 	SPARE_PASS_SCAN		= 32,		/* and such at the head of the queue */
 	SPARE_ADOPT		= 64,		/* tasks that change their queue in one go, */
 	SPARE_ADOPT_NS		= 1000000ULL,	/* from one go to the next */
@@ -348,7 +349,6 @@ static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 {
 	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
 	h->limit = 0;
-	h->grant_end_ns = 0;
 	h->detour = 1;	/* so that dispatch looks after the timer */
 }
 
@@ -396,10 +396,12 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	bool net, skip_net = false;
 
 	h->park_ns = 0;
-	h->scan = 0;
+	h->scan = h->let_out = 0;
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
 		if (h->scan++ >= SPARE_PARK_SCAN) {
-			due = now + SPARE_GRANT_MIN_NS;
+			at = now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS);
+			if (!due || spare_before(at, due))
+				due = at;
 			break;
 		}
 		/* A crowd of strays of one VM asks its servers once. */
@@ -420,6 +422,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (!t || t->grant_ns) {
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 			h->queued = 1;
+			h->let_out = 1;
 			continue;
 		}
 		dry = limit;

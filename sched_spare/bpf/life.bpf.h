@@ -11,10 +11,10 @@ char exit_info_msg[1024] SEC(".data");
 char exit_info_dump[32768] SEC(".data");	/* as much as sched_ext makes (exit_dump_len) */
 
 /* Its threads become the host's, so many of them. */
-static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_server *s, u32 most)
+static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_server *s, u32 most, s32 goes)
 {
 	if (s->dsq)
-		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, most);
+		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, most, goes);
 }
 
 /*
@@ -37,7 +37,7 @@ static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *
 			server_unthrottle(c, s, now);
 		if (s->state != SPARE_INACTIVE)
 			server_inactive(c, s, now);
-		server_drain(c, s, SPARE_ADOPT);
+		server_drain(c, s, SPARE_ADOPT, -1);
 	}
 	if (c->cur == slot || c->by == slot)
 		c->cur = SPARE_NO_SLOT;
@@ -150,7 +150,7 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 		if (!s)
 			continue;
 		server_rest(c, s, now);
-		server_drain(c, s, SPARE_ADOPT_ALL);
+		server_drain(c, s, SPARE_ADOPT_ALL, cpu);
 		if (s->flags & SPARE_F_DYING)
 			server_drop(c, s, now);
 		else

@@ -63,10 +63,12 @@ static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on,
 		c->left = SPARE_NO_SLOT;
 		return;
 	}
-	if (again)
+	if (again) {
+		c->host.armed = 1;
 		spare_timer_arm(now);
-	else
+	} else {
 		arm_timer(c, cpu, now);
+	}
 	now = bpf_ktime_get_ns();
 	if (charge_switch(c, cpu, now))
 		spare_timer_arm(now);

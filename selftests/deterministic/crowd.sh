@@ -102,7 +102,8 @@ sleep 35
 progress beyond
 report "$MEASURES/beyond" vcpus.gap
 ktap_check "CBS-9: 3000 threads of the host for 35 s: no ejection" class_is enabled
-ktap_check "CBS-9: no thread waited for the watchdog's time" at_most 30000000000 "$(result "$MEASURES/beyond" vcpus.gap_max_ns)"
+# (The valve's turn after 10 s may be spent on interrupts, and the thread not get to a look at the clock until the next. The watchdog counts from it.)
+ktap_check "CBS-9: no thread went without a look at the clock for three quarters of the watchdog's time" at_most 22500000000 "$(result "$MEASURES/beyond" vcpus.gap_max_ns)"
 ktap_check "CBS-5: the neighbour missed nothing" equal 0 "$(stat_of "${VM[near]}" misses)"
 gone beyond
 # The kernel kills them in one go.

@@ -154,16 +154,43 @@ test_away() {
 	ktap_check 'LIFE-4: the class has forgotten those that went while their CPU was away' wait_for 5 class_counts 4
 }
 
+# A vCPU that its affinity binds to CPU 1 has spent its budget, and others are bound there, when the CPU goes: all of them run elsewhere.
+test_bound() {
+	local d=$CGROUP/vm/bound
+	vm_cgroup bound 20000 200000 1 >/dev/null
+	# shellcheck disable=SC2016 # expands inside
+	for _ in {1..4}; do background taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; while :; do :; done' bound "$d"; done
+	ktap_check 'LIFE-4: a CPU goes 6 times while threads that are bound to it wait for budget: it goes, and they run' go_while_throttled "$d"
+	background_stop
+	both_online
+	cgroup_remove "$d"
+}
+
+usage_us() { awk '$1 == "usage_usec" { print $2 }' "$1/cpu.stat"; }
+
+go_while_throttled() {
+	local d=$1 i before
+	for i in {1..6}; do
+		wait_for 5 grep -q '^cpu1.state throttled' "$d/spare.stat" || true
+		timeout 15 bash -c "echo 0 >$CPU1" || { echo "round $i: the CPU does not go"; return 1; }
+		before=$(usage_us "$d")
+		wait_for 5 eval "((\$(usage_us $d) > before + 50000))" || { echo "round $i: they do not run"; return 1; }
+		echo 1 >"$CPU1"
+	done
+	class_is enabled
+}
+
 test_twice() {
 	ktap_check 'LIFE-4: the class counts its servers' wait_for 5 class_counts 5
 	ktap_check 'LIFE-4: and once each one that goes, though it may be dropped twice' withdraw_and_go
 }
 
-ktap_plan 22
+ktap_plan 23
 ktap_cleanup both_online
 spare_up
 set_up
 test_twice
+test_bound
 test_cycles
 test_away
 for name in a b c; do

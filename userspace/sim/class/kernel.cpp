@@ -148,6 +148,7 @@ void Kernel::timer_fires(int id) {
   trace("timer", cpu(id).curr);
   Time next = timer_later;
   if (kick_current()) {
+    t.unanswered = true;
     next = t.again;
     t.again = std::min(2 * t.again, timer_again_most);
   }
@@ -159,7 +160,10 @@ void Kernel::timer_fires(int id) {
 // kmod/timer.c: spare_timer_set()
 void Kernel::arm(Time when) {
   Timer& t = timer_[static_cast<unsigned>(here_)];
-  t.again = timer_again;
+  if (!t.unanswered)
+    t.again = timer_again;
+  else if (when)
+    when = std::max(when, now_ + t.again);
   if (when == t.when && (!when || t.queued)) return;
   t.when = when;
   t.gen++;

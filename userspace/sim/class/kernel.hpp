@@ -177,6 +177,7 @@ class Kernel {
   void kick(int cpu);
   bool kick_current();
   void arm(Time when);
+  void answered(int cpu) { timer_[static_cast<unsigned>(cpu)].unanswered = false; }
 
   [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void trace(const char* what, const Task* p = nullptr, std::uint64_t a = 0, std::uint64_t b = 0);
@@ -204,7 +205,7 @@ class Kernel {
   struct Timer {
     Time when = 0, again = 0;  // when 1: it has fired
     std::uint32_t gen = 0;
-    bool queued = false;
+    bool queued = false, unanswered = false;
   };
   struct Line {
     Time when;

@@ -327,7 +327,10 @@ void spare_attend(s32 cpu, u32 slot) {
   if (module->valid(cpu) && slot < SPARE_SLOTS) module->attend(cpu, slot);
 }
 
-u32 spare_attention(s32 cpu) { return module->attention(cpu); }
+u32 spare_attention(s32 cpu) {
+  kernel->answered(cpu);
+  return module->attention(cpu);
+}
 void spare_notify(s32, u32) {}
 
 void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider) {
