@@ -83,8 +83,11 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		server_wake(c, s, now);
 	if (s->state == SPARE_THROTTLED) {
 		boost_check(c, s, now);
-		/* No server of the VM idles while this one is throttled: once the thread is queued, siblings where it may run are told. */
-		if (server_has_sibling(s) && p->nr_cpus_allowed > 1 && !task_pinned(p)) {
+		/*
+		 * No server of the VM idles while this one is throttled: once the thread is queued, siblings are told. Of one that is bound, too: it may
+		 * be let go of while it waits, and nobody says so.
+		 */
+		if (server_has_sibling(s)) {
 			__sync_fetch_and_or(&s->pending, SPARE_PEND_OFFER);
 			spare_attend(cpu, slot);
 		}
