@@ -11,6 +11,7 @@ spare_up -v
 /usr/local/libexec/sched_spare/spare-pause
 # QEMU was started anew: what its -fw_cfg says is the new job.
 modprobe qemu_fw_cfg
+rm -rf /job "${here%/*}"
 (cd / && busybox cpio -idu </sys/firmware/qemu_fw_cfg/by_name/opt/sched_spare/overlay/raw)
 rmmod qemu_fw_cfg
 export SPARE_UP=$SPARED_PID

@@ -96,7 +96,7 @@ boot() {
 	if [[ $mode == deterministic && -n $STACK$SAVE_TO ]]; then
 		binds+=("${STACK:-$SAVE_TO}:/stack:rw")
 		# shellcheck disable=SC2016 # expands inside
-		before=(bash -c 'python3 -B /src/selftests/lib/qmp.py /run/host/qmp $1 >&2 & shift; exec "$@"' before "$([[ -n $STACK ]] && echo resume || echo save /stack/state)")
+		before=(bash -c '{ python3 -B /src/selftests/lib/qmp.py /run/host/qmp $1 || kill $$; } >/run/host/qmp.log 2>&1 & shift; exec "$@"' before "$([[ -n $STACK ]] && echo resume || echo save /stack/state)")
 	fi
 	in_userland "${binds[@]}" -- /usr/bin/env TMPDIR=/run/host "${before[@]}" timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"
 }
@@ -104,12 +104,13 @@ boot() {
 # use_stack: sets STACK, a deterministic host with module, class and spared up (host/stack.sh), from which its boots go on. Made once for
 # a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
 use_stack() {
-	local lock key
-	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$SELFTESTS"/lib/{boot,ktap,spare,controllers}.sh "$SELFTESTS"/host/{init,stack.sh})")
+	local lock key status=0 scripts=$SCRIPTS/selftests
+	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$scripts"/lib/{boot,ktap,spare,controllers}.sh "$scripts"/host/{init,stack.sh})")
 	exec {lock}>"$CACHE/.lock.stack-$key"
-	flock "$lock"
-	[[ -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || return
+	flock -w 1800 "$lock" || status=$?
+	[[ $status != 0 || -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || status=$?
 	exec {lock}>&-
+	((!status)) || return "$status"
 	STACK=$CACHE/stack-$key
 	touch -c "$STACK"
 }
@@ -120,9 +121,12 @@ make_stack() {
 	mkdir "$SAVE_TO"
 	new_run stack
 	echo "exec bash $HOST_SELFTESTS/host/stack.sh" >"$RUN/job/run"
-	boot deterministic 900 >"$RUN/port.log" || return
+	boot deterministic 900 >"$RUN/port.log" || true
 	collect_out
-	[[ -s $SAVE_TO/state && $(verdict) == none ]] || return
+	if [[ ! -s $SAVE_TO/state || $(verdict) != none || -n $(kernel_trouble) ]]; then
+		rm -rf "$SAVE_TO"
+		return 1
+	fi
 	mv -T "$SAVE_TO" "$1"
 	prune stack
 }

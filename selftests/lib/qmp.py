@@ -7,6 +7,7 @@ qmp.py SOCKET resume        wait until the state is loaded, go on
 Status 1 when QEMU ends before that. Spoken: QMP (docs/interop/qmp-spec.rst).
 """
 import json
+import os
 import socket
 import sys
 import time
@@ -15,12 +16,8 @@ import time
 class Qmp:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        for _ in range(200):
-            try:
-                self.socket.connect(path)
-                break
-            except OSError:
-                time.sleep(0.05)
+        while self.socket.connect_ex(path):  # QEMU's end ends this, too
+            time.sleep(0.05)
         self.lines = self.socket.makefile("r")
         self.events = []
         self.next()  # its greeting
@@ -56,9 +53,10 @@ class Qmp:
 qmp = Qmp(sys.argv[1])
 if sys.argv[2] == "save":
     qmp.wait_for("GUEST_PANICKED")
-    qmp.ask("migrate", uri=f"file:{sys.argv[3]}")
+    qmp.ask("migrate", uri=f"file:{sys.argv[3]}.part")
     if qmp.until("query-migrate", "completed", "failed", "cancelled") != "completed":
         sys.exit(f"qmp.py: the state was not saved: {qmp.ask('query-migrate')}")
+    os.rename(sys.argv[3] + ".part", sys.argv[3])
     qmp.ask("quit")
 else:
     qmp.until("query-status", "guest-panicked", "paused")

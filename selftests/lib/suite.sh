@@ -123,6 +123,7 @@ deterministic_boot() {
 	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
 	if ! grep -qx '# boot: own' "$SELFTESTS/$name.sh" && ! use_stack; then
+		tail -n 15 "$RUN/port.log" | sed 's/^/     | /'
 		record fail "$name" "no host with the class up, see $RUN"
 		return
 	fi
@@ -132,7 +133,7 @@ deterministic_boot() {
 	collect_out
 	collect <"$RUN/port.log"
 	# What only the console knows.
-	if [[ $(verdict) == none ]]; then
+	if [[ $(verdict) == none ]] || ! grep -aq "^@@ begin $name " "$RUN/port.log"; then
 		kernel_trouble | head -n 10 | sed 's/^/     kernel: /' || true
 		tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
 		record fail "$name" "the host did not reach its end (QEMU status $status), see $RUN"
