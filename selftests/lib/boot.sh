@@ -104,8 +104,8 @@ boot() {
 # use_stack: sets STACK, a deterministic host with module, class and spared up (host/stack.sh), from which its boots go on. Made once for
 # a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
 use_stack() {
-	local lock key status=0 scripts=$SCRIPTS/selftests
-	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$scripts"/lib/{boot,ktap,spare,controllers}.sh "$scripts"/host/{init,stack.sh})")
+	local lock key status=0 base=$SCRIPTS/selftests
+	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$base"/lib/{boot,ktap,spare,controllers}.sh "$base"/host/{init,stack.sh})")
 	exec {lock}>"$CACHE/.lock.stack-$key"
 	flock -w 1800 "$lock" || status=$?
 	[[ $status != 0 || -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || status=$?
