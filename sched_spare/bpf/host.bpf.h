@@ -303,7 +303,7 @@ static __always_inline void host_stopping(struct host_cpu *h, struct task_struct
 		if (h->limit)
 			limit_stopping(h, h->start_ns - start);
 		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
-		else if (runnable && spare_before(bpf_ktime_get_ns() + SPARE_VALVE_SLICE_NS / 2, h->grant_end_ns))
+		else if (runnable && spare_before(bpf_ktime_get_ns() + SPARE_VALVE_SLICE_NS / 2, h->valve_end_ns))
 			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
 		h->grant_end_ns = 0;
 	}
@@ -428,8 +428,11 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	limit = task_limit_in(p, id);
 	if (limit)
 		limit_running(h, p, limit);
-	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS)
+	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS) {
 		h->grant_end_ns = bpf_ktime_get_ns() + p->scx.slice;
+		if (p->scx.slice == SPARE_VALVE_SLICE_NS)
+			h->valve_end_ns = h->grant_end_ns;
+	}
 	return h->grant_end_ns != 0;
 }
 

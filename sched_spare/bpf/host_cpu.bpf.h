@@ -47,6 +47,7 @@ struct host_cpu {
 	u32 limit;	/* the current host task is under this limit (host_limit.bpf.h), 0: none; */
 	u64 grant_ns;	/* what it has taken from it, */
 	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC), or the valve's turn without a limit; 0: it does not */
+	u64 valve_end_ns;/* when the last turn by the valve ends, or would have */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
 	u64 bal_ns;	/* host_balance.bpf.h: last look, */
 	u64 bal_v;	/* vnow then, */
