@@ -84,8 +84,8 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (s->state == SPARE_THROTTLED) {
 		boost_check(c, s, now);
 		/*
-		 * No server of the VM idles while this one is throttled: once the thread is queued, siblings are told. Of one that is bound, too: it may
-		 * be let go of while it waits, and nobody says so.
+		 * No server of the VM idles while this one is throttled: once the thread is queued, siblings are told. Of one that is bound, too: what it
+		 * puts when dispatch has throttled the server is the only offer for all others in the queue.
 		 */
 		if (server_has_sibling(s)) {
 			__sync_fetch_and_or(&s->pending, SPARE_PEND_OFFER);

@@ -154,7 +154,8 @@ test_away() {
 	ktap_check 'LIFE-4: the class has forgotten those that went while their CPU was away' wait_for 5 class_counts 4
 }
 
-# A vCPU that its affinity binds to CPU 1 has spent its budget, and others are bound there, when the CPU goes: all of them run elsewhere.
+# Threads that their affinity binds to CPU 1 wait for budget when the CPU goes: all of them run elsewhere. (With cpuset in the VM's cgroup it is the
+# kernel that takes them away, and what widens their masks when the CPU goes is for good: so only the first round has them bound.)
 test_bound() {
 	local d=$CGROUP/vm/bound
 	vm_cgroup bound 20000 200000 1 >/dev/null
