@@ -32,7 +32,7 @@ struct System {
   spare::ModuleState module;
   std::optional<unsigned> class_abi;
   std::uint64_t class_build = 0;           // spared replaces the class of another build
-  std::uint64_t host_overrun_ns = 0;   // pinned kernel threads, beyond the host's share
+  std::uint64_t host_overrun_ns = 0;   // what pinned kernel threads took of reservations, beyond the host's share
   std::uint64_t host_valve_tasks = 0;  // host tasks that had to be let run before their turn
   std::uint64_t host_floor_ns = 0;     // run before the servers, when real-time threads leave too little
   std::optional<int> daemon;

@@ -26,6 +26,7 @@ struct spare_cpu __percpu *spare_cpus;
 #define QUEUES_AHEAD 64			/* made beyond what a write needs */
 
 static LIST_HEAD(dying);		/* servers, under spare_config */
+static u64 last_id;			/* of a server, under spare_config */
 static unsigned int live;		/* servers published and not reaped: each may hold a queue; under spare_config */
 static u32 queues_wanted = QUEUES_AHEAD;/* written under spare_config */
 static u32 queues_made;			/* by the class that is attached */
@@ -75,6 +76,7 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 	INIT_LIST_HEAD(&srv->dying);
 	srv->cpu = srv->abi.cpu = cpu;
 	srv->slot = srv->abi.slot = slot;
+	srv->abi.id = ++last_id;
 	srv->abi.vm_id = vm->abi.id;
 	srv->abi.cfg = cfg;
 	srv->abi.lender = SPARE_NO_SLOT;

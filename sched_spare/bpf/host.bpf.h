@@ -2,7 +2,7 @@
 /*
  * host.bpf.h - everything that has no reservation runs fairly in what the servers leave (CBS-9).
  *
- * Pinned kernel threads go first. The rest runs by virtual time, each CPU from its own queue. A CPU that would go idle takes
+ * Pinned kernel threads go first (host_kthread.bpf.h). The rest runs by virtual time, each CPU from its own queue. A CPU that would go idle takes
  * from another's queue.
  *
  * Short cuts. On a CPU without servers a task that wakes goes to the kernel's local queue, unless something else waits: then
@@ -16,24 +16,7 @@
 #include "host_limit.bpf.h"
 #include "host_balance.bpf.h"
 #include "host_floor.bpf.h"
-
-/* Bound to its CPU by the kernel. (With one CPU alone every kernel thread has but that one: kdamond would starve the host.) */
-static __always_inline bool is_percpu_kthread(const struct task_struct *p)
-{
-	const u32 bound = PF_KTHREAD | PF_NO_SETAFFINITY;
-
-	return (p->flags & bound) == bound && p->nr_cpus_allowed == 1;
-}
-
-/* Virtual time of a run of delta ns. */
-static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
-{
-	if (h->cost == SPARE_COST_ONE)
-		return delta;
-	if (delta > SPARE_COST_RUN_MAX_NS)
-		delta = SPARE_COST_RUN_MAX_NS;
-	return delta * h->cost >> SPARE_COST_SHIFT;
-}
+#include "host_kthread.bpf.h"
 
 /* The current host task's virtual time when the CPU's clock was `now` (rq_clock_task). */
 static __always_inline u64 host_vcur(const struct host_cpu *h, u64 now)
@@ -178,31 +161,19 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 		return 0;
 	}
 	h = &c->host;
-	/*
-	 * A per-CPU kernel thread serves everybody: it runs at once when it wakes. Only then does it go to the local queue:
-	 * while anything is in there the kernel does not call dispatch, and nobody would replenish.
-	 */
 	if (is_percpu_kthread(p)) {
-		/* Before the queue it may be far ahead of it, whose time is that of who has waited for a turn. */
-		if (spare_before(h->vnow, p->scx.dsq_vtime))
-			set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
-		if (enq_flags & SCX_ENQ_WAKEUP) {
-			dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
-			return 0;
-		}
-		dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
-		h->kthreads = 1;
+		kthread_enqueue(c, p, cpu, enq_flags);
 		return 0;
 	}
 	limit = task_limit(p);
 	if (!limit && !h->servers && host_short_cut(c, p, enq_flags))
 		return 0;
 	v = group_enter(p, task_group_id(p), host_wakes_at(h, p->scx.dsq_vtime));
+	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
+		v = host_behind(h, p, v);
 	if (limit && host_park(c, p, cpu, limit, v, enq_flags))
 		return 0;
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
-	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
-		v = host_behind(h, p, v);
 	dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	h->queued = 1;
 	if (preempt || h->idle)
@@ -228,74 +199,9 @@ static __always_inline u64 host_price(struct task_struct *p, u32 id)
 	return cost > SPARE_COST_MAX ? SPARE_COST_MAX : cost;
 }
 
-/* Charge the current host task up to now: the kernel has just brought its account up to date. */
-static __always_inline void host_charge(struct host_cpu *h, struct task_struct *p)
+static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct *p, bool runnable)
 {
-	u64 now = p->se.exec_start;
-
-	h->v = p->scx.dsq_vtime + (host_cost(h, now - h->start_ns) & ~SPARE_VTIME_COUNTED);
-	h->start_ns = now;
-	set_dsq_vtime(p, h->v);
-}
-
-/*
- * Pinned kernel threads go before every server, on the host's account: 1 - admission limit of each second. What they use beyond that
- * is the servers' loss, and is counted.
- */
-static __always_inline void host_overrun(struct host_cpu *h, u64 used)
-{
-	u64 window, share;
-
-	if (h->start_ns - h->kthread_at_ns > 2 * SPARE_OVERRUN_WINDOW_NS) {
-		h->kthread_ns = 0;
-		h->kthread_at_ns = h->start_ns - used;
-	}
-	window = h->start_ns - h->kthread_at_ns;
-	h->kthread_ns += used;
-	if (window < SPARE_OVERRUN_WINDOW_NS)
-		return;
-	share = window / 1000000 * host_share_ppm;
-	if (h->kthread_ns > share)
-		__sync_fetch_and_add(&host_overrun_ns, h->kthread_ns - share);
-	h->kthread_ns = 0;
-	h->kthread_at_ns = h->start_ns;
-}
-
-/*
- * Charge a pinned kernel thread. It goes before the queue, so it may be far ahead of it, whose time is that of who has waited for a turn: back to
- * that, also where it will go on without ops.enqueue.
- */
-__noinline int kthread_charge(struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted)
-{
-	u64 start = h->start_ns;
-
-	host_charge(h, p);
-	if (spare_before(h->vnow, h->v))
-		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
-	if (h->servers)
-		host_overrun(h, h->start_ns - start);
-	return 0;
-}
-
-/* Per-CPU kernel threads, before any server. prev: the task that runs, NULL when it cannot go on. */
-static __always_inline bool kthread_dispatch(struct host_cpu *h, s32 cpu, struct task_struct *prev)
-{
-	if (h->kthreads) {
-		h->kthreads = 0;
-		if (dsq_move_to_local(kthread_dsq(cpu))) {
-			h->kthreads = 1;	/* perhaps there are more */
-			return true;
-		}
-	}
-	if (!prev || !is_percpu_kthread(prev))
-		return false;
-	kthread_charge(h, prev);
-	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
-	return true;
-}
-
-static __always_inline void host_stopping(struct host_cpu *h, struct task_struct *p, bool runnable)
-{
+	struct host_cpu *h = &c->host;
 	u64 start = h->start_ns;
 
 	host_charge(h, p);
@@ -308,7 +214,7 @@ static __always_inline void host_stopping(struct host_cpu *h, struct task_struct
 		h->grant_end_ns = 0;
 	}
 	if (h->servers && is_percpu_kthread(p))
-		host_overrun(h, h->start_ns - start);
+		kthread_used(c, h->start_ns - start);
 	if (!runnable && p->scx.dsq_vtime & SPARE_VTIME_COUNTED)
 		group_leave(p, task_ctx(p));
 }

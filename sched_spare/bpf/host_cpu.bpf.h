@@ -16,7 +16,6 @@ enum host_const : __u64 {
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
 	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes; it preempts who is so much ahead of it */
 	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* what does not count between two that are to run */
-	SPARE_OVERRUN_WINDOW_NS	= 1000000000ULL,
 	SPARE_COST_SHIFT	= 20,			/* fixed point of a cost: virtual ns per ns */
 	SPARE_COST_ONE		= 1ULL << 20,
 	SPARE_COST_MAX		= 1ULL << 35,
@@ -39,7 +38,8 @@ struct host_cpu {
 		};
 		u32 no_short_cut;	/* any of them */
 	};
-	u8 kthreads;	/* something may be in the queue of pinned kernel threads */
+	u8 kthreads;	/* something may be in the queue of pinned kernel threads, */
+	u8 kthread_wait;/* and goes behind the servers that are ready, as dispatch last saw it */
 	u8 stray;	/* the current task is of a VM that has no server here */
 	u8 idle;	/* counted in idle_cpus: it went idle, and no thread of the class has run since */
 	u8 offline;	/* ops.cpu_offline was here: nobody takes from its queue */
@@ -63,8 +63,8 @@ struct host_cpu {
 	u64 owed_ns;	/* what the servers owe the host since, */
 	u64 floor_end_ns;/* and when its turn before them ends; 0: it has none */
 	u8 floor;	/* the current host task runs in such a turn */
-	u64 kthread_ns;	/* used by pinned kernel threads */
-	u64 kthread_at_ns;/* since then */
+	u64 kthread_ns;	/* host_kthread.bpf.h: up to when the host's share has been used (CLOCK_MONOTONIC), */
+	u64 kthread_due_ns;/* and until when they go behind ready servers; 0: they do not */
 };
 
 u64 servers_total;	/* configured servers on all CPUs */
@@ -73,7 +73,6 @@ u32 nr_cpus;		/* possible */
 const volatile bool smt_active = true;	/* user space knows */
 
 /* For user space. */
-u64 host_overrun_ns;	/* what pinned kernel threads used beyond the host's share of CPUs with servers */
 u64 host_valve_tasks;	/* host tasks that had waited so long that the valve let them run (host_balance.bpf.h) */
 const volatile u32 host_share_ppm = 100000;	/* 1 - admission limit */
 

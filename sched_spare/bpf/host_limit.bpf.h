@@ -304,13 +304,17 @@ static __always_inline u64 host_event(struct host_cpu *h, u64 when)
 	return when;
 }
 
-/* 0: nothing is throttled, nor withdrawn. */
+/* 0: nothing is throttled, nor withdrawn, and no kernel thread waits. */
 static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 {
 	u64 key = 0;
 
 	spare_edf_top(&c->throttled, &key);
-	return c->again_ns && c->host.servers && (!key || spare_before(c->again_ns, key)) ? c->again_ns : key;
+	if (c->again_ns && c->host.servers && (!key || spare_before(c->again_ns, key)))
+		key = c->again_ns;
+	if (c->host.kthreads && c->host.kthread_due_ns && (!key || spare_before(c->host.kthread_due_ns, key)))
+		key = c->host.kthread_due_ns;
+	return key;
 }
 
 /* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
@@ -385,7 +389,10 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	return 0;
 }
 
-/* The refill that somebody waits for has come: let out those who get a grant. */
+/*
+ * The refill that somebody waits for has come: let out those who get a grant. In a queue that is too long to look through the others go to its
+ * end, or those behind a crowd that stays dry would never be looked at.
+ */
 __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 {
 	struct task_struct *p;
@@ -393,7 +400,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	u64 due = 0, at, vm_id, dry_vm = 0;
 	u32 limit, dry = 0;
 	struct spare_vm *vm;
-	bool net, skip_net = false;
+	bool net, skip_net = false, rotate = scx_bpf_dsq_nr_queued(park_dsq(cpu)) > SPARE_PARK_SCAN;
 
 	h->park_ns = 0;
 	h->scan = h->let_out = 0;
@@ -410,10 +417,10 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		t = vm_id ? task_ctx(p) : NULL;
 		net = t && !(skip_net && vm_id == dry_vm) && is_net(p, t);
 		if (vm_id && vm_id == dry_vm && !net)
-			continue;
+			goto stays;
 		limit = task_limit(p);
 		if (limit && limit == dry && !net)
-			continue;
+			goto stays;
 		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
 			t->grant_ns = net ? task_take(p, limit, now) : limit_take(limit, now);
@@ -431,6 +438,9 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!due || spare_before(at, due))
 			due = at;
+stays:
+		if (rotate)
+			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0);
 	}
 	if (due)
 		limit_note(h, due);	/* (a move lets go of the lock: another CPU may have noted, too) */

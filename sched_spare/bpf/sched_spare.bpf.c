@@ -90,7 +90,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
 		prev_host = prev_runs && task_stays_host(prev, cpu);
 		/* Who is parked waits for the kernel thread: armed for a time that has passed, the timer would fire without end. */
-		if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL))
+		if (kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
@@ -111,11 +111,11 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		cur = SPARE_NO_SLOT, prev_runs = false;
 	prev_host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu);
 	c->pick = SPARE_NO_SLOT;
-	if (kthread_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
+	if (!kthread_waits(c) && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
 		spare_timer_arm(next_replenishment(c));
 		return;
 	}
-	if (host_floor_due(&c->host, prev_host, now) && host_dispatch(&c->host, cpu, prev_host ? prev : NULL)) {
+	if (host_floor_due(&c->host, prev_host, now) && host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
 		host_floor_limit(&c->host);
 		spare_timer_arm(next_event(c));
 		return;
@@ -149,7 +149,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			boost_settle(c, s, now);
 		}
 	}
-	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
+	if (!c->host.kthread_wait || !kthread_dispatch(c, cpu, prev_host ? prev : NULL))
+		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 	spare_timer_arm(next_event(c));
 }
 
@@ -211,7 +212,7 @@ void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
 	if (!c)
 		return;
 	if (c->cur == SPARE_NO_SLOT) {
-		host_stopping(&c->host, p, runnable);
+		host_stopping(c, p, runnable);
 		if (!c->host.servers && !c->host.stray) {
 			c->left_pid = 0;
 			return;

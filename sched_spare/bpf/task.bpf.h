@@ -21,7 +21,7 @@ struct task_ctx {
 	u64 turn_left;	/* of its turn, when it was stopped before the end */
 	u32 q_cpu;	/* where net_queued counts it */
 	u32 q_slot;
-	u64 q_vm;	/* and whose server that was: slots are used again */
+	u64 q_id;	/* and that server's */
 	bool counted;	/* it is counted there */
 	bool net;		/* a packet has woken it once */
 	u8 serves;		/* enum spare_serves */
@@ -107,7 +107,7 @@ static __always_inline void task_unqueued(struct task_ctx *t)
 		return;
 	t->counted = false;
 	s = server(t->q_cpu, t->q_slot);
-	if (s && s->net_queued && s->vm_id == t->q_vm)
+	if (s && s->net_queued && s->id == t->q_id)
 		__sync_fetch_and_sub(&s->net_queued, 1);
 }
 
@@ -118,7 +118,7 @@ static __always_inline void task_queued(struct task_ctx *t, struct spare_server 
 		return;
 	t->q_cpu = s->cpu;
 	t->q_slot = s->slot;
-	t->q_vm = s->vm_id;
+	t->q_id = s->id;
 	t->counted = true;
 	__sync_fetch_and_add(&s->net_queued, 1);
 }

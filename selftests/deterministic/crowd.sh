@@ -109,10 +109,10 @@ ktap_check "CBS-9: no thread went without a look at the clock for three quarters
 ktap_check "CBS-5: the neighbour missed nothing" equal 0 "$(stat_of "${VM[near]}" misses)"
 chrt -o -p 0 $$
 gone beyond
-# The kernel kills them in one go, and what frees them are its pinned threads (ksoftirqd, kworkers), which go before servers: 78 ms of work by sched_switch,
-# up to 37 of it in 50 ms. The neighbour misses where it is more than 30: in two periods at most, and what is overdue then in one more.
+# The kernel kills them in one go, and what frees them are its pinned threads (ksoftirqd, kworkers): 78 ms of work by sched_switch, which goes before servers
+# as far as the host's share does.
 ktap_note "misses after the kill: $(stat_of "${VM[near]}" misses)"
-ktap_check "CBS-5: 3000 threads are killed: the neighbour misses three deadlines at most" at_most 3 "$(stat_of "${VM[near]}" misses)"
+ktap_check "CBS-9: 3000 threads are killed: the neighbour missed nothing" equal 0 "$(stat_of "${VM[near]}" misses)"
 
 standin wakes --cgroup "${VM[wakes]}" --wakers 2 --wake-run-us 900 --wake-sleep-us 50
 wait_for 20 grep -q . "${VM[wakes]}/cgroup.procs"

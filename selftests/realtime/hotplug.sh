@@ -154,15 +154,16 @@ test_away() {
 	ktap_check 'LIFE-4: the class has forgotten those that went while their CPU was away' wait_for 5 class_counts 4
 }
 
-# Threads that their affinity binds to CPU 1 wait for budget when the CPU goes: all of them run elsewhere. (With cpuset in the VM's cgroup it is the
-# kernel that takes them away, and what widens their masks when the CPU goes is for good: so only the first round has them bound.)
+# Threads that their affinity binds to CPU 1 wait for budget when the CPU goes: all of them run elsewhere. Without cpuset, which takes a cgroup's
+# threads away from such a CPU before the class has to; and anew each time, as what widens their masks when the CPU goes is for good.
 test_bound() {
-	local d=$CGROUP/vm/bound
-	vm_cgroup bound 20000 200000 1 >/dev/null
-	# shellcheck disable=SC2016 # expands inside
-	for _ in {1..4}; do background taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; while :; do :; done' bound "$d"; done
+	local d=$CGROUP/bound dir
+	for dir in "$CGROUP"/{vm,pool,}; do [[ ! -d $dir ]] || echo -cpuset >"$dir/cgroup.subtree_control"; done
+	mkdir "$d"
+	ktap_cleanup "cgroup_remove $d"
+	echo '20000 200000' >"$d/spare.reservation"
+	echo 1 >"$d/spare.cpus"
 	ktap_check 'LIFE-4: a CPU goes 6 times while threads that are bound to it wait for budget: it goes, and they run' go_while_throttled "$d"
-	background_stop
 	both_online
 	cgroup_remove "$d"
 }
@@ -172,10 +173,15 @@ usage_us() { awk '$1 == "usage_usec" { print $2 }' "$1/cpu.stat"; }
 go_while_throttled() {
 	local d=$1 i before
 	for i in {1..6}; do
-		wait_for 5 grep -q '^cpu1.state throttled' "$d/spare.stat" || true
+		# shellcheck disable=SC2016 # expands inside
+		for _ in {1..4}; do background taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; while :; do :; done' bound "$d"; done
+		wait_for 5 eval "((\$(grep -c . $d/cgroup.procs) == 4))" || { echo "round $i: they do not begin"; return 1; }
+		sleep 0.5
+		wait_for 5 grep -q '^cpu1.state throttled' "$d/spare.stat" || { echo "round $i: they do not exhaust it"; return 1; }
 		timeout 15 bash -c "echo 0 >$CPU1" || { echo "round $i: the CPU does not go"; return 1; }
 		before=$(usage_us "$d")
 		wait_for 5 eval "((\$(usage_us $d) > before + 50000))" || { echo "round $i: they do not run"; return 1; }
+		background_stop
 		echo 1 >"$CPU1"
 	done
 	class_is enabled
@@ -189,9 +195,9 @@ test_twice() {
 ktap_plan 23
 ktap_cleanup both_online
 spare_up
+test_bound
 set_up
 test_twice
-test_bound
 test_cycles
 test_away
 for name in a b c; do

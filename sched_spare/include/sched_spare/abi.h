@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 9
+#define SPARE_ABI 10
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert
@@ -127,6 +127,7 @@ enum spare_pending {
 struct spare_server {
 	__u32 cpu;		/* [m] before it is published */
 	__u32 slot;		/* [m] index on that CPU, < SPARE_SLOTS */
+	__u64 id;		/* [m] no other server has or had it: slots are used again */
 	__u64 vm_id;		/* [m] cgroup id */
 	__u64 cfg;		/* [m] one word: runtime_us << 32 | period_us */
 	__u32 flags;		/* [m] enum spare_server_flags */

@@ -25,6 +25,22 @@ bool World::is_taken(const Cpu& c) const { return c.curr->policy == Policy::real
 void World::check_cpu(int id) {
   u32 slot = 0;
   if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
+  check_kthreads(cpu(id));
+}
+
+// Where a server is ready all the time, pinned kernel threads have the host's share, a burst and what is left of a slice (CBS-9).
+void World::check_kthreads(Cpu& c) {
+  Busy& b = busy_[static_cast<std::size_t>(c.id)];
+  const bool runs = c.curr->role == Role::kthread;
+  if (b.runs) b.ran += now() - b.seen;
+  b.seen = now();
+  b.runs = runs;
+  if (!class_cpu(c.id).ready || is_taken(c) || !c.active) {
+    b.since = now();
+    b.ran = 0;
+  }
+  if (b.ran > 15 * ms + (now() - b.since) / 10)
+    fail("CPU %d: kernel threads have run for %llu us of %llu, and a server was ready", c.id, b.ran / us, (now() - b.since) / us);
 }
 
 void World::check_all() {
@@ -37,7 +53,7 @@ void World::check_all() {
     if (!p.storage) continue;
     check_task(p);
     const class_task_view t = class_task(&p);
-    if (t.counted) counted[{t.cpu, t.slot, t.vm_id}]++;
+    if (t.counted) counted[{t.cpu, t.slot, t.server_id}]++;
   }
   for (unsigned i = 0; i < cpus(); i++) {
     Cpu& c = cpu(static_cast<int>(i));
@@ -46,7 +62,7 @@ void World::check_all() {
       const Server* s = module_.at(c.id, slot);
       if (!s) continue;
       throttled[s->vm] += s->abi.state == SPARE_THROTTLED;
-      const unsigned n = counted[{i, slot, s->abi.vm_id}];
+      const unsigned n = counted[{i, slot, s->abi.id}];
       if (s->abi.net_queued != n) fail("CPU %u, slot %u: net_queued %u, and %u network threads are counted", i, slot, s->abi.net_queued, n);
     }
     if (c.curr != &c.idle || !c.active || now() - c.idle_since < soon || is_taken(c)) continue;
@@ -165,7 +181,7 @@ void World::expect_service(Task& p, const Server& s) {
   if (!v || s.abi.rx_denied == vm.abi.rx_seq) return;
   promised_++;
   const Time came = now();
-  at(came + v->vm->config.reservation.period_us * us + 2 * ms, [this, &vm, provider = v->vm, came, pid = p.pid, queue = s.abi.dsq, id = s.cpu] {
+  at(came + v->vm->config.reservation.period_us * us + (mix_.kernel ? 20 * ms : 2 * ms), [this, &vm, provider = v->vm, came, pid = p.pid, queue = s.abi.dsq, id = s.cpu] {
     const auto t = tasks_.find(pid);
     if (t == tasks_.end() || vm.since > came || provider->since > came || !cpu(static_cast<int>(id)).active) return;
     const Task& task = *t->second;

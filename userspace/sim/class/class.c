@@ -135,14 +135,14 @@ struct class_cpu_view class_cpu(s32 cpu)
 {
 	const struct cpu_ctx *c = cpu_ctx(cpu);
 
-	return (struct class_cpu_view) { c->cur, c->by, c->host.servers, c->host.idle, c->host.queued, c->host.park_ns };
+	return (struct class_cpu_view) { c->cur, c->by, c->host.servers, c->host.idle, c->host.queued, c->ready.n > 0, c->host.park_ns };
 }
 
 struct class_task_view class_task(struct task_struct *p)
 {
 	const struct task_ctx *t = task_ctx(p);
 
-	return t ? (struct class_task_view) { t->counted, t->q_cpu, t->q_slot, t->q_vm } : (struct class_task_view) { };
+	return t ? (struct class_task_view) { t->counted, t->q_cpu, t->q_slot, t->q_id } : (struct class_task_view) { };
 }
 
 u64 class_servers_total(void)

@@ -14,7 +14,7 @@ extern struct sched_ext_ops sched_spare_ops;
 /* Of one CPU, outside its callbacks. */
 struct class_cpu_view {
 	u32 cur, by, servers;
-	bool idle, queued;
+	bool idle, queued, ready;
 	u64 park_ns;
 };
 
@@ -22,7 +22,7 @@ struct class_cpu_view {
 struct class_task_view {
 	bool counted;
 	u32 cpu, slot;
-	u64 vm_id;
+	u64 server_id;
 };
 
 /* Everything as if it had just been loaded, on so many CPUs. */

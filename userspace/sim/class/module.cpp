@@ -100,6 +100,7 @@ void Module::apply(Vm& vm, const Config& config) {
       s->vm = &vm;
       s->cpu = s->abi.cpu = i;
       s->slot = s->abi.slot = slot;
+      s->abi.id = ++last_id_;
       s->abi.vm_id = vm.abi.id;
       s->abi.cfg = cfg;
       s->abi.flags = flags;

@@ -104,6 +104,7 @@ class Module {
   std::list<std::unique_ptr<Vm>> vms_;
   std::list<std::unique_ptr<Server>> servers_;
   unsigned live_ = 0;
+  std::uint64_t last_id_ = 0;  // of a server
   std::uint64_t next_id_ = 2;
 };
 

@@ -14,10 +14,10 @@ constexpr unsigned tasks_most = 60;  // beyond which nobody forks
 
 }  // namespace
 
-World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus) {
+World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus), busy_(cpus) {
   auto& r = random();
   const auto coin = [&](unsigned one_in) { return r.next() % one_in == 0; };
-  mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3)};
+  mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3), coin(3)};
   root_group_.css = {1, 1};
   root_group_.scx = {100, 100'000, ~0ULL, 0};
   for (unsigned i = 0; i < 2; i++) {
@@ -172,7 +172,7 @@ Time World::draw_work(const Task& p) {
     case Role::burner: return r.in(100 * us, 20 * ms);
     case Role::sleeper: return chance(4) ? r.in(us, 8 * ms) : r.in(us, 300 * us);
     case Role::net: return r.in(3 * us, 60 * us);
-    case Role::kthread: return r.in(2 * us, 200 * us);
+    case Role::kthread: return mix_.kernel && chance(3) ? r.in(100 * us, 30 * ms) : r.in(2 * us, 200 * us);
     case Role::realtime: return chance(8) ? r.in(ms, 60 * ms) : r.in(5 * us, 2 * ms);
     case Role::hotplug: return r.in(5 * us, 50 * us);
     case Role::idle:
@@ -256,6 +256,7 @@ void World::work_done(Task& p) {
 
 void World::switched(Cpu& c, Task& prev, Task& next) {
   module_.switched(c, prev, next);
+  check_kthreads(c);
   account(prev);
   next.accounted = now();
   if (next.role == Role::net) next.net_ran = now();
@@ -454,9 +455,10 @@ void World::hotplug_step(Task& p) {
 
 void World::describe() {
   for (const int pid : pids_) {
-    const Task& p = *tasks_.at(pid);
-    std::printf("%s/%d: VM %llu, CPUs %llx, on %u, %s, queue %llx, ran %llu us\n", p.comm, pid, p.vm ? p.vm->abi.id : 0, p.mask.bits, p.thread_info.cpu,
-                cpu_of(p).curr == &p ? "runs" : p.on_rq ? "waits" : "sleeps", p.in ? p.in->id : 0, p.ran / us);
+    Task& p = *tasks_.at(pid);
+    const class_task_view t = p.storage ? class_task(&p) : class_task_view{};
+    std::printf("%s/%d: VM %llu, CPUs %llx, on %u, %s, queue %llx, %sran %llu us\n", p.comm, pid, p.vm ? p.vm->abi.id : 0, p.mask.bits, p.thread_info.cpu,
+                cpu_of(p).curr == &p ? "runs" : p.on_rq ? "waits" : "sleeps", p.in ? p.in->id : 0, t.counted ? "counted, " : "", p.ran / us);
   }
   for (const auto& vm : module_.vms()) {
     const Reservation& r = vm->config.reservation;
@@ -482,9 +484,9 @@ void World::print_summary() const {
     sum.stray_ns += st->stray_ns;
     sum.valve_ns += st->valve_ns;
   }
-  std::printf("  %s%s%s%s%s%s%s%s%s%s\n", mix_.churn ? "churn " : "", mix_.affinity ? "affinity " : "", mix_.realtime ? "realtime " : "",
+  std::printf("  %s%s%s%s%s%s%s%s%s%s%s\n", mix_.churn ? "churn " : "", mix_.affinity ? "affinity " : "", mix_.realtime ? "realtime " : "",
               mix_.hotplug ? "hotplug " : "", mix_.strays ? "strays " : "", mix_.crowd ? "crowd " : "", mix_.providers ? "providers " : "",
-              mix_.limits ? "limits " : "", mix_.moves ? "moves " : "", mix_.pinning ? "pinning " : "");
+              mix_.limits ? "limits " : "", mix_.moves ? "moves " : "", mix_.pinning ? "pinning " : "", mix_.kernel ? "kernel " : "");
   std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
               static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
               sum.blocked, sum.expired, sum.unasked);

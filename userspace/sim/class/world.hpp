@@ -29,7 +29,12 @@ class World : public Kernel {
  private:
   // What this seed's host has.
   struct Mix {
-    bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning;
+    bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning, kernel;
+  };
+  // A CPU since when a server has been ready there, and for how long kernel threads have run since.
+  struct Busy {
+    Time since = 0, ran = 0, seen = 0;
+    bool runs = false;
   };
   enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
 
@@ -60,6 +65,7 @@ class World : public Kernel {
   // check.cpp
   bool is_taken(const Cpu& c) const;
   void check_cpu(int cpu);
+  void check_kthreads(Cpu& c);
   void check_all();
   void check_task(Task& p);
   void check_siblings(Task& p, const Server& s);
@@ -75,6 +81,7 @@ class World : public Kernel {
   std::vector<Hotplug> hotplug_;
   std::vector<Task*> hotplug_task_;
   std::vector<Time> hotplug_since_;
+  std::vector<Busy> busy_;
   int next_pid_ = 2000;
   unsigned nested_ = 0;
   Time checked_ = 0;

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * host_kthread.bpf.h - pinned kernel threads: before every server, on the host's account (CBS-9).
+ *
+ * One of them serves everybody on its CPU, so it runs at once when it wakes, and as a rule for microseconds. But what they do has no bound:
+ * ksoftirqd under a flood, the kworkers that free what a killed crowd had. So where a server is ready they have the host's share of the CPU
+ * (host_share_ppm), SPARE_KTHREAD_BURST_NS of it at once; beyond that they go behind the servers, before the rest of the host, until they may again.
+ */
+#ifndef SPARE_HOST_KTHREAD_BPF_H
+#define SPARE_HOST_KTHREAD_BPF_H
+
+enum kthread_const : __u64 {
+	SPARE_KTHREAD_BURST_NS	= 5000000ULL,	/* what they may take at once of servers that are ready (and the rest of a slice), */
+	SPARE_KTHREAD_TURN_NS	= 1000000ULL,	/* and what they wait for at least when they have had that */
+	SPARE_KTHREAD_PPM_MIN	= 10000,	/* (an admission limit of 100 % does not stop the kernel) */
+};
+
+/* For user space: what they took of ready servers beyond the host's share. */
+u64 host_overrun_ns;
+
+/* Bound to its CPU by the kernel. (With one CPU alone every kernel thread has but that one: kdamond would starve the host.) */
+static __always_inline bool is_percpu_kthread(const struct task_struct *p)
+{
+	const u32 bound = PF_KTHREAD | PF_NO_SETAFFINITY;
+
+	return (p->flags & bound) == bound && p->nr_cpus_allowed == 1;
+}
+
+/* Virtual time of a run of delta ns. */
+static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
+{
+	if (h->cost == SPARE_COST_ONE)
+		return delta;
+	if (delta > SPARE_COST_RUN_MAX_NS)
+		delta = SPARE_COST_RUN_MAX_NS;
+	return delta * h->cost >> SPARE_COST_SHIFT;
+}
+
+/* Charge the current host task up to now: the kernel has just brought its account up to date. */
+static __always_inline void host_charge(struct host_cpu *h, struct task_struct *p)
+{
+	u64 now = p->se.exec_start;
+
+	h->v = p->scx.dsq_vtime + (host_cost(h, now - h->start_ns) & ~SPARE_VTIME_COUNTED);
+	h->start_ns = now;
+	set_dsq_vtime(p, h->v);
+}
+
+/* The time in which the host's share comes to ns. */
+static __always_inline u64 kthread_span(u64 ns)
+{
+	return ns * SPARE_PPM / (host_share_ppm > SPARE_KTHREAD_PPM_MIN ? host_share_ppm : SPARE_KTHREAD_PPM_MIN);
+}
+
+/* They have run for `used` ns on a CPU with servers. What they run in gaps does not count beyond the burst. */
+__noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
+{
+	struct host_cpu *h = &c->host;
+	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, key, over;
+
+	if (spare_before(h->kthread_ns, now - used))
+		h->kthread_ns = now - used;
+	h->kthread_ns += kthread_span(used);
+	if (spare_before(h->kthread_ns, most))
+		return 0;
+	if (spare_edf_top(&c->ready, &key) == SPARE_NO_SLOT) {
+		h->kthread_ns = most;
+	} else {
+		over = (h->kthread_ns - most) / (burst / SPARE_KTHREAD_BURST_NS);
+		__sync_fetch_and_add(&host_overrun_ns, over < used ? over : used);
+		if (spare_before(most + burst, h->kthread_ns))
+			h->kthread_ns = most + burst;
+	}
+	h->kthread_due_ns = h->kthread_ns - kthread_span(SPARE_KTHREAD_BURST_NS - SPARE_KTHREAD_TURN_NS);
+	return 0;
+}
+
+/* Do they go behind the servers now? */
+static __always_inline bool kthread_waits(struct cpu_ctx *c)
+{
+	struct host_cpu *h = &c->host;
+	u64 key;
+
+	h->kthread_wait = 0;
+	if (!h->kthread_due_ns)
+		return false;
+	if (!h->servers || h->offline || !spare_before(bpf_ktime_get_ns(), h->kthread_due_ns))
+		h->kthread_due_ns = 0;
+	else if (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT)
+		h->kthread_wait = 1;
+	return h->kthread_wait;
+}
+
+/* Before the queue it may be far ahead of it, whose time is that of who has waited for a turn: back to that. */
+static __always_inline void kthread_clamp(struct host_cpu *h, struct task_struct *p)
+{
+	if (spare_before(h->vnow, p->scx.dsq_vtime))
+		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
+}
+
+/* When one wakes it goes to the local queue, and only then: while anything is in there the kernel does not call dispatch, and nobody would replenish. */
+static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u64 enq_flags)
+{
+	struct host_cpu *h = &c->host;
+
+	kthread_clamp(h, p);
+	if (enq_flags & SCX_ENQ_WAKEUP && !kthread_waits(c)) {
+		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
+		return;
+	}
+	dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	/* The timer is not armed for it. */
+	if (enq_flags & SCX_ENQ_WAKEUP && !h->kthreads)
+		spare_kick(cpu);
+	h->kthreads = 1;
+}
+
+/* It goes on, perhaps without ops.enqueue. */
+__noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
+{
+	struct host_cpu *h = &c->host;
+	u64 start = h->start_ns;
+
+	host_charge(h, p);
+	kthread_clamp(h, p);
+	if (h->servers)
+		kthread_used(c, h->start_ns - start);
+	return 0;
+}
+
+/* One of them runs. prev: the task that runs, NULL when it cannot go on. */
+__noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+{
+	struct host_cpu *h = &c->host;
+
+	if (h->kthreads) {
+		h->kthreads = 0;
+		if (dsq_move_to_local(kthread_dsq(cpu))) {
+			h->kthreads = 1;	/* perhaps there are more */
+			return true;
+		}
+	}
+	if (!prev || !is_percpu_kthread(prev))
+		return false;
+	kthread_charge(c, prev);
+	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
+	return true;
+}
+
+#endif
