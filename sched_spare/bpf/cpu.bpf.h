@@ -14,7 +14,8 @@
 
 struct cpu_ctx {
 	struct host_cpu host;		/* host tasks (host.bpf.h) */
-	struct spare_edf ready;		/* READY and RUNNING servers by deadline */
+	struct spare_edf ready;		/* READY and RUNNING servers by deadline, */
+	u64 ready_ns;			/* and since when there has been one */
 	struct spare_edf throttled;	/* THROTTLED servers by replenishment */
 	struct spare_edf waiting;	/* marked servers that found no provider free, by arrival */
 	u64 stamp_ns;			/* the current run is charged up to here */
@@ -149,6 +150,8 @@ __noinline int server_ready(struct cpu_ctx *c __arg_nonnull, struct spare_server
 {
 	if (s->state == SPARE_INACTIVE)
 		s->ready_ns = bpf_ktime_get_ns();
+	if (!c->ready.n)
+		c->ready_ns = s->ready_ns;
 	s->state = SPARE_READY;
 	heap_put(&c->ready, s->slot, spare_deadline(&s->far, &s->cbs));
 	return 0;

@@ -39,7 +39,7 @@ struct host_cpu {
 		u32 no_short_cut;	/* any of them */
 	};
 	u8 kthreads;	/* something may be in the queue of pinned kernel threads, */
-	u8 kthread_wait;/* and goes behind the servers that are ready, as dispatch last saw it */
+	u8 kthread_wait;/* and dispatch lets that wait behind the servers that are ready */
 	u8 stray;	/* the current task is of a VM that has no server here */
 	u8 idle;	/* counted in idle_cpus: it went idle, and no thread of the class has run since */
 	u8 offline;	/* ops.cpu_offline was here: nobody takes from its queue */
@@ -49,6 +49,9 @@ struct host_cpu {
 	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC), or the valve's turn without a limit; 0: it does not */
 	u64 valve_end_ns;/* when the last turn by the valve ends, or would have */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
+	u32 park_left;	/* of a circle through it, */
+	u32 park_turn;	/* which takes more than one look, */
+	u64 park_due_ns;/* and the next refill seen so far; 0: none */
 	u64 bal_ns;	/* host_balance.bpf.h: last look, */
 	u64 bal_v;	/* vnow then, */
 	u64 speed;	/* and how fast it went before, in 1/1024 */

@@ -10,9 +10,10 @@
 #define SPARE_HOST_KTHREAD_BPF_H
 
 enum kthread_const : __u64 {
-	SPARE_KTHREAD_BURST_NS	= 5000000ULL,	/* what they may take at once of servers that are ready (and the rest of a slice), */
-	SPARE_KTHREAD_TURN_NS	= 1000000ULL,	/* and what they wait for at least when they have had that */
-	SPARE_KTHREAD_PPM_MIN	= 10000,	/* (an admission limit of 100 % does not stop the kernel) */
+	SPARE_KTHREAD_BURST_NS	= 5000000ULL,	/* what they may take at once of servers that are ready, */
+	SPARE_KTHREAD_TURN_NS	= 1000000ULL,	/* and what they wait for when they have had that */
+	SPARE_KTHREAD_LEAST_NS	= 50000ULL,	/* less is nothing, */
+	SPARE_KTHREAD_PPM_MIN	= 50000,	/* (an admission limit of 100 % does not stop the kernel) */
 };
 
 /* For user space: what they took of ready servers beyond the host's share. */
@@ -52,26 +53,38 @@ static __always_inline u64 kthread_span(u64 ns)
 	return ns * SPARE_PPM / (host_share_ppm > SPARE_KTHREAD_PPM_MIN ? host_share_ppm : SPARE_KTHREAD_PPM_MIN);
 }
 
-/* They have run for `used` ns on a CPU with servers. What they run in gaps does not count beyond the burst. */
+/* Up to when one that begins now may run before servers that are ready. */
+static __always_inline u64 kthread_end(const struct host_cpu *h, u64 now)
+{
+	u64 most = now + kthread_span(SPARE_KTHREAD_BURST_NS);
+
+	if (spare_before(h->kthread_ns, now))
+		return now + SPARE_KTHREAD_BURST_NS;
+	return spare_before(h->kthread_ns, most) ? now + (most - h->kthread_ns) / kthread_span(1) : now;
+}
+
+/* They have run for `used` ns on a CPU with servers: what counts is since one of those has been ready. */
 __noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
 {
 	struct host_cpu *h = &c->host;
-	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, key, over;
+	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, over;
 
+	if (!c->ready.n)
+		return 0;
+	if (used > now - c->ready_ns)
+		used = now - c->ready_ns;
 	if (spare_before(h->kthread_ns, now - used))
 		h->kthread_ns = now - used;
 	h->kthread_ns += kthread_span(used);
-	if (spare_before(h->kthread_ns, most))
+	if (spare_before(h->kthread_ns + kthread_span(SPARE_KTHREAD_LEAST_NS), most))
 		return 0;
-	if (spare_edf_top(&c->ready, &key) == SPARE_NO_SLOT) {
-		h->kthread_ns = most;
-	} else {
-		over = (h->kthread_ns - most) / (burst / SPARE_KTHREAD_BURST_NS);
+	if (spare_before(most, h->kthread_ns)) {
+		over = (h->kthread_ns - most) / kthread_span(1);
 		__sync_fetch_and_add(&host_overrun_ns, over < used ? over : used);
-		if (spare_before(most + burst, h->kthread_ns))
-			h->kthread_ns = most + burst;
 	}
-	h->kthread_due_ns = h->kthread_ns - kthread_span(SPARE_KTHREAD_BURST_NS - SPARE_KTHREAD_TURN_NS);
+	if (spare_before(most + burst, h->kthread_ns))
+		h->kthread_ns = most + burst;
+	h->kthread_due_ns = h->kthread_ns - burst + kthread_span(SPARE_KTHREAD_TURN_NS);
 	return 0;
 }
 
@@ -79,16 +92,13 @@ __noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
 static __always_inline bool kthread_waits(struct cpu_ctx *c)
 {
 	struct host_cpu *h = &c->host;
-	u64 key;
 
-	h->kthread_wait = 0;
 	if (!h->kthread_due_ns)
 		return false;
-	if (!h->servers || h->offline || !spare_before(bpf_ktime_get_ns(), h->kthread_due_ns))
-		h->kthread_due_ns = 0;
-	else if (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT)
-		h->kthread_wait = 1;
-	return h->kthread_wait;
+	if (h->servers && !h->offline && spare_before(bpf_ktime_get_ns(), h->kthread_due_ns))
+		return c->ready.n;
+	h->kthread_due_ns = 0;
+	return false;
 }
 
 /* Before the queue it may be far ahead of it, whose time is that of who has waited for a turn: back to that. */
@@ -115,7 +125,7 @@ static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struc
 	h->kthreads = 1;
 }
 
-/* It goes on, perhaps without ops.enqueue. */
+/* What it has run so far: it may go on, perhaps without ops.enqueue, or has just gone to sleep. */
 __noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
 {
 	struct host_cpu *h = &c->host;
@@ -126,6 +136,12 @@ __noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struc
 	if (h->servers)
 		kthread_used(c, h->start_ns - start);
 	return 0;
+}
+
+/* One of them begins to run, or goes on, where there are servers: when one is ready the timer ends what it may have. */
+static __always_inline void kthread_limit(struct cpu_ctx *c, u64 now)
+{
+	c->host.grant_end_ns = c->ready.n ? kthread_end(&c->host, now) : 0;
 }
 
 /* One of them runs. prev: the task that runs, NULL when it cannot go on. */
@@ -143,6 +159,8 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	if (!prev || !is_percpu_kthread(prev))
 		return false;
 	kthread_charge(c, prev);
+	if (h->servers)
+		kthread_limit(c, bpf_ktime_get_ns());
 	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
 	return true;
 }

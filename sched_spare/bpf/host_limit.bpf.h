@@ -7,7 +7,7 @@
  * the grant, what is left over goes back, and what was overrun stays missing. So a cgroup uses in the long run what it
  * may and not more, and at any time at most the latency of the timer and of the switch, once per CPU, in advance.
  *
- * Who finds a bucket of its chain empty waits in its CPU's parking queue, in order of arrival, until the refill. Only as many
+ * Who finds a bucket of its chain empty waits in its CPU's parking queue, in a circle, until the refill. Only as many
  * are let out as there is for them to take.
  *
  * A stray, which is a VM's thread on a CPU where that has no server, takes its grants from the budget of one of the VM's servers in
@@ -312,7 +312,7 @@ static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 	spare_edf_top(&c->throttled, &key);
 	if (c->again_ns && c->host.servers && (!key || spare_before(c->again_ns, key)))
 		key = c->again_ns;
-	if (c->host.kthreads && c->host.kthread_due_ns && (!key || spare_before(c->host.kthread_due_ns, key)))
+	if (c->host.servers && c->host.kthreads && c->host.kthread_due_ns && (!key || spare_before(c->host.kthread_due_ns, key)))
 		key = c->host.kthread_due_ns;
 	return key;
 }
@@ -390,27 +390,29 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 }
 
 /*
- * The refill that somebody waits for has come: let out those who get a grant. In a queue that is too long to look through the others go to its
- * end, or those behind a crowd that stays dry would never be looked at.
+ * The refill that somebody waits for has come: let out those who get a grant. In a queue that is too long for one look the others go to its
+ * end, or those behind a crowd that stays dry would never be looked at; looks follow each other until the circle is closed.
  */
 __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 {
+	u32 limit, dry = 0, nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
 	struct task_struct *p;
 	struct task_ctx *t;
-	u64 due = 0, at, vm_id, dry_vm = 0;
-	u32 limit, dry = 0;
+	u64 at, vm_id, dry_vm = 0;
 	struct spare_vm *vm;
-	bool net, skip_net = false, rotate = scx_bpf_dsq_nr_queued(park_dsq(cpu)) > SPARE_PARK_SCAN;
+	bool net, skip_net = false;
 
 	h->park_ns = 0;
 	h->scan = h->let_out = 0;
+	h->park_turn = nr > SPARE_PARK_SCAN;
+	if (!h->park_left) {
+		h->park_left = nr;
+		h->park_due_ns = 0;
+	}
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
-		if (h->scan++ >= SPARE_PARK_SCAN) {
-			at = now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS);
-			if (!due || spare_before(at, due))
-				due = at;
+		if (h->scan++ >= SPARE_PARK_SCAN || !h->park_left)
 			break;
-		}
+		h->park_left--;
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
@@ -436,14 +438,19 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		dry_vm = vm_id;
 		skip_net = net;	/* its network threads get nothing in advance either */
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
-		if (!due || spare_before(at, due))
-			due = at;
+		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
+			h->park_due_ns = at;
 stays:
-		if (rotate)
+		if (h->park_turn)
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0);
 	}
-	if (due)
-		limit_note(h, due);	/* (a move lets go of the lock: another CPU may have noted, too) */
+	if (!h->park_turn)
+		h->park_left = 0;
+	/* (A move lets go of the lock: another CPU may have noted, too.) */
+	if (h->park_left)
+		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));
+	else if (h->park_due_ns)
+		limit_note(h, h->park_due_ns);
 	return 0;
 }
 

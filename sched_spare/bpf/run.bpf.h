@@ -99,6 +99,8 @@ static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_str
 	c->cur = SPARE_NO_SLOT;
 	c->pick = SPARE_NO_SLOT;
 	floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
+	if (c->host.servers && is_percpu_kthread(p))
+		kthread_limit(c, now);
 	/*
 	 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
 	 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires

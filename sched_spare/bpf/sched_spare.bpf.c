@@ -111,11 +111,15 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		cur = SPARE_NO_SLOT, prev_runs = false;
 	prev_host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu);
 	c->pick = SPARE_NO_SLOT;
-	if (!kthread_waits(c) && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
-		spare_timer_arm(next_replenishment(c));
+	if (prev && cur == SPARE_NO_SLOT && is_percpu_kthread(prev))
+		kthread_charge(c, prev);
+	c->host.kthread_wait = kthread_waits(c);
+	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
+		spare_timer_arm(next_event(c));
 		return;
 	}
-	if (host_floor_due(&c->host, prev_host, now) && host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
+	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
+	    host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
 		host_floor_limit(&c->host);
 		spare_timer_arm(next_event(c));
 		return;

@@ -26,8 +26,8 @@ new_run() {
 	tmp_path "$RUN/out.img"
 	ln -sfn "${RUN##*/}" "$CACHE/run/latest"
 	# The last 30 runs are kept.
-	find "$CACHE/run" -mindepth 1 -maxdepth 1 -type d -mmin +60 -printf '%T@ %p\n' | sort -rn | tail -n +31 | cut -d' ' -f2- |
-		while read -r path; do rm -rf --one-file-system "$path"; done
+	find "$CACHE/run" -mindepth 1 -maxdepth 1 -type d -mmin +60 -printf '%T@ %p\n' 2>/dev/null | sort -rn | tail -n +31 | cut -d' ' -f2- |
+		while read -r path; do rm -rf --one-file-system "$path"; done || true
 }
 
 # milli NUMBER: its thousandths.

@@ -28,7 +28,7 @@ void World::check_cpu(int id) {
   check_kthreads(cpu(id));
 }
 
-// Where a server is ready all the time, pinned kernel threads have the host's share, a burst and what is left of a slice (CBS-9).
+// Where a server is ready all the time, pinned kernel threads have the host's share, and a burst (CBS-9).
 void World::check_kthreads(Cpu& c) {
   Busy& b = busy_[static_cast<std::size_t>(c.id)];
   const bool runs = c.curr->role == Role::kthread;
@@ -39,7 +39,7 @@ void World::check_kthreads(Cpu& c) {
     b.since = now();
     b.ran = 0;
   }
-  if (b.ran > 15 * ms + (now() - b.since) / 10)
+  if (b.ran > 6 * ms + (now() - b.since) / 10)
     fail("CPU %d: kernel threads have run for %llu us of %llu, and a server was ready", c.id, b.ran / us, (now() - b.since) / us);
 }
 
