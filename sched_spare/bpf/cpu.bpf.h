@@ -161,11 +161,13 @@ __noinline int server_ready(struct cpu_ctx *c __arg_nonnull, struct spare_server
  * Nobody may have looked when it was due: a higher class had the CPU. It was ready from then on, and missed what passed since. What
  * that class took is counted by charge_switch() as a rule; here when other threads ran before the first dispatch.
  */
-static __always_inline void server_was_due(const struct cpu_ctx *c, struct spare_server *s, u64 due, u64 now)
+static __always_inline void server_was_due(struct cpu_ctx *c, struct spare_server *s, u64 due, u64 now)
 {
 	u64 from = spare_before(due, c->taken_from) ? c->taken_from : due;
 
 	s->ready_ns = due;
+	if (c->ready.n == 1)
+		c->ready_ns = due;
 	if (c->taken_to && spare_before(from, c->taken_to))
 		s->st.stolen_ns += c->taken_to - from;
 	if (now - due >= s->cbs.period_ns)

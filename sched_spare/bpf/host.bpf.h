@@ -134,7 +134,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	}
 	set_dsq_vtime(p, v);
 	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
-	limit_note(h, due);
+	limit_parks(h, due);
 	h->detour = 1;
 	/*
 	 * In the switch away from p a kick would be lost: dispatch has chosen before, and the kernel forgets the wish when it has
@@ -401,7 +401,8 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
 	host_adopt(h, kthread_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
 	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
-	h->park_ns = 0;
+	h->park_ns = h->park_due_ns = 0;
+	h->park_left = 0;
 }
 
 static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)

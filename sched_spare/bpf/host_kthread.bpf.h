@@ -67,12 +67,13 @@ static __always_inline u64 kthread_end(const struct host_cpu *h, u64 now)
 __noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
 {
 	struct host_cpu *h = &c->host;
-	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, over;
+	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, since = c->ready_ns, over;
 
-	if (!c->ready.n)
+	/* (One that is due and has not been replenished yet is as good as ready.) */
+	if (!c->ready.n && (spare_edf_top(&c->throttled, &since) == SPARE_NO_SLOT || spare_before(now, since)))
 		return 0;
-	if (used > now - c->ready_ns)
-		used = now - c->ready_ns;
+	if (used > now - since)
+		used = now - since;
 	if (spare_before(h->kthread_ns, now - used))
 		h->kthread_ns = now - used;
 	h->kthread_ns += kthread_span(used);
@@ -159,6 +160,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	if (!prev || !is_percpu_kthread(prev))
 		return false;
 	kthread_charge(c, prev);
+	h->grant_end_ns = 0;
 	if (h->servers)
 		kthread_limit(c, bpf_ktime_get_ns());
 	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);

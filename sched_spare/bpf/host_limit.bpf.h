@@ -323,11 +323,30 @@ static __always_inline u64 next_event(struct cpu_ctx *c)
 	return host_event(&c->host, next_replenishment(c));
 }
 
-/* p waits for the refill at `due`. The caller sees to the CPU's timer. */
+/*
+ * The same while a pinned kernel thread runs: who is parked waits for that, too, and armed for a time that has passed, the timer would leave it no
+ * time to run.
+ */
+static __always_inline u64 kthread_event(struct cpu_ctx *c)
+{
+	u64 when = next_replenishment(c), end = c->host.grant_end_ns;
+
+	return end && (!when || spare_before(end, when)) ? end : when;
+}
+
+/* Somebody in the parking queue may have a turn then. The caller sees to the CPU's timer. */
 static __always_inline void limit_note(struct host_cpu *h, u64 due)
 {
 	if (!h->park_ns || spare_before(due, h->park_ns))
 		h->park_ns = due;
+}
+
+/* p waits for the refill at `due`, behind those whom an open circle (limit_unpark) still looks at. */
+static __always_inline void limit_parks(struct host_cpu *h, u64 due)
+{
+	if (h->park_left && (!h->park_due_ns || spare_before(due, h->park_due_ns)))
+		h->park_due_ns = due;
+	limit_note(h, due);
 }
 
 /* A task under `limit` begins to run. Returns whether the timer has to be armed. */
@@ -384,7 +403,7 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
-			limit_note(h, limit_due(limit, now) ?: now);
+			limit_parks(h, limit_due(limit, now) ?: now);
 	}
 	return 0;
 }
@@ -451,6 +470,8 @@ stays:
 		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));
 	else if (h->park_due_ns)
 		limit_note(h, h->park_due_ns);
+	else if (scx_bpf_dsq_nr_queued(park_dsq(cpu)) > 0)
+		limit_note(h, now + SPARE_PARK_REST_NS);
 	return 0;
 }
 

@@ -115,7 +115,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		kthread_charge(c, prev);
 	c->host.kthread_wait = kthread_waits(c);
 	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
-		spare_timer_arm(next_event(c));
+		spare_timer_arm(kthread_event(c));
 		return;
 	}
 	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
@@ -153,8 +153,11 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			boost_settle(c, s, now);
 		}
 	}
-	if (!c->host.kthread_wait || !kthread_dispatch(c, cpu, prev_host ? prev : NULL))
-		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
+	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
+		spare_timer_arm(kthread_event(c));
+		return;
+	}
+	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 	spare_timer_arm(next_event(c));
 }
 
