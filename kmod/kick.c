@@ -31,7 +31,7 @@ bool spare_kick_current(void)
 	 * A thread that is being put has in ops.enqueue already been given the slice of its next run (7.2 writes it when it is
 	 * inserted, 7.3 afterwards): at 0 the kernel would replace it by its default of 20 ms.
 	 */
-	if (ours && !atomic_long_read(&p->scx.ops_state))	/* SCX_OPSS_NONE: it runs */
+	if (ours && !atomic_long_read(&p->scx.ops_state) && !READ_ONCE(p->scx.dsq))	/* SCX_OPSS_NONE: it runs */
 		WRITE_ONCE(p->scx.slice, 0);
 	set_tsk_need_resched(p);
 	set_preempt_need_resched();

@@ -147,7 +147,7 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 {
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
-	u64 when = c->cur == SPARE_NO_SLOT ? next_event(c) : next_replenishment(c), t;
+	u64 when = c->cur == SPARE_NO_SLOT ? gap_event(c) : next_replenishment(c), t;
 
 	by = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->by);
 	s = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->cur);

@@ -141,7 +141,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	 * switched. While a server's thread runs its timer stays.
 	 */
 	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT)
-		spare_timer_arm(next_event(c));
+		spare_timer_arm(gap_event(c));
 	else
 		spare_kick(cpu);
 	return true;

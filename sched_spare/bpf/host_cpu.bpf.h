@@ -39,6 +39,7 @@ struct host_cpu {
 		u32 no_short_cut;	/* any of them */
 	};
 	u8 kthreads;	/* something may be in the queue of pinned kernel threads, */
+	u8 kthread_runs;/* one of them is the current task, on a CPU with servers; */
 	u8 kthread_wait;/* and dispatch lets that wait behind the servers that are ready */
 	u8 stray;	/* the current task is of a VM that has no server here */
 	u8 idle;	/* counted in idle_cpus: it went idle, and no thread of the class has run since */

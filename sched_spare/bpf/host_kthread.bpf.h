@@ -63,14 +63,23 @@ static __always_inline u64 kthread_end(const struct host_cpu *h, u64 now)
 	return spare_before(h->kthread_ns, most) ? now + (most - h->kthread_ns) / kthread_span(1) : now;
 }
 
+/* Since when a server has been ready, or is due and not replenished yet; 0: none is. */
+static __always_inline u64 ready_since(const struct cpu_ctx *c, u64 now)
+{
+	u64 due;
+
+	if (c->ready.n)
+		return c->ready_ns;
+	return spare_edf_top(&c->throttled, &due) == SPARE_NO_SLOT || spare_before(now, due) ? 0 : due;
+}
+
 /* They have run for `used` ns on a CPU with servers: what counts is since one of those has been ready. */
 __noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
 {
 	struct host_cpu *h = &c->host;
-	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, since = c->ready_ns, over;
+	u64 now = bpf_ktime_get_ns(), burst = kthread_span(SPARE_KTHREAD_BURST_NS), most = now + burst, since = ready_since(c, now), over;
 
-	/* (One that is due and has not been replenished yet is as good as ready.) */
-	if (!c->ready.n && (spare_edf_top(&c->throttled, &since) == SPARE_NO_SLOT || spare_before(now, since)))
+	if (!since)
 		return 0;
 	if (used > now - since)
 		used = now - since;
@@ -93,11 +102,13 @@ __noinline int kthread_used(struct cpu_ctx *c __arg_nonnull, u64 used)
 static __always_inline bool kthread_waits(struct cpu_ctx *c)
 {
 	struct host_cpu *h = &c->host;
+	u64 now;
 
 	if (!h->kthread_due_ns)
 		return false;
-	if (h->servers && !h->offline && spare_before(bpf_ktime_get_ns(), h->kthread_due_ns))
-		return c->ready.n;
+	now = bpf_ktime_get_ns();
+	if (h->servers && !h->offline && spare_before(now, h->kthread_due_ns))
+		return ready_since(c, now);
 	h->kthread_due_ns = 0;
 	return false;
 }
@@ -121,7 +132,7 @@ static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struc
 	}
 	dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 	/* The timer is not armed for it. */
-	if (enq_flags & SCX_ENQ_WAKEUP && !h->kthreads)
+	if (enq_flags & SCX_ENQ_WAKEUP)
 		spare_kick(cpu);
 	h->kthreads = 1;
 }

@@ -331,7 +331,16 @@ static __always_inline u64 kthread_event(struct cpu_ctx *c)
 {
 	u64 when = next_replenishment(c), end = c->host.grant_end_ns;
 
-	return end && (!when || spare_before(end, when)) ? end : when;
+	if (end && (!when || spare_before(end, when)))
+		when = end;
+	c->host.armed = when != 0;
+	return when;
+}
+
+/* While no server runs. */
+static __always_inline u64 gap_event(struct cpu_ctx *c)
+{
+	return c->host.kthread_runs ? kthread_event(c) : next_event(c);
 }
 
 /* Somebody in the parking queue may have a turn then. The caller sees to the CPU's timer. */
@@ -344,8 +353,12 @@ static __always_inline void limit_note(struct host_cpu *h, u64 due)
 /* p waits for the refill at `due`, behind those whom an open circle (limit_unpark) still looks at. */
 static __always_inline void limit_parks(struct host_cpu *h, u64 due)
 {
-	if (h->park_left && (!h->park_due_ns || spare_before(due, h->park_due_ns)))
-		h->park_due_ns = due;
+	if (h->park_left) {
+		if (!h->park_due_ns || spare_before(due, h->park_due_ns))
+			h->park_due_ns = due;
+		if (h->park_ns)
+			return;	/* its next look comes, and its end notes this */
+	}
 	limit_note(h, due);
 }
 

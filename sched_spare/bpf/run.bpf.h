@@ -99,7 +99,8 @@ static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_str
 	c->cur = SPARE_NO_SLOT;
 	c->pick = SPARE_NO_SLOT;
 	floor = !is_percpu_kthread(p) && host_floor_runs(&c->host, now);
-	if (c->host.servers && is_percpu_kthread(p))
+	c->host.kthread_runs = c->host.servers && is_percpu_kthread(p);
+	if (c->host.kthread_runs)
 		kthread_limit(c, now);
 	/*
 	 * Look again at once when it came past dispatch (a higher class let it go on) while a server waits, or
@@ -278,6 +279,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		t->serves = SPARE_SERVES_CUT;
 	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
 		t->turn_left = c->turn_end_ns - now;
+	c->host.kthread_runs = 0;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;
 	c->left_of = c->cur;
 	c->left_pid = p->pid;
