@@ -310,6 +310,47 @@ static __always_inline bool host_dispatch(struct host_cpu *h, s32 cpu, struct ta
 	return host_choose(h, cpu, prev);
 }
 
+/*
+ * A pinned kernel thread runs, or, when those have had a slice and no server is ready, the rest of the host does. prev: the host task that runs, NULL when
+ * it cannot go on. Returns whether one of them does; then the timer is seen to.
+ */
+__noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+{
+	struct host_cpu *h = &c->host;
+	bool runs = prev && is_percpu_kthread(prev);
+
+	if (runs)
+		kthread_charge(c, prev);
+	else if (!h->kthreads)
+		return false;
+	if (kthread_had_slice(h) && !c->ready.n && host_waits(h, bpf_ktime_get_ns())) {
+		h->kthread_ran_ns = 0;
+		if (host_dispatch(h, cpu, runs ? NULL : prev)) {
+			spare_timer_arm(next_event(c));
+			return true;
+		}
+	}
+	if (h->kthreads) {
+		h->kthreads = 0;
+		if (dsq_move_to_local(kthread_dsq(cpu))) {
+			h->kthreads = 1;	/* perhaps there are more */
+			runs = false;
+		} else if (!runs) {
+			return false;
+		}
+	}
+	if (runs) {
+		h->grant_end_ns = 0;
+		if (h->servers)
+			kthread_limit(c, bpf_ktime_get_ns());
+		scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
+	}
+	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
+	if (h->servers)
+		spare_timer_arm(kthread_event(c));
+	return true;
+}
+
 /* A host task begins to run. Returns whether the caller has to arm the CPU's timer. */
 static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 {

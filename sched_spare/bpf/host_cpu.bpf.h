@@ -68,7 +68,8 @@ struct host_cpu {
 	u64 floor_end_ns;/* and when its turn before them ends; 0: it has none */
 	u8 floor;	/* the current host task runs in such a turn */
 	u64 kthread_ns;	/* host_kthread.bpf.h: up to when the host's share has been used (CLOCK_MONOTONIC), */
-	u64 kthread_due_ns;/* and until when they go behind ready servers; 0: they do not */
+	u64 kthread_due_ns;/* until when they go behind ready servers; 0: they do not; */
+	u64 kthread_ran_ns;/* and what they ran since the rest of the host last had a turn between them */
 };
 
 u64 servers_total;	/* configured servers on all CPUs */

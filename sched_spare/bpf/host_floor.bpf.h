@@ -37,10 +37,16 @@ static __always_inline void host_floor_owe(struct host_cpu *h, u64 delta)
 		h->owed_ns = SPARE_FLOOR_MAX_NS;
 }
 
+/* Somebody of it waits for a turn (but for pinned kernel threads). now: CLOCK_MONOTONIC. */
+static __always_inline bool host_waits(const struct host_cpu *h, u64 now)
+{
+	return h->queued || (h->park_ns && !spare_before(now, h->park_ns));
+}
+
 /* Does the host go before the servers now? prev_host: a host task runs. */
 static __always_inline bool host_floor_due(struct host_cpu *h, bool prev_host, u64 now)
 {
-	if (!h->queued && !prev_host && !(h->park_ns && !spare_before(now, h->park_ns))) {
+	if (!prev_host && !host_waits(h, now)) {
 		host_floor_reset(h, 0);
 		return false;
 	}

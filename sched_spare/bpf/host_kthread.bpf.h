@@ -4,7 +4,8 @@
  *
  * One of them serves everybody on its CPU, so it runs at once when it wakes, and as a rule for microseconds. But what they do has no bound:
  * ksoftirqd under a flood, the kworkers that free what a killed crowd had. So where a server is ready they have the host's share of the CPU
- * (host_share_ppm), SPARE_KTHREAD_BURST_NS of it at once; beyond that they go behind the servers, before the rest of the host, until they may again.
+ * (host_share_ppm), SPARE_KTHREAD_BURST_NS of it at once; beyond that they go behind the servers until they may again. What the servers leave they
+ * share with the rest of the host, slice for slice.
  */
 #ifndef SPARE_HOST_KTHREAD_BPF_H
 #define SPARE_HOST_KTHREAD_BPF_H
@@ -120,13 +121,19 @@ static __always_inline void kthread_clamp(struct host_cpu *h, struct task_struct
 		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
 }
 
+/* They have run for a slice since the host last had a turn between them. */
+static __always_inline bool kthread_had_slice(const struct host_cpu *h)
+{
+	return h->kthread_ran_ns >= SPARE_HOST_SLICE_NS;
+}
+
 /* When one wakes it goes to the local queue, and only then: while anything is in there the kernel does not call dispatch, and nobody would replenish. */
 static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u64 enq_flags)
 {
 	struct host_cpu *h = &c->host;
 
 	kthread_clamp(h, p);
-	if (enq_flags & SCX_ENQ_WAKEUP && !kthread_waits(c)) {
+	if (enq_flags & SCX_ENQ_WAKEUP && !kthread_waits(c) && !(h->queued && kthread_had_slice(h))) {
 		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
 		return;
 	}
@@ -145,6 +152,7 @@ __noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struc
 
 	host_charge(h, p);
 	kthread_clamp(h, p);
+	h->kthread_ran_ns += h->start_ns - start;
 	if (h->servers)
 		kthread_used(c, h->start_ns - start);
 	return 0;
@@ -154,28 +162,6 @@ __noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struc
 static __always_inline void kthread_limit(struct cpu_ctx *c, u64 now)
 {
 	c->host.grant_end_ns = c->ready.n ? kthread_end(&c->host, now) : 0;
-}
-
-/* One of them runs. prev: the task that runs, NULL when it cannot go on. */
-__noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
-{
-	struct host_cpu *h = &c->host;
-
-	if (h->kthreads) {
-		h->kthreads = 0;
-		if (dsq_move_to_local(kthread_dsq(cpu))) {
-			h->kthreads = 1;	/* perhaps there are more */
-			return true;
-		}
-	}
-	if (!prev || !is_percpu_kthread(prev))
-		return false;
-	kthread_charge(c, prev);
-	h->grant_end_ns = 0;
-	if (h->servers)
-		kthread_limit(c, bpf_ktime_get_ns());
-	scx_bpf_task_set_slice(prev, SPARE_HOST_SLICE_NS);
-	return true;
 }
 
 #endif

@@ -89,7 +89,6 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		deadline_look(c, cpu);
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
 		prev_host = prev_runs && task_stays_host(prev, cpu);
-		/* Who is parked waits for the kernel thread: armed for a time that has passed, the timer would fire without end. */
 		if (kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
@@ -114,10 +113,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev && cur == SPARE_NO_SLOT && is_percpu_kthread(prev))
 		kthread_charge(c, prev);
 	c->host.kthread_wait = kthread_waits(c);
-	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
-		spare_timer_arm(kthread_event(c));
+	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 		return;
-	}
 	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
 	    host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
 		host_floor_limit(&c->host);
@@ -153,10 +150,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			boost_settle(c, s, now);
 		}
 	}
-	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL)) {
-		spare_timer_arm(kthread_event(c));
+	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 		return;
-	}
 	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 	spare_timer_arm(next_event(c));
 }

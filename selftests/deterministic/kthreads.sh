@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 300
-# CBS-9: two pinned kernel threads that never sleep (pktgen's, one of each of two network namespaces) beside a VM 20/50 that burns and a host task
-# that burns at its cpu.max: the VM misses nothing, the kernel threads get on, neither they nor the timer interrupt each other for nothing.
+# CBS-9: two pinned kernel threads that never sleep (pktgen's, one of each of two network namespaces) beside a VM 20/50 that burns, and host tasks that
+# burn, at a cpu.max and without: the VM misses nothing, kernel threads and host tasks get on, the timer does not interrupt them for nothing.
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -30,46 +30,41 @@ pktgen_stop() {
 	wait "$2" || true
 }
 
-# Without a process of its own (the shell goes before everybody then): what the two threads ran, and CPU 0's timer interrupts
+# Without a process of its own: what the VM, the two threads and the host tasks ran, and CPU 0's timer interrupts
 look() {
 	local pid key value
 	RAN=()
-	for pid in "${THREADS[@]}"; do
+	for pid in "${VCPU}" "${THREADS[@]}"; do
 		read -r value _ <"/proc/$pid/schedstat"
 		RAN+=("$value")
 	done
-	read -r VRAN _ <"$VCPU/schedstat"
 	while read -r key value _; do [[ $key != LOC: ]] || TICKS=$value; done </proc/interrupts
 	while read -r key value; do
-		case $key in
-		misses) MISSES=$value ;;
-		used_ns) USED=$value ;;
-		esac
+		[[ $key != misses ]] || MISSES=$value
 	done <"$near/spare.stat"
 	NOW=${EPOCHREALTIME/./}
 }
 
-# judge WHAT: $seconds of it
+# judge WHAT: $seconds of it. PPM: what each of the threads had
 judge() {
-	sleep 0.5	# what the shell ran before is not the next period's
-	local vran ran ticks misses used now least i
+	local ran ticks misses now i
+	sleep 0.5
 	look
-	ran=("${RAN[@]}") ticks=$TICKS misses=$MISSES used=$USED now=$NOW vran=$VRAN
+	ran=("${RAN[@]}") ticks=$TICKS misses=$MISSES now=$NOW
 	sleep "$seconds"
 	look
-	for i in 0 1; do ran[i]=$(((RAN[i] - ran[i]) * 1000 / (NOW - now))); done
-	least=$((ran[0] < ran[1] ? ran[0] : ran[1]))
+	for i in "${!ran[@]}"; do PPM[i]=$(((RAN[i] - ran[i]) * 1000 / (NOW - now))); done
 	ticks=$(((TICKS - ticks) * 1000000 / (NOW - now)))
-	used=$(((USED - used) * 1000 / (NOW - now)))
-	ktap_note "$1: kernel threads ${ran[*]} ppm, the VM $used ppm, $(((VRAN - vran) * 1000 / (NOW - now))) by schedstat, timer interrupts $ticks a second"
+	ktap_note "$1: the VM ${PPM[0]} ppm, kernel threads ${PPM[*]:1:2}, host tasks ${PPM[*]:3}, timer interrupts $ticks a second"
 	ktap_check "CBS-5: $1: the VM missed nothing" equal "$misses" "$MISSES"
-	ktap_check "CBS-4: $1: the VM got its reservation, one period's in $seconds s at most off" near 400000 $((20000 / seconds)) "$used"
-	ktap_check "CBS-9: $1: each kernel thread runs" at_least 100000 "$least"
+	ktap_check "CBS-4: $1: the VM has its reservation, one period's in $seconds s at most off" near 400000 $((20000 / seconds)) "${PPM[0]}"
+	ktap_check "CBS-9: $1: each kernel thread runs" at_least 100000 $((PPM[1] < PPM[2] ? PPM[1] : PPM[2]))
 	ktap_check "CBS-9: $1: they do not interrupt each other for nothing" at_most 2000 "$ticks"
 }
+PPM=()
 near() { (($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return 1; }; }
 
-ktap_plan 9
+ktap_plan 16
 host_quiet || ktap_note "the host is still busy"
 spare_up -v
 near=$(vm_cgroup near 20000 50000 0)
@@ -80,16 +75,38 @@ ktap_cleanup "cgroup_remove $limited"
 echo '1000 10000' >"$limited/cpu.max"
 modprobe -a pktgen dummy
 ktap_cleanup 'modprobe -r pktgen'
-chrt -f -p 60 $$
 pktgen one 1
 pktgen two 2
 sleep 1
+chrt -f -p 60 $$	# for looks in one go
 mapfile -t THREADS < <(pgrep -x kpktgend_0 | tail -n 2)	# (the first network namespace's sleeps)
 VCPU=$(grep -l 'CPU 0/KVM' "/proc/${STANDIN[near]}/task"/*/comm)
-VCPU=${VCPU%/comm}
-judge "two pinned kernel threads that never sleep"
+VCPU=${VCPU%/comm} VCPU=${VCPU##*/}
+judge "kernel threads that never sleep"
+
 chrt -o 0 bash -c 'echo 0 >"$0/cgroup.procs"; while :; do :; done' "$limited" &
-judge "two that never sleep, and a task at its cpu.max"
+THREADS+=($!)
+judge "and a task at its cpu.max, 0.1"
+# (It may have 1 ms at once, and has a turn for each one or two slices of theirs, which end at a tick of 4 ms.)
+ktap_check "CBS-9: it has its turns" at_least 30000 "${PPM[3]}"
+cgroup_remove "$limited"
+
+unset 'THREADS[2]'
+chrt -o 0 bash -c 'while :; do :; done' &
+THREADS+=($!)
+ktap_cleanup "kill $!"
+judge "and a host task that burns"
+ktap_check "CBS-9: it has a quarter of what the VM leaves" at_least 150000 "${PPM[3]}"
+
+standin_stop near
+echo max >"$near/spare.reservation"
+sleep 0.5
+burner=/proc/${THREADS[-1]}/schedstat
+read -r ran _ <"$burner"
+sleep 4
+read -r now _ <"$burner"
+ktap_note "no server on the CPU: the host task ran $((now - ran)) ns of 4 s"
+ktap_check "CBS-9: no server on the CPU: the host task has a quarter of it" at_least 1000000000 $((now - ran))
 ktap_check "CBS-9: the class is not ejected" class_is enabled
 chrt -o -p 0 $$
 ktap_done
