@@ -205,6 +205,7 @@ static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct 
 	u64 start = h->start_ns;
 
 	host_charge(h, p);
+	h->kthread_runs = 0;
 	if (h->grant_end_ns) {
 		if (h->limit)
 			limit_stopping(h, h->start_ns - start);
@@ -311,7 +312,7 @@ static __always_inline bool host_dispatch(struct host_cpu *h, s32 cpu, struct ta
 }
 
 /*
- * A pinned kernel thread runs, or, when those have had a slice and no server is ready, the rest of the host does. prev: the host task that runs, NULL when
+ * A pinned kernel thread runs, or, when the rest of the host has a turn, one of those. prev: the host task that runs, NULL when
  * it cannot go on. Returns whether one of them does; then the timer is seen to.
  */
 __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
@@ -323,12 +324,9 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 		kthread_charge(c, prev);
 	else if (!h->kthreads)
 		return false;
-	if (kthread_had_slice(h) && !c->ready.n && host_waits(h, bpf_ktime_get_ns())) {
-		h->kthread_ran_ns = 0;
-		if (host_dispatch(h, cpu, runs ? NULL : prev)) {
-			spare_timer_arm(next_event(c));
-			return true;
-		}
+	if (host_has_turn(c) && host_dispatch(h, cpu, runs ? NULL : prev)) {
+		spare_timer_arm(next_event(c));
+		return true;
 	}
 	if (h->kthreads) {
 		h->kthreads = 0;

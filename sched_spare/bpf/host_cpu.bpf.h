@@ -69,7 +69,9 @@ struct host_cpu {
 	u8 floor;	/* the current host task runs in such a turn */
 	u64 kthread_ns;	/* host_kthread.bpf.h: up to when the host's share has been used (CLOCK_MONOTONIC), */
 	u64 kthread_due_ns;/* until when they go behind ready servers; 0: they do not; */
-	u64 kthread_ran_ns;/* and what they ran since the rest of the host last had a turn between them */
+	u64 stood_v;	/* what the queue's time was when one of them last came to run, */
+	u64 stood_ns;	/* and since when it has been that; */
+	u64 turn_end_ns;/* when the turn ends that the rest of the host has before them */
 };
 
 u64 servers_total;	/* configured servers on all CPUs */

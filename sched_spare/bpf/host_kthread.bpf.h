@@ -121,10 +121,40 @@ static __always_inline void kthread_clamp(struct host_cpu *h, struct task_struct
 		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
 }
 
-/* They have run for a slice since the host last had a turn between them. */
-static __always_inline bool kthread_had_slice(const struct host_cpu *h)
+/*
+ * Nobody of the host has begun to run since a slice ago: the queue's time stood still, as one of them woke or went on each time. Then the rest of the host
+ * has a turn, as long as a slice, before those that wait or go on. (Who wakes while a host task runs goes first, and the turn continues.)
+ */
+static __always_inline bool host_has_turn(struct cpu_ctx *c)
 {
-	return h->kthread_ran_ns >= SPARE_HOST_SLICE_NS;
+	struct host_cpu *h = &c->host;
+	u64 now;
+
+	if (c->ready.n)
+		return false;
+	now = bpf_ktime_get_ns();
+	if (!host_waits(h, now)) {
+		h->stood_ns = now;
+		return false;
+	}
+	if (spare_before(now, h->turn_end_ns))
+		return true;
+	if (h->stood_v != h->vnow) {
+		h->stood_v = h->vnow;
+		h->stood_ns = now;
+	}
+	if (spare_before(now, h->stood_ns + SPARE_HOST_SLICE_NS))
+		return false;
+	h->turn_end_ns = h->stood_ns = now + SPARE_HOST_SLICE_NS;
+	return true;
+}
+
+/* Does it run at once when it wakes? */
+static __always_inline bool kthread_at_once(struct cpu_ctx *c, s32 cpu)
+{
+	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+
+	return !kthread_waits(c) && ((rq && !(rq->curr->flags & PF_KTHREAD)) || !host_has_turn(c));
 }
 
 /* When one wakes it goes to the local queue, and only then: while anything is in there the kernel does not call dispatch, and nobody would replenish. */
@@ -133,7 +163,7 @@ static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struc
 	struct host_cpu *h = &c->host;
 
 	kthread_clamp(h, p);
-	if (enq_flags & SCX_ENQ_WAKEUP && !kthread_waits(c) && !(h->queued && kthread_had_slice(h))) {
+	if (enq_flags & SCX_ENQ_WAKEUP && kthread_at_once(c, cpu)) {
 		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
 		return;
 	}
@@ -152,7 +182,6 @@ __noinline int kthread_charge(struct cpu_ctx *c __arg_nonnull, struct task_struc
 
 	host_charge(h, p);
 	kthread_clamp(h, p);
-	h->kthread_ran_ns += h->start_ns - start;
 	if (h->servers)
 		kthread_used(c, h->start_ns - start);
 	return 0;

@@ -279,7 +279,6 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		t->serves = SPARE_SERVES_CUT;
 	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
 		t->turn_left = c->turn_end_ns - now;
-	c->host.kthread_runs = 0;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;
 	c->left_of = c->cur;
 	c->left_pid = p->pid;

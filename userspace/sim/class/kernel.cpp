@@ -45,7 +45,8 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpu
     c.online = 1;
     c.rd = &root_;
     c.clock_task = clock_begins + now_;
-    c.curr = c.current = &c.idle;
+    c.set_curr(c.idle);
+    c.current = &c.idle;
     c.switched = c.idle_since = now_;
     c.idle_bit = true;
     for (Task* t : {&c.idle, &c.stopper}) {
@@ -428,7 +429,7 @@ void Kernel::schedule(int id) {
     c.need_resched = false;
     advance(200, 1200);
     if (&next != &prev) {
-      c.curr = &next;
+      c.set_curr(next);
       // migrate_disable_switch()
       if (prev.migration_disabled && prev.policy == Policy::ext && prev.cpus_ptr == &prev.mask) {
         prev.pinned.bits = 1ULL << id;

@@ -70,6 +70,8 @@ struct Task : task_struct {
 
 // The CPU's run queue, its current task, and what sched_spare.ko has for each CPU (module.cpp).
 struct Cpu : rq {
+  void set_curr(Task& p) { rq::curr = curr = &p; }
+
   int id = 0;
   Task idle, stopper;
   Task* curr = nullptr;

@@ -96,6 +96,7 @@ struct sched_dl_entity {
 
 struct rq {
 	u64 clock_task;
+	struct task_struct *curr;
 	int online;
 	struct root_domain *rd;
 	struct sched_dl_entity fair_server;
