@@ -17,6 +17,7 @@
  * Both are exact: while the generator runs, the class does not. It found its server
  *   own   not throttled: it is served from the VM's own budget
  *   free  throttled, and the provider unclaimed with its last deadline passed: the bound Ps - Qs of SPARE-3 holds
+ *         (free.due: how many of these come so shortly before the replenishment, --due-us, that this may serve them in place of a grant)
  *   busy  throttled, and the provider not free (or there is none)
  * Without --stat the stand-in's own gaps say it: a packet sent inside a gap of at least --gap-ms found it throttled (busy).
  *
@@ -45,7 +46,7 @@ constexpr uint64_t kUs = 1000, kMs = 1000000;
 struct options {
 	std::string tap, shm_path = "/dev/shm/spare-standin", stat, provider, csv;
 	unsigned cpu = 0, random = 0, exhaust = 0, replenish = 0, attach = 0, flood = 0, rounds = 5, size = 64, rate = 0;
-	uint64_t min_us = 25000, max_us = 50000, poisson_us = 0, align_us = 0, aim_us = 200, bound_us = 0, gap_ms = 1, settle_ms = 500,
+	uint64_t min_us = 25000, max_us = 50000, poisson_us = 0, align_us = 0, aim_us = 200, bound_us = 0, due_us = 1000, gap_ms = 1, settle_ms = 500,
 		 limit_s = 900, seconds = 10;
 	uint64_t seed = 42;
 	int fifo = 90;
@@ -80,6 +81,7 @@ constexpr const char *name(found f)
 struct shot {
 	aim why;
 	found what;
+	bool due; /* the server's deadline is at most --due-us away */
 	int64_t offset_ns; /* from the instant that it was aimed at */
 	uint64_t sent_ns, picked_ns, seen_ns;
 };
@@ -214,28 +216,38 @@ private:
 	/* One packet now. */
 	void fire(aim why, int64_t offset_ns)
 	{
-		bool throttled = false, free = false;
+		server_view v;
+		bool free = false;
 
 		if (vm_)
-			throttled = vm_.read().throttled;
+			v = vm_.read();
 		if (provider_)
 			free = is_free(provider_.read());
 		shoot(why, offset_ns);
-		shots_.back().what = !throttled ? found::own : free ? found::free : found::busy;
+		note(v, free);
 	}
 
 	/* One packet at this very instant; provider_free is known from before. */
 	void fire_sharp(aim why, int64_t offset_ns, bool provider_free)
 	{
 		shoot(why, offset_ns);
-		shots_.back().what = !vm_.read().throttled ? found::own : provider_free ? found::free : found::busy;
+		note(vm_.read(), provider_free);
+	}
+
+	/* What the last packet found. */
+	void note(const server_view &v, bool provider_free)
+	{
+		shot &s = shots_.back();
+
+		s.what = !v.throttled ? found::own : provider_free ? found::free : found::busy;
+		s.due = int64_t(v.d_ns - v.read_ns) < int64_t(o_.due_us * kUs);
 	}
 
 	void shoot(aim why, int64_t offset_ns)
 	{
 		if (shots_.size() == standin::kPacketsMax)
 			die("more than {} packets", standin::kPacketsMax);
-		shots_.push_back({why, found::own, offset_ns, sock_.send(uint32_t(shots_.size())), 0, 0});
+		shots_.push_back({why, found::own, false, offset_ns, sock_.send(uint32_t(shots_.size())), 0, 0});
 	}
 
 	/* Around the end of the budget. */
@@ -374,8 +386,11 @@ private:
 					net.push_back(s.picked_ns - s.sent_ns);
 				}
 			print_class(name(f), first);
-			if (f == found::free)
+			if (f == found::free) {
 				print_class("free.vhost", net);
+				fmt::print("free.due {}\n",
+					   std::count_if(shots_.begin(), shots_.end(), [](const shot &s) { return s.what == found::free && s.due; }));
+			}
 			for (const aim a : {aim::random, aim::exhaust, aim::replenish, aim::attach})
 				fmt::print("{}.from_{} {}\n", name(f), name(a),
 					   std::count_if(shots_.begin(), shots_.end(), [&](const shot &s) { return s.what == f && s.why == a; }));
@@ -474,6 +489,7 @@ int run(int argc, char **argv)
 	app.add_option("--align-us", o.align_us, "random packets: at multiples of this in place of the above");
 	app.add_option("--aim-us", o.aim_us, "how far around its instant an aimed packet may be")->capture_default_str();
 	app.add_option("--bound-us", o.bound_us, "count first services later than this");
+	app.add_option("--due-us", o.due_us, "count packets (free.due) that come so shortly before the replenishment")->capture_default_str();
 	app.add_option("--gap-ms", o.gap_ms, "without --stat: gap that counts as throttled")->capture_default_str();
 	app.add_option("--settle-ms", o.settle_ms, "time for the last packets")->capture_default_str();
 	app.add_option("--limit-s", o.limit_s, "give up after this time")->capture_default_str();
