@@ -324,7 +324,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 		kthread_charge(c, prev);
 	else if (!h->kthreads)
 		return false;
-	if (host_has_turn(c) && host_dispatch(h, cpu, runs ? NULL : prev)) {
+	if (host_has_turn(c, cpu) && host_dispatch(h, cpu, runs ? NULL : prev)) {
 		spare_timer_arm(next_event(c));
 		return true;
 	}

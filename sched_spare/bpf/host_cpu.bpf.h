@@ -69,8 +69,8 @@ struct host_cpu {
 	u8 floor;	/* the current host task runs in such a turn */
 	u64 kthread_ns;	/* host_kthread.bpf.h: up to when the host's share has been used (CLOCK_MONOTONIC), */
 	u64 kthread_due_ns;/* until when they go behind ready servers; 0: they do not; */
-	u64 stood_v;	/* what the queue's time was when one of them last came to run, */
-	u64 stood_ns;	/* and since when it has been that; */
+	u64 first;	/* who was first in the host's queue when one of them last came to run, */
+	u64 stood_ns;	/* and since when it has been that one; */
 	u64 turn_end_ns;/* when the turn ends that the rest of the host has before them */
 };
 

@@ -121,14 +121,22 @@ static __always_inline void kthread_clamp(struct host_cpu *h, struct task_struct
 		set_dsq_vtime(p, (h->vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
 }
 
+/* Who is first in the host's queue, and at which virtual time (one who has had a turn is another then); 0: nobody. */
+static __always_inline u64 host_first(s32 cpu)
+{
+	struct task_struct *head = scx_bpf_dsq_peek(host_dsq(cpu));
+
+	return head ? head->scx.dsq_vtime + ((u64)head->pid << 40) : 0;
+}
+
 /*
- * Nobody of the host has begun to run since a slice ago: the queue's time stood still, as one of them woke or went on each time. Then the rest of the host
+ * The first of the host's queue, or who is parked and due, has waited for a slice, as one of them woke or went on each time. Then the rest of the host
  * has a turn, as long as a slice, before those that wait or go on. (Who wakes while a host task runs goes first, and the turn continues.)
  */
-static __always_inline bool host_has_turn(struct cpu_ctx *c)
+static __always_inline bool host_has_turn(struct cpu_ctx *c, s32 cpu)
 {
 	struct host_cpu *h = &c->host;
-	u64 now;
+	u64 now, first;
 
 	if (c->ready.n)
 		return false;
@@ -139,8 +147,9 @@ static __always_inline bool host_has_turn(struct cpu_ctx *c)
 	}
 	if (spare_before(now, h->turn_end_ns))
 		return true;
-	if (h->stood_v != h->vnow) {
-		h->stood_v = h->vnow;
+	first = host_first(cpu);
+	if (h->first != first) {
+		h->first = first;
 		h->stood_ns = now;
 	}
 	if (spare_before(now, h->stood_ns + SPARE_HOST_SLICE_NS))
@@ -154,7 +163,7 @@ static __always_inline bool kthread_at_once(struct cpu_ctx *c, s32 cpu)
 {
 	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
 
-	return !kthread_waits(c) && ((rq && !(rq->curr->flags & PF_KTHREAD)) || !host_has_turn(c));
+	return !kthread_waits(c) && ((rq && !is_percpu_kthread(rq->curr)) || !host_has_turn(c, cpu));
 }
 
 /* When one wakes it goes to the local queue, and only then: while anything is in there the kernel does not call dispatch, and nobody would replenish. */

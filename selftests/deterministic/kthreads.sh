@@ -64,7 +64,7 @@ judge() {
 PPM=()
 near() { (($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return 1; }; }
 
-ktap_plan 17
+ktap_plan 18
 host_quiet || ktap_note "the host is still busy"
 spare_up -v
 near=$(vm_cgroup near 20000 50000 0)
@@ -110,6 +110,19 @@ for delay in 0 2000000; do
 	ktap_note "no server on the CPU, the second kernel thread rests for $delay ns: the host task ran $((now - ran)) ns of 4 s"
 	ktap_check "CBS-9: no server on the CPU, the second kernel thread rests for $delay ns: the host task has a quarter" at_least 1000000000 $((now - ran))
 done
+
+# Who preempts a kernel thread must not count as progress of the host.
+ip netns exec two bash -c 'echo "delay 0" >/proc/net/pktgen/spdum2'
+taskset -c 0 chrt -f 50 bash -c 'exec {never}<> <(:); while :; do read -rt 0.001 -u "$never" || true; done' &
+ktap_cleanup "kill $!"
+sleep 0.5
+read -r ran _ <"$burner"
+read -r _ _ wakes <"/proc/$!/schedstat"
+sleep 4
+read -r now _ <"$burner"
+read -r _ _ woken <"/proc/$!/schedstat"
+ktap_note "beside a real-time thread that wakes $(((woken - wakes) / 4)) times a second: the host task ran $((now - ran)) ns of 4 s"
+ktap_check "CBS-9: no server on the CPU, and a real-time thread that wakes all the time: the host task has a fifth" at_least 800000000 $((now - ran))
 ktap_check "CBS-9: the class is not ejected" class_is enabled
 chrt -o -p 0 $$
 ktap_done
