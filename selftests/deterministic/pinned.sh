@@ -36,7 +36,7 @@ ktap_check "SPARE-2: the tap is the VM's" equal spare0 "$(<"$vm/spare.netdev")"
 ktap_check "SPARE-3: the VM may borrow" bash -c "echo /pool/p0 >$vm/spare.use"
 sleep 1
 
-send=(spare-pktgen --tap spare0 --cpu 1 --shm /dev/shm/vm --stat "$vm/spare.stat" --bound-us $((bound_us + turn_us)) --due-us $turn_us)
+send=(spare-pktgen --tap spare0 --cpu 1 --shm /dev/shm/vm --stat "$vm/spare.stat" --bound-us $((bound_us + turn_us)) --due-us "$turn_us")
 measure with "${send[@]}" --provider "$pool/spare.stat" --min-us 25000 --max-us 60000 --limit-s 200 --random 1000 --replenish 200 || exit 1
 r=$MEASURES/with
 report "$r" .
