@@ -148,39 +148,61 @@ static __always_inline bool host_has_turn(struct cpu_ctx *c, s32 cpu)
 	if (spare_before(now, h->turn_end_ns))
 		return true;
 	first = host_first(cpu);
-	if (h->first != first) {
+	/* The count begins anew: after a turn, with another first one, and (others took all that waited here) with nobody. */
+	if (h->turn_end_ns || h->first != first || (!first && (!h->park_ns || spare_before(now, h->park_ns)))) {
+		h->turn_end_ns = 0;
 		h->first = first;
 		h->stood_ns = now;
+		return false;
 	}
+	if (!first && spare_before(h->stood_ns, h->park_ns))
+		h->stood_ns = h->park_ns;
 	if (spare_before(now, h->stood_ns + SPARE_HOST_SLICE_NS))
 		return false;
-	h->turn_end_ns = h->stood_ns = now + SPARE_HOST_SLICE_NS;
+	h->turn_end_ns = now + SPARE_HOST_SLICE_NS;
 	return true;
 }
 
-/* Does it run at once when it wakes? */
-static __always_inline bool kthread_at_once(struct cpu_ctx *c, s32 cpu)
+/* Is one of them the CPU's current task? (The idle task and the stopper look like it.) */
+static __always_inline bool kthread_current(s32 cpu)
 {
 	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	const struct task_struct *curr = rq ? rq->curr : NULL;
 
-	return !kthread_waits(c) && ((rq && !is_percpu_kthread(rq->curr)) || !host_has_turn(c, cpu));
+	return curr && is_percpu_kthread(curr) && curr->pid && curr->prio >= MAX_RT_PRIO;
 }
 
-/* When one wakes it goes to the local queue, and only then: while anything is in there the kernel does not call dispatch, and nobody would replenish. */
-static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u64 enq_flags)
+/*
+ * One wakes. To the local queue, where it may: and only then, while anything is in there the kernel does not call dispatch, and nobody would replenish. One
+ * that waits for a turn's end does not end what another one of them does at once in that turn.
+ */
+__noinline int kthread_wakes(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
 	struct host_cpu *h = &c->host;
+	bool waits = kthread_waits(c);
+	u64 turn = h->turn_end_ns;
 
-	kthread_clamp(h, p);
-	if (enq_flags & SCX_ENQ_WAKEUP && kthread_at_once(c, cpu)) {
+	if (!waits && (!kthread_current(cpu) || !host_has_turn(c, cpu))) {
 		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
+		return 0;
+	}
+	dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	h->kthreads = 1;
+	/* The timer is not armed for it. */
+	if (waits || turn != h->turn_end_ns)
+		spare_kick(cpu);
+	return 0;
+}
+
+static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u64 enq_flags)
+{
+	kthread_clamp(&c->host, p);
+	if (enq_flags & SCX_ENQ_WAKEUP) {
+		kthread_wakes(c, p, cpu, enq_flags);
 		return;
 	}
 	dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
-	/* The timer is not armed for it. */
-	if (enq_flags & SCX_ENQ_WAKEUP)
-		spare_kick(cpu);
-	h->kthreads = 1;
+	c->host.kthreads = 1;
 }
 
 /* What it has run so far: it may go on, perhaps without ops.enqueue, or has just gone to sleep. */

@@ -54,6 +54,7 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpu
       t->cpus_ptr = &t->mask;
       t->mask.bits = 1ULL << i;
       t->nr_cpus_allowed = 1;
+      t->flags = kthread_flags;
     }
     c.idle.policy = Policy::idle;
     c.idle.role = Role::idle;

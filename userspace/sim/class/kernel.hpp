@@ -24,6 +24,7 @@ namespace spare::model {
 using Time = unsigned long long;
 constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
 constexpr unsigned cpus_max = 8;
+constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
 constexpr Time forever = ~0ULL >> 2;
 

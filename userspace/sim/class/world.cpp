@@ -9,7 +9,6 @@ namespace spare::model {
 
 namespace {
 
-constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr unsigned tasks_most = 60;  // beyond which nobody forks
 
 }  // namespace
