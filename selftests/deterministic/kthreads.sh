@@ -62,7 +62,6 @@ judge() {
 	ktap_check "CBS-9: $1: they do not interrupt each other for nothing" at_most 2000 "$ticks"
 }
 PPM=()
-near() { (($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return 1; }; }
 
 ktap_plan 18
 host_quiet || ktap_note "the host is still busy"

@@ -8,8 +8,6 @@
 #   host_quiet                wait until the work of booting is over
 #   result FILE KEY           a number of a tool's report
 #   report FILE PATTERN...    show the lines of a report that match, as notes
-#   at_most LIMIT VALUE       |VALUE| <= LIMIT, both integers; says so when not
-#   at_least LIMIT VALUE
 #   equal A B
 
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -60,16 +58,6 @@ report() {
 	local file=$1
 	shift
 	ktap_note "$(grep -E "$(IFS='|'; echo "$*")" "$file" || true)"
-}
-
-at_most() {
-	local limit=$1 value=$2
-	((value <= limit && -value <= limit)) || { echo "$value is beyond $limit"; return 1; }
-}
-
-at_least() {
-	local limit=$1 value=$2
-	((value >= limit)) || { echo "$value is less than $limit"; return 1; }
 }
 
 equal() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }

@@ -17,6 +17,9 @@ DETERMINISTIC_CPUS=1
 STACK='' SAVE_TO=''
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
 
+# The debug kernel wants memory of its own, and time: its real-time host runs dilated.
+is_debug_kernel() { [[ $KVER == *-debug ]]; }
+
 # new_run NAME: sets RUN, the directory of one boot: job/ goes in, console.log (kernel), port.log (job) and out/ come back.
 new_run() {
 	mkdir -p "$CACHE/run"
@@ -35,7 +38,11 @@ milli() { awk -v n="$1" 'BEGIN { printf "%d", n * 1000 + 0.5 }'; }
 
 # qemu_args MODE LIMIT_S: sets QEMU, a command to run in the userland with RUN at /run/host.
 qemu_args() {
-	local port=stdio,id=job,signal=off
+	local port=stdio,id=job,signal=off memory=(4G 1G) cmdline=$CMDLINE
+	if is_debug_kernel; then
+		memory=(8G 3G)
+		cmdline+=" kmemleak=on"
+	fi
 	QEMU=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -initrd /run/host/initrd
 		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
 		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
@@ -43,19 +50,19 @@ qemu_args() {
 		# tools/svm_fixes.cpp and tools/dilation.cpp say why
 		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so:/stage/libspare-dilation.so SPARE_DILATION_PAGE=/run/host/dilation
 			SPARE_DILATION="$(milli "${DILATION:-1}")" SPARE_LIMIT_S="$2" "${QEMU[@]}"
-			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -name host,debug-threads=on -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m 4G -net none
+			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -name host,debug-threads=on -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m "${memory[0]}" -net none
 			-kernel /kernel/vmlinuz -serial chardev:console -device virtio-serial -device virtconsole,chardev=job
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
 			-drive if=virtio,format=raw,file=/run/host/out.img
-			-append "$CMDLINE loglevel=5 tsc=reliable spare.mode=realtime")
+			-append "$cmdline loglevel=5 tsc=reliable spare.mode=realtime")
 	else
 		# tools/steady_clock.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35
 			-accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
-			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m 1G -net none
+			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m "${memory[1]}" -net none
 			-kernel /kernel/image -serial chardev:console -serial chardev:job
-			-append "$CMDLINE loglevel=7 norandmaps random.trust_cpu=off transparent_hugepage=never damon_stat.enabled=N init_on_alloc=0 cryptomgr.notests spare.mode=deterministic")
+			-append "$cmdline loglevel=7 norandmaps random.trust_cpu=off transparent_hugepage=never damon_stat.enabled=N init_on_alloc=0 cryptomgr.notests spare.mode=deterministic")
 		[[ -z $STACK$SAVE_TO ]] || QEMU+=(-device pvpanic -action panic=pause -qmp unix:/run/host/qmp,server=on,wait=off
 			-fw_cfg name=opt/sched_spare/overlay,file=/run/host/overlay.cpio)
 		[[ -z $STACK ]] || QEMU+=(-incoming file:/stack/state)

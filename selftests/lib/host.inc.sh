@@ -5,11 +5,8 @@
 #   host_tree, host_tree_remove     make and remove the cgroups below $HOST
 #   burn REPORT GROUP...            spare-burn for SECONDS_BURN (5) s, its report is $MEASURES/REPORT
 #   now_ns                          uptime (to 10 ms)
-#   near WANTED TOLERANCE VALUE
 
 HOST=$CGROUP/host
-
-near() { (($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return 1; }; }
 
 now_ns() { awk '{ printf "%.0f\n", $1 * 1000000000 }' /proc/uptime; }
 

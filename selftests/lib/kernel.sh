@@ -5,6 +5,8 @@
 
 KERNEL_SUITES=(sid trixie-backports)
 FLAVOUR=cloud-amd64 # the smallest; it has KVM, vhost-net and tun
+# What --kernel may ask to be built, and of which fragments of configuration.
+declare -A FRAGMENTS=([built]="kernel.config" [debug]="kernel.config kernel-debug.config")
 KFUNCS=$TOP/sched_spare/bpf/kfuncs.txt
 
 # The mirror that made the userland serves the kernels too.
@@ -122,14 +124,14 @@ newest_source() {
 		sed "s/\$/ $(apt-cache show gcc | grep -o 'gcc-[0-9]\+' | sed -n 1p)/"
 }
 
-# pick_kernel DIR MIRROR WANTED: writes DIR/kver, "KVER" of a stock kernel or "built PACKAGE VERSION COMPILER", and DIR/why.
+# pick_kernel DIR MIRROR WANTED: writes DIR/kver, "KVER" of a stock kernel or "built PACKAGE VERSION COMPILER" ("debug ..."), and DIR/why.
 pick_kernel() {
 	local dir=$1 mirror=$2 wanted=$3 list kver suite cc why
 	private_apt "$mirror"
-	if [[ $wanted != built ]]; then
+	if [[ -z $wanted || -z ${FRAGMENTS[$wanted]-} ]]; then
 		list=$(candidates | in_order | awk -v wanted="$wanted" 'index($1, wanted)')
 		[[ -n $list || -z $wanted ]] ||
-			{ echo "no kernel called '$wanted' with -$FLAVOUR in ${KERNEL_SUITES[*]}; there are, besides 'built':"; candidates; return 1; }
+			{ echo "no kernel called '$wanted' with -$FLAVOUR in ${KERNEL_SUITES[*]}; there are, besides '${!FRAGMENTS[*]}':"; candidates; return 1; }
 		while read -r kver suite cc; do
 			[[ -n $kver ]] || break
 			if ! why=$(judge "$kver"); then
@@ -148,10 +150,11 @@ pick_kernel() {
 		[[ -z $wanted ]] || { echo "--kernel $wanted cannot run the class"; return 1; }
 		[[ ! -e $dir/again ]] || { echo "a kernel is built when none serves, not when it is not known whether one does"; return 1; }
 		echo "no stock kernel of ${KERNEL_SUITES[*]} serves" >>"$dir/why"
+		wanted=built
 	fi
 	read -r kver suite cc < <(newest_source)
 	echo "taken $kver $suite, to be built with $cc and sid's pahole" >>"$dir/why"
-	echo "built $kver $suite $cc" >"$dir/kver"
+	echo "$wanted $kver $suite $cc" >"$dir/kver"
 }
 
 # What both kinds of kernel get beside DIR/root: vmlinuz, image for the deterministic host, a disk with the modules; and DIR/kver.
@@ -183,16 +186,17 @@ make_kernel() {
 	finish_kernel "$dir" "$kver"
 }
 
-# make_built DIR MIRROR PACKAGE VERSION: the same layout, from source, with the fragment host/kernel.config.
+# make_built DIR MIRROR KIND PACKAGE VERSION: the same layout, from source, with the fragments of that kind.
 make_built() {
-	local dir=$1 mirror=$2 package=$3 version=$4 why
+	local dir=$1 mirror=$2 kind=$3 package=$4 version=$5 why fragments
+	read -ra fragments <<<"${FRAGMENTS[$kind]}"
 	(private_apt "$mirror" && fetch "$package=$version")
 	mkdir "$dir/src"
 	in_userland "$CACHE/archive/debs:/debs:ro" "$dir/src:/build:rw" -- /bin/bash -c "set -euo pipefail
 		dpkg-deb --fsys-tarfile /debs/${package}_${version}_all.deb | tar -xO ./usr/src/$package.tar.xz |
 			xz -dc | tar -x -C /build --strip-components=1"
 	USERLAND=$TOOLCHAIN in_userland "$dir/src:/build:rw" "$dir:/kernel:rw" "$TOP:/src:ro" -- \
-		/bin/bash /src/selftests/host/kernel.sh /src/selftests/host/kernel.config
+		/bin/bash /src/selftests/host/kernel.sh "${fragments[@]/#//src/selftests/host/}"
 	rm -rf "$dir/src"
 	finish_kernel "$dir" "$(<"$dir/release")"
 	dump_btf "$dir/root/usr/src/linux-headers-$(<"$dir/release")" "$dir/btf"
@@ -200,7 +204,12 @@ make_built() {
 	[[ -z $why ]] || { echo "built, but $why"; return 1; }
 }
 
-built_key() { echo "built-$(hash_of "$@" "$(hash_files "$SELFTESTS"/host/{kernel.sh,kernel.config,vmlinux.sh})")"; }
+# built_key KIND VERSION COMPILER
+built_key() {
+	local files
+	read -ra files <<<"kernel.sh ${FRAGMENTS[$1]} vmlinux.sh"
+	echo "$1-$(hash_of "${@:2}" "$(hash_files "${files[@]/#/$SELFTESTS/host/}")")"
+}
 
 # use_kernel WANTED: sets KERNEL (product), KVER and TOOLCHAIN, which is empty when the userland has the kernel's compiler.
 use_kernel() {
@@ -219,12 +228,12 @@ use_kernel() {
 		while read -r line; do say "kernel: $line"; done <"$PRODUCT/why"
 	fi
 	TOOLCHAIN=''
-	if [[ $KVER == built ]]; then
+	if [[ -n ${FRAGMENTS[$KVER]-} ]]; then
 		use_toolchain "$cc"
-		key=$(built_key "$version" "$cc")
+		key=$(built_key "$KVER" "$version" "$cc")
 		[[ -d $CACHE/kernel-$key ]] || need_space 6000 "to build a kernel"
-		product kernel-built "${key#built-}" "build a kernel from $package $version" 5400 \
-			"the log shows the compiler's message; --kernel takes another" make_built "$mirror" "$package" "$version"
+		product "kernel-$KVER" "${key#*-}" "build a kernel from $package $version ($KVER)" 9000 \
+			"the log shows the compiler's message; --kernel takes another" make_built "$mirror" "$KVER" "$package" "$version"
 	else
 		product kernel "$KVER-$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack kernel $KVER" 300 \
 			"check the network; if the archive has dropped this version, choose anew: selftests/run clean" make_kernel "$mirror" "$KVER"
@@ -262,7 +271,7 @@ kernels_table() {
 		row "$mark" "$kver" "$suite" "$cc" "$(cat "$CACHE/archive/btf/$kver.pahole" 2>/dev/null || echo '?')" "$(cached "$kver-*")" "$why"
 	done < <(candidates | in_order)
 	read -r package version cc < <(newest_source)
-	built=$(built_key "$version" "$cc")
+	built=$(built_key built "$version" "$cc")
 	why="not built yet; it is when no other serves, or by --kernel built"
 	[[ ! -d $CACHE/kernel-$built ]] || why=$(judge_btf "$CACHE/kernel-$built/btf")
 	[[ ${taken:-built} == built ]] && mark='*' || mark=''

@@ -15,7 +15,7 @@
 # that is in neither shows only what it does. On a terminal its line is written anew each second, elsewhere one comes every 15 s.
 
 # Seconds, and parts where there are any, on two cores of an EPYC of 2.6 GHz where the pace is 1000.
-declare -A USUAL=([apt-install]="15 1" [userland]="80 1" [pick]="10 1" [kernel]="12 1" [kernel-built]="900 1" [stage]="45 38" [demo]="20 20" [peers]="20 1"
+declare -A USUAL=([apt-install]="15 1" [userland]="80 1" [pick]="10 1" [kernel]="12 1" [kernel-built]="900 1" [kernel-debug]="2400 1" [stage]="45 38" [demo]="20 20" [peers]="20 1"
 	[demo-boot]="115 1" [test-all]="900 1")
 PACE_LOOP_US=155000 # of machine_pace, there
 

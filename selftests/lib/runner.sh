@@ -57,6 +57,7 @@ for name; do
 	script=$base/$name.sh
 	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$script" | head -n 1)
 	limit=${limit:-300}
+	[[ $(uname -r) != *-debug ]] || limit=$((limit * 4))
 	mark="selftest $name $RANDOM"
 	before=
 	[[ -n ${SPARE_UP-} ]] || before=$(leftovers)

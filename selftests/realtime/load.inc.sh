@@ -84,7 +84,7 @@ shares_within() {
 	for i in "${!SHARES[@]}"; do
 		read -r low high where <<<"${*:i+1:1}"
 		echo "$where: ${SHARES[i]} % of a CPU in $seconds s, wanted $low to $high"
-		((SHARES[i] >= low && SHARES[i] <= high)) || status=1
+		((SHARES[i] >= low && SHARES[i] <= high)) || status=$KTAP_BOUND
 	done
 	return "$status"
 }

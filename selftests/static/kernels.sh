@@ -56,6 +56,7 @@ then_older() { serve='7.2.13 7.2.2' && takes '' 7.2.2+deb13-cloud-amd64 7.2.12; 
 then_toolchain() { serve=7.2.13 && takes '' 7.2.13+deb14-cloud-amd64 7.2.12 7.2.2; }
 then_built() { serve='' && takes '' 'built linux-source-7.3 7.3.4-1~bpo13+1 gcc-16' 7.2.12 7.2.2 7.2.13; }
 built_by_name() { serve='7.2.12' && takes built 'built linux-source-7.3 7.3.4-1~bpo13+1 gcc-16'; }
+debug_by_name() { serve='7.2.12' && takes debug 'debug linux-source-7.3 7.3.4-1~bpo13+1 gcc-16'; }
 by_version() { serve='7.2.13 7.2.12' && takes 7.2.13 7.2.13+deb14-cloud-amd64; }
 not_another() { serve='7.2.12' && takes_none 7.2.13 && takes_none 9.9; }
 
@@ -83,12 +84,13 @@ verdict() {
 	[[ $(judge_btf "$work/btf") == "$2" ]] || { judge_btf "$work/btf"; return 1; }
 }
 
-ktap_plan 12
+ktap_plan 13
 ktap_check "HOST: the newest that serves with the userland's compiler is taken first" first_own_compiler
 ktap_check "HOST: then an older one" then_older
 ktap_check "HOST: then one whose module needs another compiler" then_toolchain
 ktap_check "HOST: then the newest source is built" then_built
 ktap_check "HOST: --kernel built" built_by_name
+ktap_check "HOST: --kernel debug" debug_by_name
 ktap_check "HOST: --kernel VERSION" by_version
 ktap_check "HOST: --kernel VERSION takes no other" not_another
 ktap_check "LIFE-5: whole BTF" verdict '# all\nf\nh\n' ''
