@@ -21,8 +21,8 @@ vm=$CG/vm/fail
 
 # (By default only allocations that may not sleep are refused, and each is logged with its stack.)
 refuse() {
-	echo N >$FAULTS/ignore-gfp-wait
-	echo 0 >$FAULTS/verbose
+	echo N >"$FAULTS/ignore-gfp-wait"
+	echo 0 >"$FAULTS/verbose"
 }
 
 # each NAME COMMAND...
@@ -51,7 +51,7 @@ test_files() {
 	each 'spare.provide' write "$vm/spare.provide" 1 0
 	each 'spare.use' write "$vm/spare.use" /pool/p0 none
 	each 'spare.netdev' write "$vm/spare.netdev" fail0 none
-	each 'spare.policy' write "$vm/spare.policy" grant_us=2000 grant_us=0
+	each 'spare.policy' write "$vm/spare.policy" grant_us=3000 grant_us=2000
 	echo /pool/p0 >"$vm/spare.use"
 	echo fail0 >"$vm/spare.netdev"
 	for file in "$vm"/spare.*; do [[ ! -r $file ]] || each "${file##*/} is read" read "$file"; done
@@ -61,13 +61,13 @@ test_files() {
 
 # leaks COMMAND...: what kmemleak finds of ours after it
 leaks() {
-	echo clear >$LEAKS
+	echo clear >"$LEAKS"
 	"$@" || return
 	sleep 6	# younger objects do not count
-	echo scan >$LEAKS
-	echo scan >$LEAKS
+	echo scan >"$LEAKS"
+	echo scan >"$LEAKS"
 	sleep 1
-	! grep -B1 -A20 -m 3 'sched_spare' $LEAKS
+	! grep -B1 -A20 -m 3 'sched_spare' "$LEAKS"
 }
 
 load_rounds() {
