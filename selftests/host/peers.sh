@@ -1,21 +1,45 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Inside the userland: build scx_simple and scx_flatcg of the kernel's tools/sched_ext into /peers.   peers.sh KVER PACKAGE VERSION
+# peers.sh KVER PACKAGE VERSION: inside the userland, build of the kernel's own source into /peers
+#   scx_simple, scx_flatcg              schedulers of tools/sched_ext
+#   test_cpu, test_freezer, test_kill   selftests of cgroups
+#   runner                              selftests of sched_ext
 set -euo pipefail
+shopt -s extglob
 
 kver=$1 package=$2 version=$3
 kernel=/tmp/kernel
 mkdir -p "$kernel"
 dpkg-deb --fsys-tarfile "/debs/${package}_${version}_all.deb" | tar -xO --wildcards "./usr/src/$package.tar.xz" |
-	tar -xJ -C "$kernel" --strip-components=1 --wildcards "$package/tools/sched_ext" "$package/tools/include" "$package/tools/arch" "$package/tools/lib/bpf"
-tools=$kernel/tools
+	tar -xJ -C "$kernel" --strip-components=1 --wildcards "$package/tools/sched_ext" "$package/tools/include" "$package/tools/arch" "$package/tools/lib/bpf" \
+		"$package/tools/testing/selftests/"{'*.h',cgroup,sched_ext,pidfd,clone3}
+tools=$kernel/tools tests=$kernel/tools/testing/selftests
 cd /tmp
 bpftool btf dump file "/usr/src/linux-headers-$kver/vmlinux" format c >vmlinux.h
-for name in scx_simple scx_flatcg; do
+
+# skeleton FILE.bpf.c
+skeleton() {
+	local name
+	name=$(basename "$1" .bpf.c)
 	clang -target bpf -mcpu=v3 -g -O2 -w -I "$tools/sched_ext/include" -I "$tools/sched_ext/include/scx" -I /tmp -I "$tools/include/uapi" \
-		-c "$tools/sched_ext/$name.bpf.c" -o "$name.o"
+		-c "$1" -o "$name.o"
 	bpftool gen object "$name.bpf.o" "$name.o"
 	bpftool gen skeleton "$name.bpf.o" name "$name" >"$name.bpf.skel.h"
-	gcc -O2 -w -I /tmp -I "$tools/sched_ext/include" -I "$tools/include" -I "$tools/include/uapi" -o "/peers/$name" "$tools/sched_ext/$name.c" \
-		-lbpf -lelf -lz
+}
+
+# program NAME SOURCE...
+program() {
+	local name=$1
+	shift
+	gcc -O2 -w -pthread -D_GNU_SOURCE -I /tmp -I "$tools/sched_ext/include" -I "$tools/include" -I "$tools/include/uapi" -I "$tests" \
+		-I "$tests/cgroup/lib/include" -I "$tests/sched_ext" -o "/peers/$name" "$@" -lbpf -lelf -lz
+}
+
+for name in scx_simple scx_flatcg; do
+	skeleton "$tools/sched_ext/$name.bpf.c"
+	program "$name" "$tools/sched_ext/$name.c"
 done
+# What of these does not build is missed by the test that runs them.
+for name in test_cpu test_freezer test_kill; do program "$name" "$tests/cgroup/$name.c" "$tests/cgroup/lib/cgroup_util.c" || true; done
+for source in "$tests"/sched_ext/*.bpf.c; do skeleton "$source" || true; done
+program runner "$tests"/sched_ext/!(*.bpf).c || true

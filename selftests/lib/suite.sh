@@ -208,6 +208,7 @@ run_realtime() {
 		for name in "${rest[@]}"; do limit=$((limit + $(limit_of "$name") + 20)); done
 		new_run realtime
 		say "boot the real-time host, logs in $RUN"
+		peers_for "${rest[@]}"
 		printf 'exec bash %s/lib/runner.sh %s %s\n' "$HOST_SELFTESTS" "$HOST_SELFTESTS" "${rest[*]}" >"$RUN/job/run"
 		status=0
 		follow realtime_port "$limit" || status=$?
@@ -256,7 +257,11 @@ cmd_test() {
 			tests_of deterministic | longest_first
 		fi
 	)
-	mapfile -t realtime < <(tests_of realtime)
+	# Those that take long run by name only.
+	mapfile -t realtime < <(
+		tests_of realtime
+		[[ -z $ONLY ]] || tests_of long
+	)
 	if ((${#quick[@]})); then
 		say "unit tests and static checks: ${#quick[@]} jobs, two at a time"
 		follow run_quiet "${quick[@]}"
@@ -272,9 +277,9 @@ cmd_test() {
 	close_results
 }
 
-# peers_for NAME: an experiment that says "# peers" finds the kernel's own schedulers in /job/peers (peers.sh).
+# peers_for NAME...: a script that says "# peers" finds the kernel's own schedulers and selftests in /job/peers (peers.sh).
 peers_for() {
-	grep -q '^# peers' "$SELFTESTS/experiments/$1.sh" || return 0
+	(cd "$SELFTESTS" && grep -q '^# peers' "${@/%/.sh}") || return 0
 	use_peers
 	cp -r "$PEERS" "$RUN/job/peers"
 }
@@ -296,7 +301,7 @@ in_host() {
 	new_run "$name"
 	echo "$command" >"$RUN/job/run"
 	[[ ! -f ${4-} ]] || cp "$4" "$RUN/job/"
-	peers_for "$name"
+	peers_for "experiments/$name"
 	forget_results "$name" "$out"
 	say "boot the real-time host, logs in $RUN"
 	follow run_port realtime "$limit" "$PACE_NOMINAL" || status=$?
@@ -330,7 +335,7 @@ deterministic_log() {
 	DETERMINISTIC_CPUS=$(cpus_of "experiments/$name")
 	new_run "$name"
 	echo "bash $HOST_SELFTESTS/experiments/$name.sh --measure" >"$RUN/job/run"
-	peers_for "$name"
+	peers_for "experiments/$name"
 	say "boot the deterministic host, logs in $RUN"
 	follow deterministic_port "$2" || status=$?
 	collect_out
