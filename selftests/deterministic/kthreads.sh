@@ -9,7 +9,7 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 
-seconds=8
+seconds=5
 limited=$CGROUP/limited
 
 # pktgen NETNS NUMBER: its thread of CPU 0 sends to a device that drops everything, without an end
