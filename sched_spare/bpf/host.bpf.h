@@ -44,7 +44,8 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 
 	if (!idle_cpus)
 		return prev_cpu;
-	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+	if (!smt_active && (p->nr_cpus_allowed >= nr_cpus || bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) &&
+	    scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		cpu = prev_cpu;
 		idle = true;
 	} else {
@@ -189,7 +190,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 /* What a run costs p, of this group. */
 static __always_inline u64 host_price(struct task_struct *p, u32 id)
 {
-	struct host_group *g = task_group_of(p, id);
+	struct host_group *g = id ? task_group_of(p, id) : NULL;
 	u64 cost = g ? g->cost : SPARE_COST_ONE;
 	u32 w = p->scx.weight;
 
@@ -358,7 +359,7 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 
 	h->local = 0;
 	if (h->idle)
-		host_idle(h, false);
+		host_idle_ends(h);
 	if (spare_before(h->vnow, v))
 		h->vnow = v;
 	else
@@ -366,11 +367,12 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
 	if (id && !(v & SPARE_VTIME_COUNTED))
 		v = group_enter(p, id, v);
-	set_dsq_vtime(p, v);
+	if (v != p->scx.dsq_vtime)
+		set_dsq_vtime(p, v);
 	h->v = v;
 	h->start_ns = p->se.exec_start;
 	h->cost = host_price(p, id);
-	limit = task_limit_in(p, id);
+	limit = host_limits || servers_total ? task_limit_in(p, id) : 0;
 	if (limit)
 		limit_running(h, p, limit);
 	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS) {

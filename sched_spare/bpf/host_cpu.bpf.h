@@ -120,14 +120,24 @@ static __always_inline void host_server_goes(struct host_cpu *h)
 	__sync_fetch_and_add(&servers_total, -1);
 }
 
+static __always_inline void host_idle_ends(struct host_cpu *h)
+{
+	h->idle = false;
+	__sync_fetch_and_add(&idle_cpus, -1);
+	if (spare_before(h->vnow, host_vref))
+		h->vnow = host_vref;
+}
+
 static __always_inline void host_idle(struct host_cpu *h, bool idle)
 {
 	if (h->idle == idle)
 		return;
-	h->idle = idle;
-	__sync_fetch_and_add(&idle_cpus, idle ? 1 : -1);
-	if (!idle && spare_before(h->vnow, host_vref))
-		h->vnow = host_vref;
+	if (!idle) {
+		host_idle_ends(h);
+		return;
+	}
+	h->idle = true;
+	__sync_fetch_and_add(&idle_cpus, 1);
 }
 
 #endif
