@@ -44,8 +44,7 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 
 	if (!idle_cpus)
 		return prev_cpu;
-	if (!smt_active && (p->nr_cpus_allowed >= nr_cpus || bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) &&
-	    scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		cpu = prev_cpu;
 		idle = true;
 	} else {
@@ -350,8 +349,8 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	return true;
 }
 
-/* A host task begins to run. Returns whether the caller has to arm the CPU's timer. */
-static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
+/* A host task begins to run. servers: there are some on any CPU. Returns whether the caller has to arm the CPU's timer. */
+static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, bool servers)
 {
 	struct host_cpu *h = &c->host;
 	u32 id = task_group_id(p), limit;
@@ -367,12 +366,11 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 	/* It came here without ops.enqueue (an idle CPU, a change of its attributes). */
 	if (id && !(v & SPARE_VTIME_COUNTED))
 		v = group_enter(p, id, v);
-	if (v != p->scx.dsq_vtime)
-		set_dsq_vtime(p, v);
+	set_dsq_vtime(p, v);
 	h->v = v;
 	h->start_ns = p->se.exec_start;
 	h->cost = host_price(p, id);
-	limit = host_limits || servers_total ? task_limit_in(p, id) : 0;
+	limit = servers || host_limits ? task_limit_in(p, id) : 0;
 	if (limit)
 		limit_running(h, p, limit);
 	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS) {
@@ -385,7 +383,7 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p)
 
 __noinline int host_running(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted)
 {
-	return host_runs(c, p);
+	return host_runs(c, p, true);
 }
 
 /* A task comes into the class, by birth or from another one. */

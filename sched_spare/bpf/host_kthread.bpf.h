@@ -155,8 +155,6 @@ static __always_inline bool host_has_turn(struct cpu_ctx *c, s32 cpu)
 		h->stood_ns = now;
 		return false;
 	}
-	if (!first && spare_before(h->stood_ns, h->park_ns))
-		h->stood_ns = h->park_ns;
 	if (spare_before(now, h->stood_ns + SPARE_HOST_SLICE_NS))
 		return false;
 	h->turn_end_ns = now + SPARE_HOST_SLICE_NS;

@@ -89,8 +89,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		deadline_look(c, cpu);
 	if (!c->host.servers && slot == SPARE_NO_SLOT) {
 		prev_host = prev_runs && task_stays_host(prev, cpu);
-		/* (As a rule there is none of them, and the call costs as much as the look.) */
-		if ((c->host.kthreads || (prev_host && is_percpu_kthread(prev))) && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
+		if (kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
@@ -168,7 +167,7 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 		return;
 	if (servers_total)
 		run_task(c, p);
-	else if (host_runs(c, p))
+	else if (host_runs(c, p, false))
 		host_run_begins(c, cpu, false, true);
 }
 

@@ -9,7 +9,7 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 
-seconds=5
+seconds=8
 limited=$CGROUP/limited
 
 # pktgen NETNS NUMBER: its thread of CPU 0 sends to a device that drops everything, without an end
@@ -87,7 +87,7 @@ chrt -o 0 bash -c 'echo 0 >"$0/cgroup.procs"; while :; do :; done' "$limited" &
 THREADS+=($!)
 judge "and a task at its cpu.max, 0.1"
 # (It may have 1 ms at once, and has a turn for each one or two slices of theirs, which end at a tick of 4 ms.)
-ktap_check "CBS-9: it has its turns" at_least 20000 "${PPM[3]}"
+ktap_check "CBS-9: it has its turns" at_least 30000 "${PPM[3]}"
 cgroup_remove "$limited"
 
 unset 'THREADS[2]'

@@ -13,7 +13,7 @@ here=$(dirname "$0")
 . "$here/module.inc.sh"
 . "$here/load.inc.sh"
 
-cycles=${SPARE_CYCLES:-12}
+cycles=${SPARE_CYCLES:-20}
 CPU1=/sys/devices/system/cpu/cpu1/online
 SCX=/sys/kernel/sched_ext
 [[ -w $CPU1 ]] || ktap_skip_all 'this machine has no CPU hotplug'

@@ -192,7 +192,7 @@ test_real() {
 	ip link set "$tap" name wrapped
 	ktap_check 'SPARE-2: it stays bound when it is renamed' file_is "$VM/spare.netdev" wrapped
 	# It looks for half a minute after the last change, less and less often, and then once a minute.
-	ktap_check 'spare-qemu: the wrapper sleeps while no tap changes' wait_for 90 eval 'idle "$WRAPPER" 9'
+	ktap_check 'spare-qemu: the wrapper sleeps while no tap changes' wait_for 90 eval 'idle "$WRAPPER" 20'
 	sleep 1
 	ip tuntap add wrapped2 mode tap
 	ktap_check 'spare-qemu: and looks when one does' wait_for 5 eval '! idle "$WRAPPER"'
