@@ -134,6 +134,12 @@ int spare_node_init(void)
 		pr_err("the io controller takes no further policy (%d); unload another one, e.g. bfq\n", err);
 		return err;
 	}
+	/* The kernel warns where it had no memory for the files, and goes on without them: then nobody could be given anything. */
+	if (!(spare_files[0].flags & __CFTYPE_ADDED)) {
+		pr_err("no memory for the cgroup files\n");
+		blkcg_policy_unregister(&policy);
+		return -ENOMEM;
+	}
 	if (!root_is_sane()) {
 		pr_err("the io controller does not keep its data where this kernel's BTF says\n");
 		blkcg_policy_unregister(&policy);

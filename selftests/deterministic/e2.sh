@@ -33,7 +33,7 @@ for qp in "${reservations[@]}"; do
 		ktap_check "CBS-4: $name: mean use per period by sched_switch within 500 ppm of Q" at_most 500 "$(result "$r" vm.mean_err_ppm)"
 		ktap_check "CBS-4: $name: mean use per period by the class's account within 500 ppm of Q" at_most 500 "$(result "$r" vm.class.mean_err_ppm)"
 		ktap_check "CBS-4: $name: overrun at most 100 us by sched_switch" at_most 100000 "$(result "$r" vm.overrun_max_ns)"
-		ktap_check "CBS-4: $name: overrun at most 100 us by the class's account" equal 0 "$(result "$r" vm.class.overruns)"
+		ktap_check "CBS-4: $name: overrun at most 100 us by the class's account" at_most 0 "$(result "$r" vm.class.overruns)"
 		ktap_check "CBS-4: $name: every period of ${seconds} s was seen" at_least $((seconds * 1000000 / p - 3)) "$(result "$r" vm.periods)"
 		ktap_check "CBS-5: $name: no deadline missed" equal 0 "$(($(result "$r" vm.missed) + $(result "$r" vm.class.misses)))"
 	else

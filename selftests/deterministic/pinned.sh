@@ -45,7 +45,7 @@ ktap_check 'SPARE-8: none lost' equal 0 "$(result "$r" lost)"
 ktap_check 'SPARE-9: at least 150 packets found the server throttled and the provider free' at_least 150 "$(result "$r" free.n)"
 ktap_check 'SPARE-9: each had a grant, but for those that came within a turn of the replenishment' \
 	at_least $(($(result "$r" free.n) - $(result "$r" free.due))) "$(stat_of "$vm" granted)"
-ktap_check 'SPARE-9: first service within Ps - Qs + 0.3 ms and a turn of each of them' equal 0 "$(result "$r" free.over)"
+ktap_check 'SPARE-9: first service within Ps - Qs + 0.3 ms and a turn of each of them' at_most 0 "$(result "$r" free.over)"
 ktap_check 'SPARE-9: one that found budget left within Ps and a turn' at_most $((10000000 + turn_us * 1000)) "$(result "$r" own.max_ns)"
 ktap_check 'SPARE-4: no mark expired' equal 0 "$(stat_of "$vm" expired)"
 ktap_check 'SPARE-8: for each that waited a provider was asked' equal 0 "$(stat_of "$vm" unasked)"
@@ -64,7 +64,7 @@ r=$MEASURES/served
 report "$r" .
 ktap_check 'SPARE-8: served on one CPU, seen on the other: none lost' equal 0 "$(result "$r" lost)"
 ktap_check 'SPARE-8: one that found budget left is served within Ps and a turn' at_most $((10000000 + turn_us * 1000)) "$(result "$r" own.max_ns)"
-ktap_check 'SPARE-3: one that found none within Ps - Qs + 0.3 ms and a turn' equal 0 "$(result "$r" free.over)"
+ktap_check 'SPARE-3: one that found none within Ps - Qs + 0.3 ms and a turn' at_most 0 "$(result "$r" free.over)"
 ktap_check 'SPARE-4: no mark expired' equal "$expired" "$(stat_of "$vm" expired)"
 echo 1 >"$vm/spare.cpus"
 

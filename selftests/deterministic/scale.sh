@@ -44,7 +44,7 @@ crowd() {
 }
 
 # at_most_percent LIMIT BASE VALUE
-at_most_percent() { (($3 * 100 <= $2 * $1)) || { echo "$3 is more than $1 % of $2"; return 1; }; }
+at_most_percent() { (($3 * 100 <= $2 * $1)) || { echo "$3 is more than $1 % of $2"; return "$KTAP_BOUND"; }; }
 
 ktap_plan 7
 [[ ${SPARE_HOST-} == deterministic ]] || ktap_note "not under icount: these are times, not instructions"

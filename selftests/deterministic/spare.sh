@@ -51,7 +51,7 @@ ktap_check "SPARE-8: none denied" equal 0 "$(stat_of "$vm" denied)"
 ktap_check "SPARE-4: no mark expired" equal 0 "$(stat_of "$vm" expired)"
 ktap_check "SPARE-8: for each that waited a provider was asked" equal 0 "$(stat_of "$vm" unasked)"
 ktap_check "SPARE-3: at least a third of the packets found the server throttled and the provider free" at_least $((random / 3)) "$found"
-ktap_check "SPARE-3: first service within Ps - Qs + 0.3 ms of each of them ($found)" equal 0 "$(result "$r" free.over)"
+ktap_check "SPARE-3: first service within Ps - Qs + 0.3 ms of each of them ($found)" at_most 0 "$(result "$r" free.over)"
 ktap_check "SPARE-3: a packet that found the provider taken is served within two of its periods" at_most 20000000 "$(result "$r" busy.max_ns || echo 0)"
 ktap_check "SPARE-8: a packet that found budget left, be it the last, is served within Ps" at_most 10000000 "$(result "$r" own.max_ns)"
 
@@ -78,5 +78,5 @@ r=$MEASURES/near
 report "$r" .
 ktap_check "SPARE-8: beside nearer deadlines: none lost" equal 0 "$(result "$r" lost)"
 ktap_check "SPARE-3: beside nearer deadlines: most packets found the server throttled and the provider free" at_least 200 "$(result "$r" free.n)"
-ktap_check "SPARE-3: beside nearer deadlines: first service within Ps - Qs + 0.3 ms of each of them" equal 0 "$(result "$r" free.over)"
+ktap_check "SPARE-3: beside nearer deadlines: first service within Ps - Qs + 0.3 ms of each of them" at_most 0 "$(result "$r" free.over)"
 ktap_done

@@ -11,7 +11,7 @@ export KBUILD_BUILD_USER=sched_spare KBUILD_BUILD_HOST=selftests
 kernel_make() { make -j "$(nproc)" CC="$cc" HOSTCC="$cc" "$@"; }
 
 kernel_make -s KCONFIG_ALLCONFIG=/tmp/fragments allnoconfig
-grep '^CONFIG_' /tmp/fragments | while read -r line; do
+tac /tmp/fragments | awk -F= '/^CONFIG_/ && !seen[$1]++' | while read -r line; do
 	grep -qxF "$line" .config || echo "fragment: $line was not taken"
 done
 kernel_make bzImage modules

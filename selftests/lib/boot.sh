@@ -17,7 +17,7 @@ DETERMINISTIC_CPUS=1
 STACK='' SAVE_TO=''
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
 
-# The debug kernel wants memory of its own, and time: its real-time host runs dilated.
+# The debug kernel wants memory of its own.
 is_debug_kernel() { [[ $KVER == *-debug ]]; }
 
 # new_run NAME: sets RUN, the directory of one boot: job/ goes in, console.log (kernel), port.log (job) and out/ come back.

@@ -48,6 +48,8 @@ class Write:
     def changed(self):
         return read(self.path) != self.before
 
+    done = changed
+
 
 class Read:
     def __init__(self, path):
@@ -61,6 +63,9 @@ class Read:
 
     def changed(self):
         return False
+
+    def done(self):
+        return True
 
 
 class Mkdir:
@@ -76,6 +81,8 @@ class Mkdir:
     def changed(self):
         return os.path.exists(self.path)
 
+    done = changed
+
 
 class Insmod:
     def __init__(self, path):
@@ -90,6 +97,9 @@ class Insmod:
 
     def changed(self):
         return os.path.exists(b"/sys/module/" + self.name)
+
+    def done(self):
+        return self.changed() and os.path.exists("/sys/fs/cgroup/spare.host")
 
 
 def main():
@@ -113,9 +123,14 @@ def main():
             if what.changed():
                 sys.exit(f"{error} at allocation {n}, and it has changed something")
             continue
-        what.undo()
+        if not what.done():
+            sys.exit(f"went well with{'' if left else 'out'} allocation {n}, and has done nothing")
+        try:
+            what.undo()
+        except OSError as e:
+            sys.exit(f"{e} where allocation {n} had failed and it is undone")
         if left:
-            print(f"{failed} allocations failed, {refused} calls with them")
+            print(f"{failed} allocations failed (the kernel's own, too), {refused} calls with them")
             return
         failed += 1
     sys.exit(f"needs more than {MOST} allocations")

@@ -69,7 +69,7 @@ native_test() {
 	native_check
 	[[ $(cat /sys/kernel/sched_ext/state) == disabled && ! -d /sys/module/sched_spare ]] ||
 		die "a sched_ext scheduler or the module is in use here" "stop it first (spared --stop, rmmod sched_spare): the tests load their own"
-	mapfile -t realtime < <(tests_of realtime)
+	mapfile -t realtime < <(realtime_tests)
 	new_results
 	((${#realtime[@]} == 0)) || follow native_runner "${realtime[@]}" || true
 	close_results

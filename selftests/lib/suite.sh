@@ -20,6 +20,12 @@ tests_of() {
 	return 0
 }
 
+# Those that take long run by name only.
+realtime_tests() {
+	tests_of realtime
+	[[ -z $ONLY ]] || tests_of long
+}
+
 # shellcheck disable=SC2053 # the pattern is meant as a pattern
 wanted() { [[ -z $ONLY || $1 == $ONLY || $1 == *"$ONLY"* ]]; }
 
@@ -257,11 +263,7 @@ cmd_test() {
 			tests_of deterministic | longest_first
 		fi
 	)
-	# Those that take long run by name only.
-	mapfile -t realtime < <(
-		tests_of realtime
-		[[ -z $ONLY ]] || tests_of long
-	)
+	mapfile -t realtime < <(realtime_tests)
 	if ((${#quick[@]})); then
 		say "unit tests and static checks: ${#quick[@]} jobs, two at a time"
 		follow run_quiet "${quick[@]}"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 900
+# limit: 3600
 # peers
 #
 # kselftest.sh - the kernel's own selftests: of cgroups (cpu, freezer, kill) under its own scheduler and beside a loaded class, in one boot: what passes
@@ -16,22 +16,36 @@ CGROUP_TESTS=(test_cpu test_freezer test_kill)
 out=$(mktemp -d)
 ktap_cleanup "rm -rf $out"
 
-# programs WHEN NAME...: their results in $out/WHEN.NAME, a line each: ok|not|skip TEST
+# run COMMAND...: what it says, in $out/log, and its results as lines "ok|not|skip TEST"
+run() {
+	(cd "$PEERS" && timeout -k 10 300 "$@") >"$out/log" 2>&1 || true
+	sed -nE 's/^ok [0-9]+ # SKIP ([a-z_0-9]+).*/skip \1/p; t; s/^ok [0-9]+ (- )?([a-z_0-9]+).*# SKIP.*/skip \2/p; t
+		s/^ok [0-9]+ (- )?([a-z_0-9]+).*/ok \2/p; s/^not ok [0-9]+ (- )?([a-z_0-9]+).*/not \2/p' "$out/log"
+}
+
+# programs WHEN NAME...: results of cgroup tests in $out/WHEN.NAME
 programs() {
 	local when=$1 name
 	shift
 	for name; do
-		(cd "$PEERS" && timeout 400 "./$name") >"$out/log" 2>&1 || true
-		sed -nE 's/^ok [0-9]+ (- )?([a-z_0-9]+).*# SKIP.*/skip \2/p; t; s/^ok [0-9]+ (- )?([a-z_0-9]+).*/ok \2/p; s/^not ok [0-9]+ (- )?([a-z_0-9]+).*/not \2/p' \
-			"$out/log" | sort -u >"$out/$when.$name"
-		sed "s/^/# $when $name: /" "$out/log" | grep -vE ': (ok|TAP|1\.\.)' | tail -n 40 || true
+		run "./$name" >"$out/$when.$name"
+		grep -E '^(not|skip)' "$out/$when.$name" | sed "s/^/# $when: $name: /" || true
 	done
+}
+
+# schedulers WHEN: of sched_ext, each by itself: one that hangs is ended. (-t takes all whose name has that in it.)
+schedulers() {
+	local name
+	for name in $("$PEERS/runner" -l); do
+		run ./runner -q -t "$name" | grep -x ".* $name" || echo "not $name"
+	done >"$out/$1.runner"
+	grep -E '^(not|skip)' "$out/$1.runner" | sed "s/^/# $1: sched_ext: /" || true
 }
 
 # compare NAME BEFORE AFTER: a row for each program, that what passed before passes after
 compare() {
 	local lost
-	[[ -s $out/$2.$1 ]] || { ktap_fail "$1: $3 as $2" "it is not there, or said nothing"; return; }
+	grep -q '^ok' "$out/$2.$1" || { ktap_fail "$1: what passes $2 passes $3" "nothing passes $2"; return; }
 	lost=$(grep '^ok' "$out/$2.$1" | grep -vxFf "$out/$3.$1" || true)
 	ktap_note "$1: $2 $(cut -d' ' -f1 "$out/$2.$1" | sort | uniq -c | xargs), $3 $(cut -d' ' -f1 "$out/$3.$1" | sort | uniq -c | xargs)"
 	if [[ $lost ]]; then ktap_fail "$1: what passes $2 passes $3" "$lost"; else ktap_ok "$1: what passes $2 passes $3"; fi
@@ -39,12 +53,12 @@ compare() {
 
 ktap_plan $((${#CGROUP_TESTS[@]} + 3))
 programs without "${CGROUP_TESTS[@]}"
-programs before runner
+schedulers before
 spare_up
 programs with "${CGROUP_TESTS[@]}"
 ktap_check 'LIFE-2: the class runs on' class_is enabled
 ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
-programs afterwards runner
+schedulers afterwards
 for name in "${CGROUP_TESTS[@]}"; do compare "$name" without with; done
 compare runner before afterwards
 ktap_done

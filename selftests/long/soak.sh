@@ -17,22 +17,6 @@ seconds=${SPARE_SOAK_S:-3600}
 SCX=/sys/kernel/sched_ext
 command -v stress-ng >/dev/null || ktap_skip_all "no stress-ng"
 
-set_up() {
-	local name
-	vm_cgroup a 30000 100000 0 >/dev/null
-	vm_cgroup b 20000 100000 1 >/dev/null
-	vm_cgroup c 20000 100000 0-1 >/dev/null
-	provider p0 4000 10000 1 >/dev/null
-	for name in a b c; do ktap_cleanup "cgroup_remove $CGROUP/vm/$name"; done
-	ktap_cleanup "cgroup_remove $CGROUP/pool/p0"
-	standin a --cgroup "$CGROUP/vm/a"
-	standin b --cgroup "$CGROUP/vm/b" --tap soak0
-	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
-	wait_for 20 tap_is_up soak0
-	echo soak0 >"$CGROUP/vm/b/spare.netdev"
-	echo /pool/p0 >"$CGROUP/vm/b/spare.use"
-}
-
 # Configuration that changes all the time; what does not fit is refused.
 churn() {
 	local dir=$CGROUP/vm/churn i
@@ -74,7 +58,7 @@ stress() {
 
 ktap_plan 9
 spare_up
-set_up
+three_vms soak0
 ktap_check 'CBS-4: reservations hold' reservations_hold
 seq=$(<$SCX/enable_seq) slab=$(slab_kb) misses=$(stat_of "$CGROUP/vm/a" misses)
 background bash -c churn

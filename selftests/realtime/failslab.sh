@@ -13,7 +13,12 @@ here=$(dirname "$0")
 FAULTS=/sys/kernel/debug/failslab
 LEAKS=/sys/kernel/debug/kmemleak
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
-[[ -e /proc/self/fail-nth && -d $FAULTS && -e $LEAKS ]] || ktap_skip_all "no failslab and kmemleak in this kernel (--kernel debug has them)"
+if [[ ! -e /proc/self/fail-nth || ! -d $FAULTS || ! -e $LEAKS ]]; then
+	[[ $KTAP_SLOW ]] || ktap_skip_all "no failslab and kmemleak in this kernel (--kernel debug has them)"
+	ktap_plan 1
+	ktap_fail "HOST: the debug kernel has failslab and kmemleak"
+	ktap_done
+fi
 
 loads=${SPARE_LOADS:-1000} cgroups=${SPARE_CGROUPS:-10000}
 fail_nth=$here/../lib/fail_nth.py
@@ -23,6 +28,14 @@ vm=$CG/vm/fail
 refuse() {
 	echo N >"$FAULTS/ignore-gfp-wait"
 	echo 0 >"$FAULTS/verbose"
+}
+
+# not_within FUNCTION: what that function of the kernel's asks for is not refused; '': no such
+not_within() {
+	local range='0 0'
+	[[ -z $1 ]] || range=$(sort /proc/kallsyms | awk -v f="$1" 'found { print begin, $1; exit } $3 == f { begin = $1; found = 1 }')
+	echo "0x${range% *}" >"$FAULTS/reject-start"
+	echo "0x${range#* }" >"$FAULTS/reject-end"
 }
 
 # each NAME COMMAND...
@@ -43,9 +56,9 @@ test_files() {
 	provider p0 4000 10000 1 >/dev/null
 	ip tuntap add fail0 mode tap
 	each 'spare.reservation' write "$vm/spare.reservation" '10000 100000' max
-	each 'spare.cpus' write "$vm/spare.cpus" 0 none
+	each 'spare.cpus' write "$vm/spare.cpus" 0 $'\n'
 	echo '10000 100000' >"$vm/spare.reservation"
-	each 'spare.cpus of a reservation' write "$vm/spare.cpus" 0-1 none
+	each 'spare.cpus of a reservation' write "$vm/spare.cpus" 0-1 $'\n'
 	echo 0-1 >"$vm/spare.cpus"
 	each 'another reservation' write "$vm/spare.reservation" '20000 100000' '10000 100000'
 	each 'spare.provide' write "$vm/spare.provide" 1 0
@@ -59,15 +72,17 @@ test_files() {
 	cgroup_remove "$vm" "$CG/pool/p0"
 }
 
-# leaks COMMAND...: what kmemleak finds of ours after it
+# leaks PATTERN COMMAND...: what kmemleak finds after it, of ours by that (the frames of a module that has gone have no names)
 leaks() {
+	local pattern=$1 found
+	shift
 	echo clear >"$LEAKS"
 	"$@" || return
 	sleep 6	# younger objects do not count
-	echo scan >"$LEAKS"
-	echo scan >"$LEAKS"
-	sleep 1
-	! grep -B1 -A20 -m 3 'sched_spare' "$LEAKS"
+	{ echo scan && echo scan; } >"$LEAKS" || { echo "kmemleak has switched itself off"; return 1; }
+	found=$(grep -A 20 -m 3 -E "$pattern" "$LEAKS" || true)
+	echo "$found"
+	[[ -z $found ]]
 }
 
 load_rounds() {
@@ -84,13 +99,16 @@ cgroup_rounds() {
 
 ktap_plan 21
 refuse
+# (Where files cannot be added, the kernel warns: its own business, here left out. The module then refuses to load.)
+not_within cgroup_add_cftypes
 each 'insmod' insmod "$KO"
+not_within ''
 module_up
 tree_dir vm
 tree_dir pool
 test_files
-ktap_check "LIFE-3: $cgroups cgroups with a reservation come and go, and leave no memory behind" leaks cgroup_rounds
+ktap_check "LIFE-3: $cgroups cgroups with a reservation come and go, and leave no memory behind" leaks '\[sched_spare\]' cgroup_rounds
 rmmod sched_spare
-ktap_check "LIFE-3: the module comes and goes $loads times, and leaves no memory behind" leaks load_rounds
+ktap_check "LIFE-3: the module comes and goes $loads times, and leaves no memory behind" leaks 'comm "(insmod|rmmod)"' load_rounds
 is 'LIFE-8: the kernel log has no complaint' '' "$(bad_log)"
 ktap_done

@@ -20,23 +20,6 @@ SCX=/sys/kernel/sched_ext
 
 both_online() { echo 1 >"$CPU1"; }
 
-# On 0, on 1 with a provider and a tap, on both.
-set_up() {
-	local name
-	vm_cgroup a 30000 100000 0 >/dev/null
-	vm_cgroup b 20000 100000 1 >/dev/null
-	vm_cgroup c 20000 100000 0-1 >/dev/null
-	provider p0 4000 10000 1 >/dev/null
-	for name in a b c; do ktap_cleanup "cgroup_remove $CGROUP/vm/$name"; done
-	ktap_cleanup "cgroup_remove $CGROUP/pool/p0"
-	standin a --cgroup "$CGROUP/vm/a"
-	standin b --cgroup "$CGROUP/vm/b" --tap hp0
-	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
-	wait_for 20 tap_is_up hp0
-	echo hp0 >"$CGROUP/vm/b/spare.netdev"
-	echo /pool/p0 >"$CGROUP/vm/b/spare.use"
-}
-
 # What an operator may do meanwhile; most of it is refused while the CPU is away.
 rewrite() {
 	local dir=$CGROUP/vm/churn i
@@ -206,7 +189,7 @@ ktap_plan 24
 ktap_cleanup both_online
 spare_up
 test_bound
-set_up
+three_vms hp0
 test_twice
 test_cycles
 test_away

@@ -6,6 +6,7 @@
 #   background COMMAND...         run it in a process group of its own until background_stop or the end of the script
 #   background_stop               end all of them
 #   packets TAP SHM               a stream of packets to a stand-in's tap, 3 to 9 ms apart, until stopped
+#   three_vms TAP                 VM a on CPU 0, b on 1 with provider p0 there and TAP, c on both; all burn
 #   share DIR SECONDS [CPU]       per cent of one CPU that the VM (its server on CPU) uses in that time, by the class's account
 #   share_within LOW HIGH DIR SECONDS [CPU]
 #   shares_within SECONDS "LOW HIGH DIR [CPU]"...   several, over the same time
@@ -32,6 +33,23 @@ background_stop() {
 	BACKGROUND=()
 }
 ktap_cleanup background_stop
+
+# three_vms TAP: a on CPU 0, b on 1 with a provider and a tap, c on both
+three_vms() {
+	local name
+	vm_cgroup a 30000 100000 0 >/dev/null
+	vm_cgroup b 20000 100000 1 >/dev/null
+	vm_cgroup c 20000 100000 0-1 >/dev/null
+	provider p0 4000 10000 1 >/dev/null
+	for name in a b c; do ktap_cleanup "cgroup_remove $CGROUP/vm/$name"; done
+	ktap_cleanup "cgroup_remove $CGROUP/pool/p0"
+	standin a --cgroup "$CGROUP/vm/a"
+	standin b --cgroup "$CGROUP/vm/b" --tap "$1"
+	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
+	wait_for 20 tap_is_up "$1"
+	echo "$1" >"$CGROUP/vm/b/spare.netdev"
+	echo /pool/p0 >"$CGROUP/vm/b/spare.use"
+}
 
 packets() {
 	local loop
