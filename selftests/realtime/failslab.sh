@@ -30,12 +30,19 @@ refuse() {
 	echo 0 >"$FAULTS/verbose"
 }
 
-# not_within FUNCTION: what that function of the kernel's asks for is not refused; '': no such
-not_within() {
-	local range='0 0'
-	[[ -z $1 ]] || range=$(sort /proc/kallsyms | awk -v f="$1" 'found { print begin, $1; exit } $3 == f { begin = $1; found = 1 }')
-	echo "0x${range% *}" >"$FAULTS/reject-start"
-	echo "0x${range#* }" >"$FAULTS/reject-end"
+# within require|reject FUNCTION: what that function of the kernel's asks for, alone, or but for that, is refused
+within() {
+	local range
+	range=$(sort /proc/kallsyms | awk -v f="$2" 'begin { print begin, $1; begin = "" } $3 == f { begin = $1 }')
+	[[ $range == *' '* ]] || { echo "# there is no $2"; return 1; }
+	echo "0x${range% *}" >"$FAULTS/$1-start"
+	echo "0x${range#* }" >"$FAULTS/$1-end"
+}
+
+# Anywhere.
+anywhere() {
+	echo 0 | tee "$FAULTS"/reject-{start,end} "$FAULTS/require-start" >/dev/null
+	echo 0xffffffffffffffff >"$FAULTS/require-end"
 }
 
 # each NAME COMMAND...
@@ -99,10 +106,11 @@ cgroup_rounds() {
 
 ktap_plan 21
 refuse
-# (Where files cannot be added, the kernel warns: its own business, here left out. The module then refuses to load.)
-not_within cgroup_add_cftypes
+# By the module's own beginning. (Where files cannot be added, the kernel warns. The module then refuses to load.)
+within require do_one_initcall
+within reject cgroup_add_cftypes
 each 'insmod' insmod "$KO"
-not_within ''
+anywhere
 module_up
 tree_dir vm
 tree_dir pool
