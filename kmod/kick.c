@@ -12,6 +12,7 @@
 #include <linux/sched.h>
 #include <linux/sched/ext.h>
 #include <linux/smp.h>
+#include <asm/irq_regs.h>
 #include "kick.h"
 
 struct kick {
@@ -21,18 +22,40 @@ struct kick {
 
 static DEFINE_PER_CPU(struct kick, kicks);
 
+/*
+ * A thread that is being put has in ops.enqueue already been given the slice of its next run (7.2 writes it when it is
+ * inserted, 7.3 afterwards): at 0 the kernel would replace it by its default of 20 ms. Returns whether @p is a task of the class.
+ */
+static bool end_slice(struct task_struct *p)
+{
+	bool ours = p->scx.flags & SCX_TASK_QUEUED;
+
+	if (ours && !atomic_long_read(&p->scx.ops_state) && !READ_ONCE(p->scx.dsq))	/* SCX_OPSS_NONE: it runs */
+		WRITE_ONCE(p->scx.slice, 0);
+	return ours;
+}
+
+/*
+ * Hard IRQ: the time of what runs is over, but it is in the kernel, perhaps with a lock that others want, and is made to reschedule on its way
+ * out. Not so a vCPU in its guest, which holds none, and threads that have no way out. Returns whether it is.
+ */
+bool spare_kick_leaving(void)
+{
+	const struct pt_regs *regs = get_irq_regs();
+	struct task_struct *p = current;
+
+	if (!regs || user_mode(regs) || p->flags & (PF_VCPU | PF_KTHREAD | PF_USER_WORKER) || !end_slice(p))
+		return false;
+	set_tsk_thread_flag(p, TIF_NEED_RESCHED_LAZY);
+	return true;
+}
+
 /* Make this CPU reschedule. Returns whether a task of the class runs. Preemption off. */
 bool spare_kick_current(void)
 {
 	struct task_struct *p = current;
-	bool ours = p->scx.flags & SCX_TASK_QUEUED;
+	bool ours = end_slice(p);
 
-	/*
-	 * A thread that is being put has in ops.enqueue already been given the slice of its next run (7.2 writes it when it is
-	 * inserted, 7.3 afterwards): at 0 the kernel would replace it by its default of 20 ms.
-	 */
-	if (ours && !atomic_long_read(&p->scx.ops_state) && !READ_ONCE(p->scx.dsq))	/* SCX_OPSS_NONE: it runs */
-		WRITE_ONCE(p->scx.slice, 0);
 	set_tsk_need_resched(p);
 	set_preempt_need_resched();
 	return ours;

@@ -6,6 +6,7 @@
 #define KMOD_KICK_H
 
 bool spare_kick_current(void);
+bool spare_kick_leaving(void);
 void spare_kick_cpu(int cpu);
 void spare_kick_online(void);
 

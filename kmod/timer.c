@@ -24,12 +24,14 @@
 #define AGAIN_NS	(50 * NSEC_PER_USEC)
 #define AGAIN_MAX_NS	(4 * NSEC_PER_MSEC)
 #define LATER_NS	NSEC_PER_MSEC		/* somebody else runs */
+#define LEAVE_NS	(200 * NSEC_PER_USEC)	/* to leave the kernel in */
 
 #define FIRED		1ULL
 
 struct budget_timer {
 	struct hrtimer timer;
 	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
+	u64 end_ns;	/* from then on what runs may leave the kernel first; 0: it may not, or has been let to */
 	u64 again_ns;	/* fires so much later at the earliest */
 	bool unanswered;/* has fired at a task of the class, which has not looked since */
 	int cpu;
@@ -45,7 +47,10 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 	t->when_ns = FIRED;
 	if (!spare_server_attached() || t->cpu != smp_processor_id())
 		return HRTIMER_NORESTART;
-	if (spare_kick_current()) {
+	if (t->end_ns && ktime_get_ns() >= t->end_ns && spare_kick_leaving()) {
+		t->end_ns = 0;
+		hrtimer_forward_now(timer, ns_to_ktime(LEAVE_NS));
+	} else if (spare_kick_current()) {
 		t->unanswered = true;
 		hrtimer_forward_now(timer, ns_to_ktime(t->again_ns));
 		t->again_ns = min_t(u64, 2 * t->again_ns, AGAIN_MAX_NS);
@@ -56,14 +61,15 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 }
 
 /*
- * Arm this CPU's timer for @when_ns of CLOCK_MONOTONIC; 0 cancels. IRQs off. The class says so at every switch, and programming
+ * Arm this CPU's timer for @when_ns of CLOCK_MONOTONIC; 0 cancels. @end_ns: budget_timer. IRQs off. The class says so at every switch, and programming
  * the clock is dear, most of all on a host that is itself a guest: what is armed already is left alone.
  */
-void spare_timer_set(u64 when_ns)
+void spare_timer_set(u64 when_ns, u64 end_ns)
 {
 	struct budget_timer *t = this_cpu_ptr(&timers);
 	struct hrtimer *timer = &t->timer;
 
+	t->end_ns = end_ns;
 	if (!t->unanswered)
 		t->again_ns = AGAIN_NS;
 	else if (when_ns)

@@ -141,7 +141,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	 * switched. While a server's thread runs its timer stays.
 	 */
 	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT)
-		spare_timer_arm(gap_event(c));
+		spare_timer_arm(gap_event(c), c->host.grant_end_ns);
 	else
 		spare_kick(cpu);
 	return true;
@@ -325,7 +325,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	else if (!h->kthreads)
 		return false;
 	if (host_has_turn(c, cpu) && host_dispatch(h, cpu, runs ? NULL : prev)) {
-		spare_timer_arm(next_event(c));
+		arm_next(c);
 		return true;
 	}
 	if (h->kthreads) {
@@ -345,7 +345,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	}
 	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
 	if (h->servers)
-		spare_timer_arm(kthread_event(c));
+		spare_timer_arm(kthread_event(c), c->host.grant_end_ns);
 	return true;
 }
 

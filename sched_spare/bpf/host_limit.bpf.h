@@ -5,7 +5,7 @@
  * A limited cgroup has a bucket that every period fills up by its quota, to quota + burst at most. Before a task of it runs, it
  * takes what it may run from the buckets of the whole chain of limited cgroups above it (a grant); a hard timer ends the run with
  * the grant, what is left over goes back, and what was overrun stays missing. So a cgroup uses in the long run what it
- * may and not more, and at any time at most the latency of the timer and of the switch, once per CPU, in advance.
+ * may and not more, and at any time at most a short turn, and the latency of the timer and of the switch once per CPU, in advance.
  *
  * Who finds a bucket of its chain empty waits in its CPU's parking queue, in a circle, until the refill. Only as many
  * are let out as there is for them to take.
@@ -233,6 +233,9 @@ __noinline u64 limit_take(u32 id, u64 now)
 			limit_add(id, at, got);
 			return 0;
 		}
+		/* The rest of it, or a whole turn in advance: one in which a thread gets nothing done would cost it a round. */
+		if (old < (s64)SPARE_GRANT_MIN_NS)
+			old = SPARE_GRANT_MIN_NS;
 		if (old < (s64)got) {
 			__sync_fetch_and_add(&g->left_ns, got - old);
 			limit_add(id, at, got - old);
@@ -321,6 +324,11 @@ static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 static __always_inline u64 next_event(struct cpu_ctx *c)
 {
 	return host_event(&c->host, next_replenishment(c));
+}
+
+static __always_inline void arm_next(struct cpu_ctx *c)
+{
+	spare_timer_arm(next_event(c), c->host.grant_end_ns);
 }
 
 /*

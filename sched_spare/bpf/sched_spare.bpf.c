@@ -93,7 +93,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
-			spare_timer_arm(next_event(c));
+			arm_next(c);
 		return;
 	}
 	now = bpf_ktime_get_ns();
@@ -118,7 +118,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
 	    host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
 		host_floor_limit(&c->host);
-		spare_timer_arm(next_event(c));
+		arm_next(c);
 		return;
 	}
 	bpf_for(i, 0, SPARE_SLOTS) {
@@ -153,7 +153,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 		return;
 	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
-	spare_timer_arm(next_event(c));
+	arm_next(c);
 }
 
 /* ---- a thread runs ------------------------------------------------------------------------------------------------ */

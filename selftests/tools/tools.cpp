@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 	} tools[] = {
 		{"spare-burn", spare_burn::run},
 		{"spare-burst", spare_burst::run},
+		{"spare-contend", spare_contend::run},
 		{"spare-cost", spare_cost::run},
 		{"spare-pause", spare_pause::run},
 		{"spare-peer", spare_peer::run},

@@ -8,6 +8,9 @@ int run(int argc, char **argv);
 namespace spare_burst {
 int run(int argc, char **argv);
 }
+namespace spare_contend {
+int run(int argc, char **argv);
+}
 namespace spare_cost {
 int run(int argc, char **argv);
 }

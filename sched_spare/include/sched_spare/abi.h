@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 10
+#define SPARE_ABI 11
 
 #ifdef __cplusplus
 #define SPARE_STATIC_ASSERT static_assert

@@ -318,7 +318,7 @@ int* spare_server_vm(s32 cpu, u32 slot, const int) {
   return s ? reinterpret_cast<int*>(&s->vm->abi) : nullptr;
 }
 
-void spare_timer_arm(u64 when) { kernel->arm(when); }
+void spare_timer_arm(u64 when, u64) { kernel->arm(when); }
 
 void spare_kick(s32 cpu) {
   if (module->valid(cpu)) kernel->kick(cpu);
