@@ -21,8 +21,8 @@ ktap_cleanup "ip link delete spdum0"
 waits() {
 	measure "$1.dir" spare-contend --cgroup "$2" --dir "$shared" --seconds 10
 	measure "$1.rtnl" spare-contend --cgroup "$2" --device spdum0 --seconds 10
-	ktap_note "$1: a directory's lock:" $(<"$MEASURES/$1.dir")
-	ktap_note "$1: RTNL:" $(<"$MEASURES/$1.rtnl")
+	ktap_note "$1: a directory's lock: $(tr '\n' ' ' <"$MEASURES/$1.dir")"
+	ktap_note "$1: RTNL: $(tr '\n' ' ' <"$MEASURES/$1.rtnl")"
 }
 
 spare_up -v

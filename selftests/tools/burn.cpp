@@ -131,22 +131,25 @@ pid_t start(const group &g)
 	if (g.nice && setpriority(PRIO_PROCESS, 0, g.nice))
 		die("nice {}", g.nice);
 	/* All threads are there before the group enters: a limited one would make them for minutes. */
-	int gate[2];
+	std::atomic<bool> gate = false; /* (a futex: behind a pipe they would wait for its mutex one after the other, with a switch for each) */
 	std::vector<std::thread> rest;
 
-	if (pipe2(gate, O_CLOEXEC))
-		die("pipe");
 	for (unsigned i = 1; i < g.threads; i++)
 		rest.emplace_back([&g, &gate, i] {
-			char nothing;
-
-			if (read(gate[0], &nothing, 1))
-				die("gate");
+			gate.wait(false);
 			burn(counters[g.first + i]);
 		});
 	if (!write_file(g.dir + "/cgroup.procs", "0"))
 		die("cannot enter {}", g.dir);
-	close(gate[1]);
+	/* Before those that it has woken already: they burn. */
+	const sched_param fifo{50}, other{0};
+
+	if (sched_setscheduler(0, SCHED_FIFO, &fifo))
+		die("SCHED_FIFO");
+	gate = true;
+	gate.notify_all();
+	if (sched_setscheduler(0, SCHED_OTHER, &other))
+		die("SCHED_OTHER");
 	burn(counters[g.first]);
 }
 
