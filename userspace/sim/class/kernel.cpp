@@ -36,7 +36,7 @@ bool test(const cpumask& m, int cpu) { return m.bits >> cpu & 1; }
 
 Task::~Task() { std::free(storage); }
 
-Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpus), kicked_(cpus) {
+Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), noise_(random_.next(), 2), cpu_(cpus), timer_(cpus), kicked_(cpus) {
   kernel = this;
   for (unsigned i = 0; i < cpus; i++) {
     Cpu& c = cpu_[i];
@@ -63,7 +63,7 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpu
     c.stopper.role = Role::stopper;
     c.stopper.prio = -1;
     c.stopper.pid = static_cast<int>(1000 + i);
-    post(now_ + random_.in(0, jiffy), What::tick, c.id, 0);
+    post(now_ + noise(0, jiffy), What::tick, c.id, 0);
   }
 }
 
@@ -171,7 +171,7 @@ void Kernel::arm(Time when) {
   t.gen++;
   t.queued = when != 0;
   // The interrupt, and now and then somebody who has switched interrupts off.
-  if (when) post(std::max(when, now_) + (chance(300) ? random_.in(10 * us, 300 * us) : random_.in(100, 2 * us)), What::timer, here_, t.gen);
+  if (when) post(std::max(when, now_) + (noise(1, 300) == 1 ? noise(10 * us, 300 * us) : noise(100, 2 * us)), What::timer, here_, t.gen);
 }
 
 // kmod/kick.c: spare_kick_current()
@@ -190,14 +190,14 @@ void Kernel::kick(int id) {
   }
   if (cpu(id).dead || kicked_[static_cast<unsigned>(id)]) return;
   kicked_[static_cast<unsigned>(id)] = 1;
-  post(now_ + random_.in(300, 4 * us), What::kick, id, 0);
+  post(now_ + noise(300, 4 * us), What::kick, id, 0);
 }
 
 // resched_curr()
 void Kernel::resched(Cpu& c) {
   if (c.need_resched) return;
   c.need_resched = true;
-  if (c.id != here_) post(now_ + random_.in(300, 4 * us), What::resched, c.id, 0);
+  if (c.id != here_) post(now_ + noise(300, 4 * us), What::resched, c.id, 0);
 }
 
 // An interrupt returns on a CPU that may be preempted, as a rule.
@@ -577,7 +577,7 @@ void Kernel::migrate(Task& p, unsigned to) {
 
 void Kernel::stop(Cpu& c, std::function<void()> work) {
   c.stop_work.push_back(std::move(work));
-  c.stopper.left = random_.in(500, 3 * us);
+  c.stopper.left = noise(500, 3 * us);
   c.stopper.__state = 0;
   if (c.stopper.on_rq) return;
   enqueue(c, c.stopper, 0);

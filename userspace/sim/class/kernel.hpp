@@ -109,8 +109,16 @@ class Draw {
     for (int i = 0; i < 4; i++, left_--) v = v << 8 | *data_++;
     return v;
   }
-  // lo .. hi, both possible
-  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) { return lo + (hi - lo < 256 && left_ ? left_--, *data_++ : next()) % (hi - lo + 1); }
+  // lo .. hi, both possible. Of an input one byte, or two where more are possible: then not each value is.
+  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) {
+    const std::uint64_t range = hi - lo + 1;
+    if (left_ && range <= 256) return lo + (left_--, *data_++) % range;
+    if (left_ < 2) return lo + next() % range;
+    const std::uint64_t v = std::uint64_t{data_[0]} << 8 | data_[1];
+    data_ += 2, left_ -= 2;
+    return lo + (v * range >> 16);
+  }
+  bool fed() const { return left_ != 0; }
 
  private:
   sim::Random random_;
@@ -168,7 +176,7 @@ class Kernel {
     f();
     here_ = before;
   }
-  void advance(Time least, Time most) { now_ += random_.in(least, most); }
+  void advance(Time least, Time most) { now_ += noise(least, most); }
 
   // kfuncs (kfuncs.cpp)
   dsq* find(std::uint64_t id, Cpu& c);
@@ -229,6 +237,7 @@ class Kernel {
     --depth_;
     --cur.migration_disabled;
   }
+  Time noise(Time least, Time most) { return noise_.in(least, most); }
   void post(Time when, What what, int cpu, std::uint32_t gen);
   void handle(const Event& e);
   void timer_fires(int cpu);
@@ -256,6 +265,7 @@ class Kernel {
 
   Time now_ = second;  // of CLOCK_MONOTONIC
   Draw random_;
+  sim::Random noise_;  // how long the kernel takes: an input is for what happens
   std::vector<Cpu> cpu_;
   std::vector<Timer> timer_;
   std::vector<char> kicked_;

@@ -15,7 +15,7 @@ constexpr unsigned tasks_most = 60;  // beyond which nobody forks
 
 World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus), busy_(cpus) {
   auto& r = random();
-  const auto coin = [&](unsigned one_in) { return r.next() % one_in == 0; };
+  const auto coin = [&](unsigned one_in) { return r.in(1, one_in) == 1; };
   mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3), coin(3)};
   root_group_.css = {1, 1};
   root_group_.scx = {100, 100'000, ~0ULL, 0};
@@ -34,7 +34,7 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
   }
   for (unsigned n = r.in(0, cpus + 2); n; n--) {
     Task& p = make(coin(2) ? Role::burner : Role::sleeper, "host", nullptr, {coin(3) ? draw_cpus(cpus) : all()});
-    if (coin(3)) p.sched_task_group = &limited_[r.next() % 2];
+    if (coin(3)) p.sched_task_group = &limited_[r.in(0, 1)];
     if (coin(3)) p.scx.weight = static_cast<unsigned>(r.in(1, 1000));
   }
   if (mix_.realtime) make(Role::realtime, "rt", nullptr, {all()});
@@ -144,12 +144,12 @@ Vm* World::any_vm(bool provider) {
   std::vector<Vm*> some;
   for (const auto& v : module_.vms())
     if (provider == v->config.provide) some.push_back(v.get());
-  return some.empty() ? nullptr : some[random().next() % some.size()];
+  return some.empty() ? nullptr : some[random().in(0, some.size() - 1)];
 }
 
 Task* World::any_task() {
   for (int tries = 0; tries < 8; tries++) {
-    Task& p = *tasks_.at(pids_[random().next() % pids_.size()]);
+    Task& p = *tasks_.at(pids_[random().in(0, pids_.size() - 1)]);
     if (!p.dead && !p.moving && p.storage && !(p.flags & kthread_flags)) return &p;
   }
   return nullptr;
@@ -159,7 +159,7 @@ int World::any_cpu() {
   std::vector<int> some;
   for (unsigned i = 0; i < cpus(); i++)
     if (const Cpu& c = cpu(static_cast<int>(i)); !c.dead && !c.busy) some.push_back(c.id);
-  return some.empty() ? -1 : some[random().next() % some.size()];
+  return some.empty() ? -1 : some[random().in(0, some.size() - 1)];
 }
 
 // ---- what tasks do -------------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ void World::act() {
       Vm* vm = chance(2) ? any_vm(false) : nullptr;
       Task& t = make(chance(4) ? Role::burner : Role::sleeper, "child", vm, {vm && vm->config.cpus && chance(2) ? vm->config.cpus : all()});
       t.child = true;
-      if (!vm && chance(3)) t.sched_task_group = &limited_[r.next() % 2];
+      if (!vm && chance(3)) t.sched_task_group = &limited_[r.in(0, 1)];
       fork(here_cpu(), t, fallback(t));
     }
   } else if (what < 80) {
