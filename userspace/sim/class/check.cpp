@@ -35,10 +35,13 @@ void World::check_kthreads(Cpu& c) {
   if (b.runs) b.ran += now() - b.seen;
   b.seen = now();
   b.runs = runs;
-  if (!class_cpu(c.id).ready || is_taken(c) || !c.active) {
+  // (Since when a server has been ready is known from one look to the next.)
+  const bool free = !class_cpu(c.id).ready || is_taken(c) || !c.active;
+  if (free || b.free) {
     b.since = now();
     b.ran = 0;
   }
+  b.free = free;
   if (b.ran > 6 * ms + (now() - b.since) / 10)
     fail("CPU %d: kernel threads have run for %llu us of %llu, and a server was ready", c.id, b.ran / us, (now() - b.since) / us);
 }

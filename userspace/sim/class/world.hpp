@@ -34,7 +34,7 @@ class World : public Kernel {
   // A CPU since when a server has been ready there, and for how long kernel threads have run since.
   struct Busy {
     Time since = 0, ran = 0, seen = 0;
-    bool runs = false;
+    bool runs = false, free = true;
   };
   enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
 
