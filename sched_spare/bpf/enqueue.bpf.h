@@ -93,9 +93,11 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		}
 	} else if (net && server_waits(s, vm))
 		server_hasten(c, s, now);
-	/* A thread is put after dispatch has chosen, and a kick of now is forgotten. Whoever was chosen looks for himself (run_task). */
-	if (put && (woken || (s->state == SPARE_THROTTLED && (server_has_sibling(s) || s->lender != SPARE_NO_SLOT))))
-		c->look = 1;
+	/* A thread is put after dispatch has chosen, and a kick of now is forgotten. Whoever was chosen looks for himself (run_begins). */
+	if (put && s->state == SPARE_THROTTLED && server_has_sibling(s))
+		c->look = LOOK_RUN;
+	else if (put && (woken || (s->state == SPARE_THROTTLED && s->lender != SPARE_NO_SLOT)))
+		c->look = LOOK_IDLE;
 	else if (!put && (s->state == SPARE_THROTTLED || preempts(c, s, front)))
 		spare_kick(cpu);	/* (a replenishment needs the timer of that CPU) */
 	return 0;

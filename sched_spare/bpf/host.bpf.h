@@ -129,7 +129,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	if (!due) {
 		/* One that is put now had nothing when dispatch chose, and an idle CPU would not look. */
 		if (!(enq_flags & SCX_ENQ_WAKEUP))
-			c->look = 1;
+			c->look = LOOK_IDLE;
 		return false;
 	}
 	set_dsq_vtime(p, v);
