@@ -118,8 +118,9 @@ void World::check_idle(Cpu& c, Task& p) {
   const unsigned of = static_cast<unsigned>(id & 0xffff);
   if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
   if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
-  // Another CPU's tick says so, at the latest.
-  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || now() - std::max({p.woken, p.queued_at, c.idle_since}) > late))
+  // Another CPU's tick says so, at the latest. (One that a higher class has has none for us.)
+  const auto late_there = [&] { return now() - std::max({p.woken, p.queued_at, c.idle_since}) > late && !is_taken(cpu(static_cast<int>(of))); };
+  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || late_there()))
     fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;

@@ -51,9 +51,12 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
     if (coin(2)) p.sched_task_group = any_group();
     if (coin(3)) p.scx.weight = static_cast<unsigned>(r.in(1, 1000));
   }
-  if (mix_.crowd && coin(2))
-    for (unsigned n = static_cast<unsigned>(coin(8) ? r.in(520, 700) : r.in(5, 100)); n; n--)
-      make(Role::burner, "crowd", nullptr, {all()}).sched_task_group = groups_[0].get();
+  if (mix_.crowd && coin(2)) {
+    const bool large = coin(3);
+    for (unsigned n = static_cast<unsigned>(large ? r.in(520, 700) : r.in(5, 100)); n; n--)
+      make(Role::burner, "crowd", nullptr, {large ? 1 : all()}).sched_task_group = groups_[0].get();
+    if (large) groups_[0]->scx = {false, 100, coin(2) ? 100'000ULL : 1'000'000ULL, 1000, 0};
+  }
   if (mix_.realtime) make(Role::realtime, "rt", nullptr, {all()});
   if (!mix_.alone) {
     for (unsigned n = mix_.providers ? r.in(1, 2) : 0; n; n--) make_vm(true);
@@ -221,7 +224,7 @@ void World::make_threads(Vm& vm) {
   if (chance(3)) make(Role::net, "vhost-2", &vm, {mask});
   if (chance(2)) make(Role::sleeper, "qemu", &vm, {stray ? all() : mask});
   if (mix_.crowd && chance(2))
-    for (unsigned i = static_cast<unsigned>(chance(3) ? r.in(60, 200) : r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
+    for (unsigned i = static_cast<unsigned>(chance(2) ? r.in(100, 300) : r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
 }
 
 Vm* World::any_vm(bool provider) {
