@@ -3,24 +3,18 @@
 #ifndef SPARE_ENQUEUE_BPF_H
 #define SPARE_ENQUEUE_BPF_H
 
-/* Should the thread just queued in s take the CPU from whoever has it? */
+/* Should the thread just queued in s, which is not THROTTLED, take the CPU from whoever has it? */
 static __always_inline bool preempts(struct cpu_ctx *c, const struct spare_server *s, bool front)
 {
 	const struct spare_server *by;
-	u64 d = spare_deadline(&s->far, &s->cbs);
 
-	if (s->state == SPARE_THROTTLED) {
-		by = s->lender == SPARE_NO_SLOT ? NULL : server(s->cpu, s->lender);
-		if (!by || !is_ready(c, by->slot))
-			return false;
-		d = by->cbs.d_ns;
-	}
 	if (c->cur == SPARE_NO_SLOT)
 		return true;
 	if (c->cur == s->slot)
 		return front;
 	by = server(s->cpu, c->by);
-	return !by || spare_before(d, spare_deadline(&by->far, &by->cbs));
+	/* Who pays may be THROTTLED, in a dispatch that has let go of the lock since: it has perhaps looked at the servers before. */
+	return !by || !is_ready(c, by->slot) || spare_before(spare_deadline(&s->far, &s->cbs), spare_deadline(&by->far, &by->cbs));
 }
 
 /* A thread of a VM becomes runnable, or a host task for which there is no short cut. */
