@@ -77,9 +77,11 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 			boost_settle(c, by, now);
 		return exhausted;
 	}
-	/* A provider may have a packet of its own. */
-	if (exhausted && server_queued(by))
+	/* A provider may have a packet of its own, and threads that its siblings may take. */
+	if (exhausted && server_queued(by)) {
 		boost_check(c, by, now);
+		c->offer = by->slot;
+	}
 	s = server(cpu, c->cur);
 	if (!s)
 		return exhausted;

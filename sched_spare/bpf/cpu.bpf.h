@@ -12,6 +12,12 @@
 
 #include "host_cpu.bpf.h"
 
+enum look {
+	LOOK_NOT,
+	LOOK_IDLE,	/* an idle CPU looks again, */
+	LOOK_RUN,	/* or whoever runs, unless in the same server: siblings wait for the offer */
+};
+
 struct cpu_ctx {
 	struct host_cpu host;		/* host tasks (host.bpf.h) */
 	struct spare_edf ready;		/* READY and RUNNING servers by deadline, */
@@ -35,7 +41,7 @@ struct cpu_ctx {
 	u32 fwd_pid;			/* and that thread */
 	u32 offer;			/* slot of a server that was throttled with threads waiting: dispatch offers them to siblings */
 	u32 queued_seq;			/* threads queued in servers here so far */
-	u32 look;			/* a put has brought something after dispatch had chosen: an idle CPU looks again */
+	u32 look;			/* enum look: a put has brought something after dispatch had chosen */
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */
 	u64 run_ns;			/* how long the current run has lasted */

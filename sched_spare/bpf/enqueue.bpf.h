@@ -3,24 +3,18 @@
 #ifndef SPARE_ENQUEUE_BPF_H
 #define SPARE_ENQUEUE_BPF_H
 
-/* Should the thread just queued in s take the CPU from whoever has it? */
+/* Should the thread just queued in s, which is not THROTTLED, take the CPU from whoever has it? */
 static __always_inline bool preempts(struct cpu_ctx *c, const struct spare_server *s, bool front)
 {
 	const struct spare_server *by;
-	u64 d = spare_deadline(&s->far, &s->cbs);
 
-	if (s->state == SPARE_THROTTLED) {
-		by = s->lender == SPARE_NO_SLOT ? NULL : server(s->cpu, s->lender);
-		if (!by || !is_ready(c, by->slot))
-			return false;
-		d = by->cbs.d_ns;
-	}
 	if (c->cur == SPARE_NO_SLOT)
 		return true;
 	if (c->cur == s->slot)
 		return front;
 	by = server(s->cpu, c->by);
-	return !by || spare_before(d, spare_deadline(&by->far, &by->cbs));
+	/* Who pays may be THROTTLED, in a dispatch that has let go of the lock since: it has perhaps looked at the servers before. */
+	return !by || !is_ready(c, by->slot) || spare_before(spare_deadline(&s->far, &s->cbs), spare_deadline(&by->far, &by->cbs));
 }
 
 /* A thread of a VM becomes runnable, or a host task for which there is no short cut. */
@@ -93,9 +87,11 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		}
 	} else if (net && server_waits(s, vm))
 		server_hasten(c, s, now);
-	/* A thread is put after dispatch has chosen, and a kick of now is forgotten. Whoever was chosen looks for himself (run_task). */
-	if (put && (woken || (s->state == SPARE_THROTTLED && (server_has_sibling(s) || s->lender != SPARE_NO_SLOT))))
-		c->look = 1;
+	/* A thread is put after dispatch has chosen, and a kick of now is forgotten. Whoever was chosen looks for himself (run_begins). */
+	if (put && s->state == SPARE_THROTTLED && server_has_sibling(s))
+		c->look = LOOK_RUN;
+	else if (put && (woken || (s->state == SPARE_THROTTLED && s->lender != SPARE_NO_SLOT)))
+		c->look = LOOK_IDLE;
 	else if (!put && (s->state == SPARE_THROTTLED || preempts(c, s, front)))
 		spare_kick(cpu);	/* (a replenishment needs the timer of that CPU) */
 	return 0;

@@ -129,7 +129,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	if (!due) {
 		/* One that is put now had nothing when dispatch chose, and an idle CPU would not look. */
 		if (!(enq_flags & SCX_ENQ_WAKEUP))
-			c->look = 1;
+			c->look = LOOK_IDLE;
 		return false;
 	}
 	set_dsq_vtime(p, v);
@@ -395,6 +395,17 @@ static __always_inline void host_enable(struct task_struct *p)
 		set_dsq_vtime(p, c->host.vnow & ~SPARE_VTIME_COUNTED);
 }
 
+/* An idle CPU that may run p looks for it. Returns whether there is one. */
+static __always_inline bool kick_idle_for(struct task_struct *p)
+{
+	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+
+	if (cpu < 0)
+		return false;
+	spare_kick(cpu);
+	return true;
+}
+
 /*
  * What waits in a queue waits in the host queue of a CPU from now on, at the virtual time of that: another CPU's, or a place in a
  * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay; most: so many
@@ -421,7 +432,10 @@ static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, 
 			continue;
 		}
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
-		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0) && idle_cpus) {
+			c->host.queued = 1;
+			kick_idle_for(p);
+		}
 	}
 	c->host.queued = 1;
 	spare_kick(cpu);
@@ -446,14 +460,15 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 
 static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
 {
-	s32 cpu;
+	struct task_struct *waits;
 
 	h->detour = 1;
 	/* Whoever was told of a task when it was queued may have looked before the kernel had inserted it. */
 	if (h->queued && idle_cpus) {
-		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (cpu >= 0)
-			spare_kick(cpu);
+		h->scan = 0;
+		bpf_for_each(scx_dsq, waits, host_dsq(task_cpu(p)), 0)
+			if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(waits))
+				break;
 	}
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;

@@ -201,6 +201,9 @@ static __always_inline void kthread_enqueue(struct cpu_ctx *c, struct task_struc
 	}
 	dsq_insert(p, kthread_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
 	c->host.kthreads = 1;
+	/* One that is bound anew comes from elsewhere, perhaps while the CPU's dispatch has let go of the lock. */
+	if (c->host.idle)
+		spare_kick(cpu);
 }
 
 /* What it has run so far: it may go on, perhaps without ops.enqueue, or has just gone to sleep. */

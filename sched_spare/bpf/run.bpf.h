@@ -63,7 +63,7 @@ static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on,
 		c->left = SPARE_NO_SLOT;
 		return;
 	}
-	if (again) {
+	if (again || (c->look == LOOK_RUN && c->cur != c->left_of)) {
 		c->host.armed = 1;
 		spare_timer_arm(now, 0);
 	} else {

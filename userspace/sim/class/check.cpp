@@ -35,10 +35,13 @@ void World::check_kthreads(Cpu& c) {
   if (b.runs) b.ran += now() - b.seen;
   b.seen = now();
   b.runs = runs;
-  if (!class_cpu(c.id).ready || is_taken(c) || !c.active) {
+  // (Since when a server has been ready is known from one look to the next.)
+  const bool free = !class_cpu(c.id).ready || is_taken(c) || !c.active || bypassed_;
+  if (free || b.free) {
     b.since = now();
     b.ran = 0;
   }
+  b.free = free;
   if (b.ran > 6 * ms + (now() - b.since) / 10)
     fail("CPU %d: kernel threads have run for %llu us of %llu, and a server was ready", c.id, b.ran / us, (now() - b.since) / us);
 }
@@ -76,6 +79,8 @@ void World::check_all() {
       fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
     check_use(*vm);
   }
+  if (bypassed_) changed_all();
+  for (const auto& g : groups_) check_group(*g);
 }
 
 void World::check_task(Task& p) {
@@ -85,16 +90,12 @@ void World::check_task(Task& p) {
   if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
   // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
   if (is_taken(cpu_of(p))) return;
-  for (unsigned i = 0; i < cpus(); i++)
-    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
-      const Server* s = module_.at(static_cast<int>(i), slot);
-      if (!s || s->abi.dsq != p.in->id) continue;
-      if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && cpu(static_cast<int>(i)).active && !is_taken(cpu(static_cast<int>(i))))
-        fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, i, slot);
-      if (s->abi.state == SPARE_THROTTLED && now() - s->abi.since_ns > late) check_siblings(p, *s);
-      return;
-    }
-  fail("%s/%d waits in queue %llx, which is no server's", p.comm, p.pid, p.in->id);
+  const Server* s = module_.by_queue(p.in->id);
+  if (!s) fail("%s/%d waits in queue %llx, which is no server's", p.comm, p.pid, p.in->id);
+  Cpu& c = cpu(static_cast<int>(s->cpu));
+  if (s->abi.state == SPARE_INACTIVE && !s->withdrawn && c.active && !is_taken(c))
+    fail("%s/%d waits in CPU %u, slot %u, which is INACTIVE", p.comm, p.pid, s->cpu, s->slot);
+  if (s->abi.state == SPARE_THROTTLED && now() - s->abi.since_ns > late) check_siblings(p, *s);
 }
 
 // p waits in s, THROTTLED: no server of the VM that may run it has budget and nothing to do (CBS-8).
@@ -117,22 +118,19 @@ void World::check_idle(Cpu& c, Task& p) {
   const unsigned of = static_cast<unsigned>(id & 0xffff);
   if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
   if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
-  // Another CPU's tick says so, at the latest.
-  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || now() - std::max({p.woken, p.queued_at, c.idle_since}) > late))
+  // Another CPU's tick says so, at the latest. (One that a higher class has has none for us.)
+  const auto late_there = [&] { return now() - std::max({p.woken, p.queued_at, c.idle_since}) > late && !is_taken(cpu(static_cast<int>(of))); };
+  if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || late_there()))
     fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
     if (!due || due + soon < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
   }
-  if (!(id & queue_server)) return;
-  for (unsigned i = 0; i < cpus(); i++)
-    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) {
-      const Server* s = module_.at(static_cast<int>(i), slot);
-      if (!s || s->abi.dsq != id) continue;
-      if (static_cast<int>(i) != c.id) return;
-      if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, slot);
-      if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, slot, p.comm, p.pid);
-    }
+  if (!(id & queue_server) || is_taken(cpu_of(p))) return;  // (As in check_task().)
+  const Server* s = module_.by_queue(id);
+  if (!s || static_cast<int>(s->cpu) != c.id) return;
+  if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, s->slot);
+  if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, s->slot, p.comm, p.pid);
 }
 
 // Of a VM that nobody has changed: over 20 periods and more it has no more than its reservation, what it borrowed, and two budgets.
@@ -149,9 +147,10 @@ void World::check_use(Vm& vm) {
     valve += s->abi.st.valve_ns;
   }
   const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
-  // What strays have taken they may use much later.
+  // What strays have taken they may use much later, from an earlier reservation's budget, too.
+  vm.runtime_most = std::max(vm.runtime_most, runtime);
   for (const int pid : pids_)
-    if (tasks_.at(pid)->vm == &vm) advance += std::min(runtime, 2 * ms);
+    if (tasks_.at(pid)->vm == &vm) advance += std::min(vm.runtime_most, 2 * ms);
   if (std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) vm.since = now();
   if (vm.checked && vm.checked >= vm.since && n && now() - vm.checked < 20 * period) return;
   if (vm.checked && vm.checked > vm.since + 2 * period + 2 * late && n) {
@@ -167,11 +166,26 @@ void World::check_use(Vm& vm) {
   vm.valve_then = valve;
 }
 
+// Of a cgroup with cpu.max where nothing has changed: over 20 periods and more its tasks have no more than quota and burst, and two quotas. (What the
+// valve lets them have in advance they pay.)
+void World::check_group(Group& g) {
+  const Time period = g.scx.bw_period_us * us, quota = g.scx.bw_quota_us * us;
+  if (g.scx.bw_quota_us == ~0ULL || std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) g.since = now();
+  if (g.checked && g.checked >= g.since && now() - g.checked < 20 * period) return;
+  if (g.checked && g.checked > g.since + 2 * period + late) {
+    const Time window = now() - g.checked, used = g.ran - g.ran_then;
+    const Time most = quota * (window / period + 3) + g.scx.bw_burst_us * us + cpus() * 4 * ms + window / 1000;
+    if (used > most) fail("cgroup %d of %llu/%llu us has used %llu us in %llu us", g.css.id, quota / us, period / us, used / us, window / us);
+  }
+  g.checked = now();
+  g.ran_then = g.ran;
+}
+
 // A packet has woken p, which waits in s, THROTTLED. With a provider that is fresh and free p runs within the provider's period (SPARE-3), unless
 // a higher class takes the CPU or somebody changes what this rests on.
 void World::expect_service(Task& p, const Server& s) {
   const Vm& vm = *s.vm;
-  if (mix_.realtime || vm.abi.gain_ns || vm.abi.chances || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn || s.abi.lender != SPARE_NO_SLOT) return;
+  if (mix_.realtime || mix_.hog || bypassed_ || vm.abi.gain_ns || vm.abi.chances || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn || s.abi.lender != SPARE_NO_SLOT) return;
   const Server* v = nullptr;
   for (unsigned i = 0; i < SPARE_USE_MAX && s.abi.use[i] != SPARE_NO_SLOT && !v; i++) {
     v = module_.at(static_cast<int>(s.cpu), s.abi.use[i]);

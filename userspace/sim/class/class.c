@@ -3,15 +3,38 @@
 #include "sched_spare.bpf.c"
 #include "class.h"
 
-enum { CPUS = 64 };
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CPUS = 64, HASHED = 32, EBUSY = 16 };
 
 static struct cpu_ctx cpu_values[CPUS];
 static struct host_group group_values[SPARE_GROUPS];
 static u64 stock[CPUS * SPARE_SLOTS];
 static u32 stocked;
+static struct {
+	u32 key;	/* 0: free */
+	struct host_group value;
+} hashed[HASHED];
 
+void *shim_hash(u32 key, bool create)
+{
+	u32 i;
+
+	for (i = 0; i < HASHED && hashed[i].key; i++)
+		if (hashed[i].key == key)
+			return &hashed[i].value;
+	if (!create || i == HASHED || shim_fails())
+		return NULL;
+	hashed[i].key = key;
+	return &hashed[i].value;
+}
+
+/* (Their lock may be taken.) */
 long shim_stack_pop(u64 *id)
 {
+	if (shim_fails())
+		return -EBUSY;
 	if (!stocked)
 		return -ENOENT;
 	*id = stock[--stocked];
@@ -20,6 +43,8 @@ long shim_stack_pop(u64 *id)
 
 long shim_stack_push(const u64 *id)
 {
+	if (shim_fails())
+		return -EBUSY;
 	if (stocked == CPUS * SPARE_SLOTS)
 		return -E2BIG;
 	stock[stocked++] = *id;
@@ -30,6 +55,7 @@ void class_begin(u32 nr)
 {
 	__builtin_memset(cpu_values, 0, sizeof(cpu_values));
 	__builtin_memset(group_values, 0, sizeof(group_values));
+	__builtin_memset(hashed, 0, sizeof(hashed));
 	cpus.value = cpu_values;
 	cpus.max_entries = (void *)(unsigned long)nr;
 	groups.value = group_values;
@@ -38,6 +64,15 @@ void class_begin(u32 nr)
 	servers_total = idle_cpus = nr_cpus = host_overrun_ns = host_valve_tasks = host_vref = host_floor_ns = 0;
 	groups_missing = host_limits = root_group = queue_ids = queues_made = queues_free = 0;
 	exit_info_kind = exit_info_code = 0;
+}
+
+void class_smt(bool smt)
+{
+	unsigned long page = sysconf(_SC_PAGESIZE);
+
+	/* A constant since the class was loaded, which user space writes before. */
+	mprotect((void *)((unsigned long)&smt_active & -page), page, PROT_READ | PROT_WRITE);
+	*(volatile bool *)&smt_active = smt;
 }
 
 /* The heap is one, and each of its places is known. */

@@ -27,6 +27,8 @@ struct class_task_view {
 
 /* Everything as if it had just been loaded, on so many CPUs. */
 void class_begin(u32 cpus);
+/* Whether the CPUs have siblings. */
+void class_smt(bool smt);
 /* What is wrong with this CPU's servers, by the rules of abi.h, and in which slot; NULL: nothing. */
 const char *class_check(s32 cpu, u32 *slot);
 struct class_cpu_view class_cpu(s32 cpu);

@@ -3,6 +3,7 @@
 // Comments name the kernel's functions that are modelled (kernel/sched/core.c, kernel/sched/ext.c).
 #include "kernel.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,7 @@ namespace {
 constexpr Time clock_begins = 123'456'789;  // rq_clock() is not CLOCK_MONOTONIC
 constexpr Time timer_again = 50 * us, timer_again_most = 4 * ms, timer_later = ms;
 constexpr Time fired = 1;
+constexpr u64 dl_whole = 1 << 20;  // BW_UNIT
 
 void unlink(Node& n) {
   n.prev->next = n.next;
@@ -36,7 +38,7 @@ bool test(const cpumask& m, int cpu) { return m.bits >> cpu & 1; }
 
 Task::~Task() { std::free(storage); }
 
-Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpus), kicked_(cpus) {
+Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), noise_(random_.next(), 2), cpu_(cpus), timer_(cpus), kicked_(cpus) {
   kernel = this;
   for (unsigned i = 0; i < cpus; i++) {
     Cpu& c = cpu_[i];
@@ -44,6 +46,7 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpu
     c.local = std::make_unique<dsq>(SCX_DSQ_LOCAL);
     c.online = 1;
     c.rd = &root_;
+    c.fair_server = c.ext_server = {1, dl_whole / 20};
     c.clock_task = clock_begins + now_;
     c.set_curr(c.idle);
     c.current = &c.idle;
@@ -63,7 +66,7 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), cpu_(cpus), timer_(cpu
     c.stopper.role = Role::stopper;
     c.stopper.prio = -1;
     c.stopper.pid = static_cast<int>(1000 + i);
-    post(now_ + random_.in(0, jiffy), What::tick, c.id, 0);
+    post(now_ + noise(0, jiffy), What::tick, c.id, 0);
   }
 }
 
@@ -107,7 +110,8 @@ void Kernel::handle(const Event& e) {
       update_clock(c);
       if (c.curr->policy == Policy::ext) {
         update_curr(c);
-        call("tick", c.curr, [&] { sched_spare_ops.tick(c.curr); });
+        if (c.bypass) c.curr->scx.slice = 0;
+        else call("tick", c.curr, [&] { sched_spare_ops.tick(c.curr); });
         if (!c.curr->scx.slice) resched(c);
       }
       interrupt_ends(e.cpu);
@@ -171,7 +175,15 @@ void Kernel::arm(Time when) {
   t.gen++;
   t.queued = when != 0;
   // The interrupt, and now and then somebody who has switched interrupts off.
-  if (when) post(std::max(when, now_) + (chance(300) ? random_.in(10 * us, 300 * us) : random_.in(100, 2 * us)), What::timer, here_, t.gen);
+  if (when) post(std::max(when, now_) + (noise(1, 300) == 1 ? noise(10 * us, 300 * us) : noise(100, 2 * us)), What::timer, here_, t.gen);
+}
+
+// kmod/timer.c: spare_timer_stop()
+void Kernel::disarm(int id) {
+  Timer& t = timer_[static_cast<unsigned>(id)];
+  t.when = 0;
+  t.gen++;
+  t.queued = false;
 }
 
 // kmod/kick.c: spare_kick_current()
@@ -179,7 +191,7 @@ bool Kernel::kick_current() {
   Task& p = current();
   const bool ours = p.scx.flags & SCX_TASK_QUEUED;
   if (ours && !p.queueing) p.scx.slice = 0;
-  here().need_resched = true;
+  if (&p == here().curr) here().need_resched = true;  // (In the switch away from p it is p's, and forgotten.)
   return ours;
 }
 
@@ -190,14 +202,14 @@ void Kernel::kick(int id) {
   }
   if (cpu(id).dead || kicked_[static_cast<unsigned>(id)]) return;
   kicked_[static_cast<unsigned>(id)] = 1;
-  post(now_ + random_.in(300, 4 * us), What::kick, id, 0);
+  post(now_ + noise(300, 4 * us), What::kick, id, 0);
 }
 
 // resched_curr()
 void Kernel::resched(Cpu& c) {
   if (c.need_resched) return;
   c.need_resched = true;
-  if (c.id != here_) post(now_ + random_.in(300, 4 * us), What::resched, c.id, 0);
+  if (c.id != here_) post(now_ + noise(300, 4 * us), What::resched, c.id, 0);
 }
 
 // An interrupt returns on a CPU that may be preempted, as a rule.
@@ -289,7 +301,7 @@ void Kernel::insert(Task& p, std::uint64_t id, std::uint64_t slice, std::uint64_
 }
 
 void Kernel::do_enqueue(Cpu& c, Task& p, std::uint64_t flags) {
-  if (!c.online) {
+  if (!c.online || c.bypass) {
     p.scx.slice = slice_default;
     p.direct = 0;
     dispatch_enqueue(*c.local, c, p, flags, false);
@@ -349,7 +361,7 @@ void Kernel::put_prev(Cpu& c, Task& p, const Task* next) {
   if (p.policy != Policy::ext || !(p.scx.flags & SCX_TASK_QUEUED)) return;
   call("stopping", &p, [&] { sched_spare_ops.stopping(&p, true); });
   set_task_runnable(p);
-  if (p.scx.slice) {
+  if (p.scx.slice && !c.bypass) {
     dispatch_enqueue(*c.local, c, p, 1ULL << 4 /* SCX_ENQ_HEAD */, false);
     return;
   }
@@ -368,7 +380,7 @@ void Kernel::set_next(Cpu& c, Task& p) {
 
 void Kernel::update_idle(Cpu& c, bool idle, bool notify) {
   c.idle_bit = idle;
-  if (notify && c.online) call(idle ? "idle" : "idle no more", nullptr, [&] { sched_spare_ops.update_idle(c.id, idle); });
+  if (notify && c.online && !c.bypass) call(idle ? "idle" : "idle no more", nullptr, [&] { sched_spare_ops.update_idle(c.id, idle); });
 }
 
 // balance_one(). Returns whether there is somebody to run.
@@ -378,10 +390,10 @@ bool Kernel::balance(Cpu& c, Task& prev, bool& keep) {
   keep = false;
   if (prev_ext) {
     update_curr(c);
-    if (prev_runs && prev.scx.slice) return keep = true;
+    if (prev_runs && prev.scx.slice && !c.bypass) return keep = true;
   }
   if (c.local->n) return true;
-  if (!c.online) {
+  if (!c.online || c.bypass) {
     keep = prev_runs;
     return prev_runs;
   }
@@ -460,7 +472,7 @@ void Kernel::schedule(int id) {
       schedule(id);
     }
     if (prev.dead && &prev != &next) {
-      call("disable", &prev, [&] { sched_spare_ops.disable(&prev); });
+      if (prev.policy == Policy::ext) call("disable", &prev, [&] { sched_spare_ops.disable(&prev); });
       gone(prev);
     }
   });
@@ -535,7 +547,7 @@ void Kernel::wake(int id, Task& p) {
   }
   on(id, [&] {
     int to = static_cast<int>(p.thread_info.cpu);
-    if (p.policy == Policy::ext && p.nr_cpus_allowed > 1 && !p.migration_disabled)
+    if (p.policy == Policy::ext && p.nr_cpus_allowed > 1 && !p.migration_disabled && !cpu(to).bypass)
       call("select", &p, [&] { to = sched_spare_ops.select_cpu(&p, to, 8 /* WF_TTWU */); });
     if (to < 0 || to >= static_cast<int>(cpus())) fail("select_cpu says %d", to);
     if (!allowed(p, to)) to = static_cast<int>(fallback(p));
@@ -577,7 +589,7 @@ void Kernel::migrate(Task& p, unsigned to) {
 
 void Kernel::stop(Cpu& c, std::function<void()> work) {
   c.stop_work.push_back(std::move(work));
-  c.stopper.left = random_.in(500, 3 * us);
+  c.stopper.left = noise(500, 3 * us);
   c.stopper.__state = 0;
   if (c.stopper.on_rq) return;
   enqueue(c, c.stopper, 0);
@@ -756,6 +768,7 @@ void Kernel::cpu_offline(int id) {
   on(id, [&] {
     trace("cpu_offline");
     c.online = 0;
+    deadline(deadline_);
     c.idle_bit = false;
     call("cpu_offline", nullptr, [&] { sched_spare_ops.cpu_offline(id); });
   });
@@ -765,9 +778,9 @@ void Kernel::cpu_offline(int id) {
 void Kernel::cpu_dead(int id) {
   cpu(id).dead = true;
   Timer& t = timer_[static_cast<unsigned>(id)];
-  t.gen++;
-  t.queued = false;
-  if (t.when) t.when = fired;
+  const Time when = t.when;
+  disarm(id);
+  if (when) t.when = fired;
 }
 
 // sched_cpu_activate(), by that thread.
@@ -776,9 +789,67 @@ void Kernel::cpu_online(int id) {
   on(id, [&] {
     trace("cpu_online");
     c.active = true;
+    deadline(deadline_);
     call("cpu_online", nullptr, [&] { sched_spare_ops.cpu_online(id); });
     c.online = 1;
   });
+}
+
+// ---- the class comes and goes --------------------------------------------------------------------------------------
+
+// scx_bypass(): each runnable task is queued anew.
+void Kernel::bypass(bool begins, const std::vector<Task*>& tasks) {
+  trace(begins ? "bypass" : "bypass ends");
+  for (Cpu& c : cpu_) {
+    c.bypass = begins;
+    for (Task* p : tasks)
+      if (p->on_rq && p->policy == Policy::ext && &cpu_of(*p) == &c) change(*p, [] {});
+    if (!c.dead) resched(c);
+  }
+}
+
+// scx_disable_workfn(), scx_enable_workfn(): the class ends and begins anew while tasks wait and run.
+void Kernel::reload(const std::vector<Task*>& tasks) {
+  std::vector<std::pair<Task*, bool>> were;
+  bypass(true, tasks);
+  for (Task* p : tasks) {
+    if (!p->storage) continue;
+    were.emplace_back(p, p->on_rq);
+    if (p->policy == Policy::ext) {
+      update_clock(cpu_of(*p));
+      if (p->on_rq) dequeue(cpu_of(*p), *p, false);
+      call("disable", p, [&] { sched_spare_ops.disable(p); });
+    }
+    std::free(p->storage);
+    p->storage = nullptr;
+  }
+  for (const auto& q : queues_)
+    if (q.second->n) fail("the class ends, and queue %llx is not empty", static_cast<unsigned long long>(q.first));
+  scx_exit_info info{64, 0, "unregistered", "", ""};
+  call("exit", nullptr, [&] { sched_spare_ops.exit(&info); });
+  queues_.clear();
+  class_begin(cpus());
+  call("init", nullptr, [&] {
+    if (sched_spare_ops.init()) fail("init fails");
+  });
+  for (const auto& [p, queued] : were) {
+    call("init_task", p, [&, t = p] {
+      if (sched_spare_ops.init_task(t, nullptr)) fail("init_task fails");
+    });
+    if (p->policy != Policy::ext) continue;
+    Cpu& c = cpu_of(*p);
+    update_clock(c);
+    call("enable", p, [&, t = p] { sched_spare_ops.enable(t); });
+    if (queued) enqueue(c, *p, 0);
+    if (c.curr == p) set_next(c, *p);
+  }
+  bypass(false, tasks);
+}
+
+void Kernel::deadline(unsigned permille) {
+  const auto there = static_cast<unsigned>(std::count_if(cpu_.begin(), cpu_.end(), [](const Cpu& c) { return c.active; }));
+  deadline_ = permille;
+  root_.dl_bw.total_bw = 2 * (dl_whole / 20) * there + dl_whole * there * permille / 1000;
 }
 
 // ---- for who looks -------------------------------------------------------------------------------------------------
@@ -793,6 +864,11 @@ void Kernel::trace(const char* what, const Task* p, std::uint64_t a, std::uint64
   line_ = (line_ + 1) % dump_most;
 }
 
+// SysRq-D
+void Kernel::dump() {
+  for (Cpu& c : cpu_) sched_spare_ops.dump_cpu(nullptr, c.id, c.curr == &c.idle);
+}
+
 void Kernel::fail(const char* format, ...) {
   for (std::size_t i = 0; i < lines_.size() && !verbose; i++) {
     const Line& l = lines_[(lines_.size() == dump_most ? line_ + i : i) % lines_.size()];
@@ -802,6 +878,7 @@ void Kernel::fail(const char* format, ...) {
   for (Cpu& c : cpu_) {
     std::printf("CPU %d: %s/%d runs, %u queued, %u local, online %d, active %d\n", c.id, c.curr->comm, c.curr->pid, c.queued, c.local->n, c.online,
                 c.active);
+    dumps = true;
     sched_spare_ops.dump_cpu(nullptr, c.id, c.curr == &c.idle);
   }
   describe();

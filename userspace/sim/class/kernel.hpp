@@ -2,7 +2,7 @@
 //
 // A model of the kernel's core scheduler and of sched_ext (7.2), for the class itself: CPUs and tasks in discrete virtual time, the callbacks
 // in the kernel's order, the kfuncs. One thread; what happens "at once" on another CPU happens where a run-queue lock is let go of
-// (Kernel::let_go). Left out: bypass mode, core scheduling, the fair class, ops.exit_task.
+// (Kernel::let_go). Left out: core scheduling, ops.exit_task; between two classes nobody runs in the fair one.
 #pragma once
 
 #include <array>
@@ -40,7 +40,7 @@ struct Node {
 enum class Policy : std::uint8_t { ext, realtime, idle };
 
 // What it does when it runs; the workload's (world.hpp).
-enum class Role : std::uint8_t { idle, stopper, hotplug, burner, sleeper, vcpu, net, kthread, realtime };
+enum class Role : std::uint8_t { idle, stopper, hotplug, burner, sleeper, vcpu, net, kthread, realtime, hog };
 
 struct Task : task_struct {
   ~Task();
@@ -52,7 +52,8 @@ struct Task : task_struct {
   dsq* in = nullptr;
   std::uint64_t queued_as = 0;       // scx.dsq_seq
   bool on_rq = false, dead = false;
-  bool child = false;                // it will end
+  bool child = false;                // it will end,
+  bool killed = false;               // and when its work is done
   bool moving = false;               // between two run queues
   bool queueing = false;             // ops_state is not SCX_OPSS_NONE
   bool reset_runnable = true;
@@ -67,6 +68,11 @@ struct Task : task_struct {
   Vm* vm = nullptr;                  // cgroup with spare.* files
   Time net_ran = 0;                  // a network thread: when it last began to run
   std::uint64_t drained = 0;         // and the last packet that it has seen
+};
+
+// A cgroup as the scheduler sees it, and for the invariants (world.cpp) what its tasks have run since nothing of it has changed.
+struct Group : task_group {
+  Time since = 0, ran = 0, ran_then = 0, checked = 0;
 };
 
 // The CPU's run queue, its current task, and what sched_spare.ko has for each CPU (module.cpp).
@@ -85,6 +91,7 @@ struct Cpu : rq {
   bool dead = false;       // not cpu_online()
   bool busy = false;       // in schedule(): its interrupts are off
   bool in_balance = false;
+  bool bypass = false;     // SCX_RQ_BYPASSING: the class is not asked
   bool need_resched = false;
   bool idle_bit = false;   // sched_ext's own idle mask
   Time clock = 0;
@@ -109,8 +116,16 @@ class Draw {
     for (int i = 0; i < 4; i++, left_--) v = v << 8 | *data_++;
     return v;
   }
-  // lo .. hi, both possible
-  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) { return lo + (hi - lo < 256 && left_ ? left_--, *data_++ : next()) % (hi - lo + 1); }
+  // lo .. hi, both possible. Of an input one byte, or two where more are possible: then not each value is.
+  std::uint64_t in(std::uint64_t lo, std::uint64_t hi) {
+    const std::uint64_t range = hi - lo + 1;
+    if (left_ && range <= 256) return lo + (left_--, *data_++) % range;
+    if (left_ < 2) return lo + next() % range;
+    const std::uint64_t v = std::uint64_t{data_[0]} << 8 | data_[1];
+    data_ += 2, left_ -= 2;
+    return lo + (v * range >> 16);
+  }
+  bool fed() const { return left_ != 0; }
 
  private:
   sim::Random random_;
@@ -159,6 +174,12 @@ class Kernel {
   void cpu_offline(int cpu);
   void cpu_dead(int cpu);
   void cpu_online(int cpu);
+  // All of the class's tasks, and the others that it knows.
+  void bypass(bool begins, const std::vector<Task*>& tasks);
+  void reload(const std::vector<Task*>& tasks);
+  void dump();
+  // What SCHED_DEADLINE threads hold, in thousandths of all CPUs.
+  void deadline(unsigned permille);
 
   // On `cpu`, interrupts on.
   template <class F>
@@ -168,7 +189,8 @@ class Kernel {
     f();
     here_ = before;
   }
-  void advance(Time least, Time most) { now_ += random_.in(least, most); }
+  Time noise(Time least, Time most) { return noise_.in(least, most); }
+  void advance(Time least, Time most) { now_ += noise(least, most); }
 
   // kfuncs (kfuncs.cpp)
   dsq* find(std::uint64_t id, Cpu& c);
@@ -180,11 +202,12 @@ class Kernel {
   void kick(int cpu);
   bool kick_current();
   void arm(Time when);
+  void disarm(int cpu);
   void answered(int cpu) { timer_[static_cast<unsigned>(cpu)].unanswered = false; }
 
   [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void trace(const char* what, const Task* p = nullptr, std::uint64_t a = 0, std::uint64_t b = 0);
-  bool verbose = false;
+  bool verbose = false, dumps = false;
   unsigned dump_most = 200;
 
  protected:
@@ -256,6 +279,7 @@ class Kernel {
 
   Time now_ = second;  // of CLOCK_MONOTONIC
   Draw random_;
+  sim::Random noise_;  // how long the kernel takes: an input is for what happens
   std::vector<Cpu> cpu_;
   std::vector<Timer> timer_;
   std::vector<char> kicked_;
@@ -266,6 +290,7 @@ class Kernel {
   std::uint32_t next_call_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<dsq>> queues_;
   root_domain root_{};
+  unsigned deadline_ = 0;
   std::vector<Line> lines_;
   std::size_t line_ = 0;
   friend class World;

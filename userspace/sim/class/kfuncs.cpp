@@ -63,6 +63,8 @@ void* shim_task_storage(task_struct* p, u32 size, u64 flags) {
   return p->storage;
 }
 
+// A lock is taken, or there is no memory just now.
+bool shim_fails(void) { return kernel->noise(1, 16) == 1; }
 void shim_copy_string(char* to, u32 size, const char* from) { std::snprintf(to, size, "%s", from ? from : ""); }
 
 s32 scx_bpf_create_dsq(u64 id, s32) {
@@ -144,7 +146,10 @@ u32 scx_bpf_nr_cpu_ids(void) { return kernel->cpus(); }
 u64 scx_bpf_now(void) { return kernel->here().clock; }
 
 void scx_bpf_error_bstr(char* format, unsigned long long* data, u32 size) { kernel->fail("class_error: %s", formatted(format, data, size).c_str()); }
-void scx_bpf_dump_bstr(char* format, unsigned long long* data, u32 size) { std::printf("  %s\n", formatted(format, data, size).c_str()); }
+void scx_bpf_dump_bstr(char* format, unsigned long long* data, u32 size) {
+  const std::string line = formatted(format, data, size);
+  if (kernel->dumps) std::printf("  %s\n", line.c_str());
+}
 
 const cpumask* scx_bpf_get_online_cpumask(void) {
   static cpumask online;

@@ -16,10 +16,11 @@ using spare::model::World;
 #ifdef SPARE_FUZZER
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (!size) return 0;
+  if (size < 64) return 0;  // that is not yet a host
   World world(Draw(data + 1, size - 1), 1 + data[0] % 4);
   try {
-    world.run(500 + size);
+    while (world.random().fed()) world.run(world.events() + 100);
+    world.run(world.events() + 300);
   } catch (const Violation&) {
     std::abort();
   }

@@ -27,12 +27,16 @@ Module::Module(Kernel& k) : kernel_(k), cpu_(k.cpus()) { module = this; }
 Server* Module::at(int cpu, unsigned slot) const { return valid(cpu) && slot < SPARE_SLOTS ? cpu_[static_cast<unsigned>(cpu)].slot[slot] : nullptr; }
 
 Vm& Module::make_vm() {
-  Vm& vm = *vms_.emplace_back(std::make_unique<Vm>());
+  const auto gone = std::find_if(vms_.begin(), vms_.end(), [&](const auto& v) {
+    return v->removed && std::none_of(servers_.begin(), servers_.end(), [&](const auto& s) { return s->vm == v.get(); });
+  });
+  const int id = gone == vms_.end() ? static_cast<int>(vms_.size()) + 2 : (*gone)->group.css.id;
+  Vm& vm = gone == vms_.end() ? *vms_.emplace_back(std::make_unique<Vm>()) : **gone;
+  vm = Vm();
   vm.abi.id = 1000 + next_id_;
   std::fill(std::begin(vm.slot), std::end(vm.slot), SPARE_NO_SLOT);
-  vm.group.css.id = static_cast<int>(next_id_);
-  vm.group.css.serial_nr = next_id_++;
-  vm.group.scx = {100, 100'000, ~0ULL, 0};
+  vm.group.css = {id, next_id_++};
+  vm.group.scx = {false, 100, 100'000, ~0ULL, 0};
   policy(vm, 2 * ms, 0, second, 0, SPARE_VM_HASTEN);
   return vm;
 }
@@ -72,7 +76,7 @@ bool Module::set(Vm& vm, const Config& config) {
   }
   if (gained && queues_wanted_ < live_ + gained)
     queues_wanted_ = std::min(live_ + gained + queues_ahead, static_cast<unsigned>(SPARE_SLOTS) * kernel_.cpus());
-  if (gained && queues_made_ < live_ + gained) return false;
+  if (gained && attached_ && queues_made_ < live_ + gained) return false;
   apply(vm, config);
   return true;
 }
@@ -177,7 +181,7 @@ void Module::released(Server& s) {
 
 void Module::reap() {
   for (const auto& s : servers_)
-    if (s->told && cpu_[s->cpu].slot[s->slot] == s.get() && (s->released || !kernel_.cpu(static_cast<int>(s->cpu)).online)) {
+    if (s->told && cpu_[s->cpu].slot[s->slot] == s.get() && (s->released || !attached_ || !kernel_.cpu(static_cast<int>(s->cpu)).online)) {
       live_--;
       cpu_[s->cpu].slot[s->slot] = nullptr;
       after_grace([this, gone = s.get()] {
@@ -188,9 +192,50 @@ void Module::reap() {
 }
 
 void Module::remove(Vm& vm) {
+  vm.removed = true;
   for (const auto& user : vms_) std::erase(user->uses, &vm);
   vm.uses.clear();
   apply(vm, {});
+}
+
+void Module::attach() {
+  attached_ = true;
+  queues_made_ = 0;
+  for (PerCpu& c : cpu_) {
+    c.realtime = nullptr;
+    for (unsigned slot = 0; slot < SPARE_SLOTS; slot++) c.attention[slot] = c.slot[slot] != nullptr;
+  }
+}
+
+void Module::detach() {
+  attached_ = false;
+  for (const auto& s : servers_) {
+    if (cpu_[s->cpu].slot[s->slot] != s.get()) continue;
+    spare_server& a = s->abi;
+    a.state = SPARE_INACTIVE;
+    a.cfg_seen = 0;
+    a.mark = {};
+    a.far = {};
+    a.dsq = 0;
+    a.valve_ns = 0;
+    a.lender = a.borrower = SPARE_NO_SLOT;
+    a.net_queued = a.svc_pending = a.pending = 0;
+    a.owed_ns = 0;
+    a.debt_ns = a.taken_ns = a.strayed_ns = 0;
+    a.rx_served = s->vm->abi.rx_seq;
+    s->vm->abi.nr_throttled = 0;
+  }
+  for (unsigned i = 0; i < kernel_.cpus(); i++) {
+    kernel_.disarm(static_cast<int>(i));
+    cpu_[i].attention.reset();
+  }
+  if (kernel_.chance(2)) reap();
+}
+
+Server* Module::by_queue(std::uint64_t id) const {
+  for (const auto& s : servers_)
+    if (s->abi.dsq == id && cpu_[s->cpu].slot[s->slot] == s.get()) return s.get();
+  return nullptr;
 }
 
 int Module::next_cpu(const Vm& vm, unsigned from) const {
@@ -307,7 +352,10 @@ s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from) {
   return s ? module->next_cpu(*s->vm, from) : -1;
 }
 
-void spare_cpu_deadline(s32, u32) {}
+void spare_cpu_deadline(s32 cpu, u32 ppm) {
+  if (!module->valid(cpu) || ppm > SPARE_PPM) kernel->fail("deadline threads hold %u ppm of CPU %d", ppm, cpu);
+}
+
 int* spare_server_get(s32 cpu, u32 slot, const int) {
   Server* s = module->at(cpu, slot);
   return s ? reinterpret_cast<int*>(&s->abi) : nullptr;
@@ -345,8 +393,14 @@ void spare_server_release(s32 cpu, u32 slot) {
 
 u32 spare_queues_wanted(void) { return module->queues_wanted_; }
 void spare_queues_made(u32 made) { module->queues_made_ = std::max(module->queues_made_, made); }
-int spare_class_attach(u32 abi) { return abi == SPARE_ABI ? 0 : -71; }
-void spare_class_detach(void) {}
+
+int spare_class_attach(u32 abi) {
+  if (abi != SPARE_ABI) return -71;
+  module->attach();
+  return 0;
+}
+
+void spare_class_detach(void) { module->detach(); }
 
 }  // extern "C"
 

@@ -37,12 +37,14 @@ struct Vm {
   Config config;
   std::vector<Vm*> uses;
   unsigned servers = 0;  // published and not dying
-  task_group group{};    // its cgroup
+  Group group{};         // its cgroup
+  bool ends = false, removed = false;  // its threads are killed, and then it is removed
   // For the invariants (world.cpp).
   Time since = 0;        // nothing of it has changed
   Time ran = 0;          // CPU time of its threads of the class, as sched_switch sees it
   Time ran_realtime = 0;
   Time ran_then = 0, boost_then = 0, valve_then = 0, checked = 0;
+  Time runtime_most = 0;
 
   bool placed() const { return servers; }
 };
@@ -53,12 +55,17 @@ class Module {
 
   Server* at(int cpu, unsigned slot) const;
   const std::list<std::unique_ptr<Vm>>& vms() const { return vms_; }
+  // Perhaps one that was removed is another one from now on.
   Vm& make_vm();
   // Whether it was done: admission, providers in use, slots and queues may refuse.
   bool set(Vm& vm, const Config& config);
   bool use(Vm& vm, const std::vector<Vm*>& providers);
   void policy(Vm& vm, Time grant_ns, unsigned chances, Time window_ns, Time gain_ns, unsigned flags);
   void remove(Vm& vm);  // nobody is in its cgroup any more
+  // server.c: spare_server_attach(), spare_server_detach()
+  void attach();
+  void detach();
+  Server* by_queue(std::uint64_t id) const;
   bool queues_missing() const { return queues_made_ < queues_wanted_; }
   void reap();
 
@@ -104,6 +111,7 @@ class Module {
   std::list<std::unique_ptr<Vm>> vms_;
   std::list<std::unique_ptr<Server>> servers_;
   unsigned live_ = 0;
+  bool attached_ = false;
   std::uint64_t last_id_ = 0;  // of a server
   std::uint64_t next_id_ = 2;
 };

@@ -10,21 +10,35 @@ namespace spare::model {
 namespace {
 
 constexpr unsigned tasks_most = 60;  // beyond which nobody forks
+constexpr std::size_t groups_most = 8, vms_most = 8;
+
+struct Kind {
+  const char* name;
+  bool Mix::*is;
+  unsigned one_in;
+};
+
+constexpr Kind kinds[] = {{"churn", &Mix::churn, 2},       {"affinity", &Mix::affinity, 2}, {"realtime", &Mix::realtime, 3}, {"hotplug", &Mix::hotplug, 4},
+                          {"strays", &Mix::strays, 2},     {"crowd", &Mix::crowd, 4},       {"alone", &Mix::alone, 8},       {"limits", &Mix::limits, 3},
+                          {"moves", &Mix::moves, 3},       {"pinning", &Mix::pinning, 3},   {"kernel", &Mix::kernel, 3},     {"calm", &Mix::calm, 4},
+                          {"lives", &Mix::lives, 3},       {"groups", &Mix::groups, 3},     {"reload", &Mix::reload, 4},     {"bypass", &Mix::bypass, 4},
+                          {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8}};
 
 }  // namespace
 
 World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus), busy_(cpus) {
   auto& r = random();
-  const auto coin = [&](unsigned one_in) { return r.next() % one_in == 0; };
-  mix_ = {coin(2), coin(2), coin(3), coin(4), coin(2), coin(4), !coin(4), coin(3), coin(3), coin(3), coin(3)};
+  const auto coin = [&](unsigned one_in) { return r.in(1, one_in) == 1; };
+  for (const Kind& k : kinds) mix_.*k.is = coin(k.one_in);
+  mix_.providers = !coin(4);
+  // It has nearly all of a CPU, as much as Linux leaves it; with others it would have more, and a CPU that goes would wait for it.
+  if (mix_.hog) mix_.realtime = mix_.hotplug = false;
   root_group_.css = {1, 1};
-  root_group_.scx = {100, 100'000, ~0ULL, 0};
-  for (unsigned i = 0; i < 2; i++) {
-    limited_[i].css = {static_cast<int>(4000 + i), 4000 + i};
-    limited_[i].parent = &root_group_;
-    limited_[i].scx = {100, 100'000, mix_.limits ? 20'000 + i * 30'000 : ~0ULL, 0};
-  }
+  root_group_.scx = {false, 100, 100'000, ~0ULL, 0};
+  for (unsigned n = r.in(1, 3); n; n--) make_group();
+  deadline(0);
   class_begin(cpus);
+  class_smt(coin(2));
   if (sched_spare_ops.init()) fail("init fails");
   for (unsigned i = 0; i < cpus; i++) {
     Task& p = make(Role::hotplug, "cpuhp", nullptr, {1ULL << i});
@@ -34,17 +48,25 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
   }
   for (unsigned n = r.in(0, cpus + 2); n; n--) {
     Task& p = make(coin(2) ? Role::burner : Role::sleeper, "host", nullptr, {coin(3) ? draw_cpus(cpus) : all()});
-    if (coin(3)) p.sched_task_group = &limited_[r.next() % 2];
+    if (coin(2)) p.sched_task_group = any_group();
     if (coin(3)) p.scx.weight = static_cast<unsigned>(r.in(1, 1000));
   }
-  if (mix_.realtime) make(Role::realtime, "rt", nullptr, {all()});
-  for (unsigned n = mix_.providers ? r.in(1, 2) : 0; n; n--) make_vm(true);
-  for (unsigned n = r.in(1, 5); n; n--) make_vm(false);
-  for (const int pid : pids_) {
-    at(now() + r.in(0, 10 * ms), [this, pid] {
-      if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
-    });
+  if (mix_.crowd && coin(2)) {
+    const bool large = coin(3);
+    for (unsigned n = static_cast<unsigned>(large ? r.in(520, 700) : r.in(5, 100)); n; n--)
+      make(Role::burner, "crowd", nullptr, {large ? 1 : all()}).sched_task_group = groups_[0].get();
+    if (large) groups_[0]->scx = {false, 100, coin(2) ? 100'000ULL : 1'000'000ULL, 1000, 0};
   }
+  if (mix_.realtime) make(Role::realtime, "rt", nullptr, {all()});
+  if (!mix_.alone) {
+    for (unsigned n = mix_.providers ? r.in(1, 2) : 0; n; n--) make_vm(true);
+    for (unsigned n = r.in(1, 5); n; n--) make_vm(false);
+  }
+  if (mix_.hog) {
+    Task& p = make(Role::hog, "hog", coin(2) ? any_vm(false) : nullptr, {draw_cpus(1)});
+    p.policy = Policy::realtime;
+  }
+  for (const int pid : pids_) start(*tasks_.at(pid), 10 * ms);
   preemption_ends(here_cpu());
   act_soon();
 }
@@ -52,6 +74,71 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
 World::~World() = default;
 
 // ---- what there is -------------------------------------------------------------------------------------------------
+
+// It is born soon.
+void World::start(const Task& p, Time within) {
+  at(now() + random().in(0, within), [this, pid = p.pid] {
+    if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
+  });
+}
+
+// ---- the host's cgroups --------------------------------------------------------------------------------------------
+
+Group* World::any_group() {
+  const std::size_t i = random().in(0, groups_.size());
+  return i == groups_.size() ? &root_group_ : groups_[i].get();
+}
+
+Group& World::make_group() {
+  // Some that the class's array holds, some beyond it; one that goes leaves its id to the next.
+  static constexpr int from[] = {2000, 8190, 100'000};
+  int id = from[random().in(0, 2)];
+  const auto taken = [&](int n) { return std::any_of(groups_.begin(), groups_.end(), [n](const auto& g) { return g->css.id == n; }); };
+  while (taken(id)) id++;
+  auto owned = std::make_unique<Group>();
+  Group& g = *owned;
+  g.css = {id, next_serial_++};
+  g.parent = groups_.empty() ? &root_group_ : any_group();
+  g.scx = {false, 100, 100'000, ~0ULL, 0};
+  draw_files(g);
+  groups_.push_back(std::move(owned));
+  return g;
+}
+
+void World::draw_files(Group& g) {
+  static constexpr unsigned weights[] = {1, 10, 100, 1000, 10'000}, periods[] = {1000, 10'000, 100'000, 1'000'000};
+  auto& r = random();
+  if (chance(2)) g.scx.weight = weights[r.in(0, 4)];
+  g.scx.sched_idle = chance(8);
+  if (!mix_.limits || chance(4)) {
+    g.scx.bw_quota_us = ~0ULL;
+    g.scx.bw_burst_us = 0;
+  } else if (chance(2)) {
+    g.scx.bw_period_us = periods[r.in(0, 3)];
+    g.scx.bw_quota_us = std::max<u64>(1000, g.scx.bw_period_us * r.in(1, 80) / 100);
+    g.scx.bw_burst_us = chance(2) ? 0 : g.scx.bw_quota_us * r.in(1, 100) / 100;
+  }
+  changed(&g);
+}
+
+void World::change_groups() {
+  const std::size_t i = random().in(0, groups_.size() - 1);
+  if (chance(3) && groups_.size() < groups_most) {
+    make_group();
+  } else if (chance(3) && groups_.size() > 1) {  // rmdir
+    const task_group* g = groups_[i].get();
+    const auto in = [g](const task_group& o) { return o.parent == g; };
+    if (std::any_of(groups_.begin(), groups_.end(), [&](const auto& o) { return in(*o); }) ||
+        std::any_of(module_.vms().begin(), module_.vms().end(), [&](const auto& v) { return in(v->group); }) ||
+        std::any_of(tasks_.begin(), tasks_.end(), [g](const auto& t) { return t.second->sched_task_group == g; }))
+      return;
+    groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
+  } else {
+    draw_files(*groups_[i]);
+  }
+}
+
+// ---- tasks and VMs -------------------------------------------------------------------------------------------------
 
 Task& World::make(Role role, const char* name, Vm* vm, cpumask mask) {
   auto owned = std::make_unique<Task>();
@@ -109,7 +196,7 @@ void World::draw_use(Vm& vm) {
 
 Vm* World::make_vm(bool provider) {
   Vm& vm = module_.make_vm();
-  vm.group.parent = &root_group_;
+  vm.group.parent = any_group();
   draw_policy(vm);
   // (It may not fit.)
   module_.set(vm, {draw_reservation(provider), provider, provider ? all() : draw_cpus(3)});
@@ -137,19 +224,19 @@ void World::make_threads(Vm& vm) {
   if (chance(3)) make(Role::net, "vhost-2", &vm, {mask});
   if (chance(2)) make(Role::sleeper, "qemu", &vm, {stray ? all() : mask});
   if (mix_.crowd && chance(2))
-    for (unsigned i = static_cast<unsigned>(r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
+    for (unsigned i = static_cast<unsigned>(chance(2) ? r.in(100, 300) : r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
 }
 
 Vm* World::any_vm(bool provider) {
   std::vector<Vm*> some;
   for (const auto& v : module_.vms())
-    if (provider == v->config.provide) some.push_back(v.get());
-  return some.empty() ? nullptr : some[random().next() % some.size()];
+    if (provider == v->config.provide && !v->ends) some.push_back(v.get());
+  return some.empty() ? nullptr : some[random().in(0, some.size() - 1)];
 }
 
 Task* World::any_task() {
   for (int tries = 0; tries < 8; tries++) {
-    Task& p = *tasks_.at(pids_[random().next() % pids_.size()]);
+    Task& p = *tasks_.at(pids_[random().in(0, pids_.size() - 1)]);
     if (!p.dead && !p.moving && p.storage && !(p.flags & kthread_flags)) return &p;
   }
   return nullptr;
@@ -159,7 +246,7 @@ int World::any_cpu() {
   std::vector<int> some;
   for (unsigned i = 0; i < cpus(); i++)
     if (const Cpu& c = cpu(static_cast<int>(i)); !c.dead && !c.busy) some.push_back(c.id);
-  return some.empty() ? -1 : some[random().next() % some.size()];
+  return some.empty() ? -1 : some[random().in(0, some.size() - 1)];
 }
 
 // ---- what tasks do -------------------------------------------------------------------------------------------------
@@ -174,6 +261,7 @@ Time World::draw_work(const Task& p) {
     case Role::kthread: return mix_.kernel && chance(3) ? r.in(100 * us, 30 * ms) : r.in(2 * us, 200 * us);
     case Role::realtime: return chance(8) ? r.in(ms, 60 * ms) : r.in(5 * us, 2 * ms);
     case Role::hotplug: return r.in(5 * us, 50 * us);
+    case Role::hog: return 900 * ms;
     case Role::idle:
     case Role::stopper: break;
   }
@@ -191,6 +279,11 @@ void World::work_done(Task& p) {
   auto& r = random();
   const int on = here_cpu();
   p.left = draw_work(p);
+  if (p.killed) {
+    if (p.migration_disabled) enable_migration(p);
+    exit(on);
+    return;
+  }
   switch (p.role) {
     case Role::net: {
       if (p.vm) {
@@ -209,6 +302,10 @@ void World::work_done(Task& p) {
       return;
     }
     case Role::hotplug: hotplug_step(p); return;
+    case Role::hog:
+      sleep(p, 100 * ms);
+      block(on);
+      return;
     case Role::sleeper:
     case Role::kthread:
     case Role::realtime:
@@ -264,6 +361,8 @@ void World::switched(Cpu& c, Task& prev, Task& next) {
 // What it has run for so far is its VM's.
 void World::account(Task& p) {
   if (p.vm) (p.policy == Policy::ext ? p.vm->ran : p.vm->ran_realtime) += now() - p.accounted;
+  if (!p.vm && p.policy == Policy::ext && p.sched_task_group)
+    for (task_group* g = p.sched_task_group; g != &root_group_; g = g->parent) static_cast<Group*>(g)->ran += now() - p.accounted;
   p.accounted = now();
 }
 
@@ -274,15 +373,24 @@ void World::gone(Task& p) {
 
 // ---- what happens --------------------------------------------------------------------------------------------------
 
-void World::changed(Vm& vm) { vm.since = now(); }
+// (Without a server its threads are those of its cgroups.)
+void World::changed(Vm& vm) {
+  vm.since = now();
+  changed(&vm.group);
+}
+
+void World::changed(task_group* g) {
+  for (; g != &root_group_; g = g->parent) static_cast<Group*>(g)->since = now();
+}
 
 // Where its CPUs are away, a VM's threads are the host's.
 void World::changed_all() {
   for (const auto& vm : module_.vms()) changed(*vm);
+  for (const auto& g : groups_) changed(g.get());
 }
 
 void World::act_soon() {
-  at(now() + random().in(20 * us, 600 * us), [this] {
+  at(now() + (mix_.calm ? random().in(ms, 20 * ms) : random().in(20 * us, 600 * us)), [this] {
     act();
     act_soon();
   });
@@ -323,17 +431,86 @@ void World::reconfigure() {
   trace("configure", nullptr, vm->abi.id);
   module_.set(*vm, c);
   changed(*vm);
-  // The module forks when queues are missing.
-  if (module_.queues_missing()) {
-    Task& p = make(Role::sleeper, "sched_spare", nullptr, {all()});
-    p.child = true;
-    fork(here_cpu(), p, fallback(p));
+  queues();
+}
+
+// The module forks when queues are missing.
+void World::queues() {
+  if (!module_.queues_missing()) return;
+  Task& p = make(Role::sleeper, "sched_spare", nullptr, {all()});
+  p.child = true;
+  fork(here_cpu(), p, fallback(p));
+}
+
+// SIGKILL, and when the last thread has gone, rmdir. (Of a provider at once.)
+void World::kill(Vm& vm) {
+  trace("kill", nullptr, vm.abi.id);
+  vm.ends = true;
+  for (const int pid : pids_) {
+    Task& p = *tasks_.at(pid);
+    if (p.vm != &vm) continue;
+    p.killed = true;
+    if (p.storage) wake(here_cpu(), p);
   }
+  remove_when_empty(vm);
+}
+
+void World::remove_when_empty(Vm& vm) {
+  if (std::any_of(pids_.begin(), pids_.end(), [&](int pid) { return tasks_.at(pid)->vm == &vm || tasks_.at(pid)->sched_task_group == &vm.group; })) {
+    at(now() + 20 * ms, [this, &vm] { remove_when_empty(vm); });
+    return;
+  }
+  trace("removed", nullptr, vm.abi.id);
+  for (const auto& v : module_.vms())
+    if (std::count(v->uses.begin(), v->uses.end(), &vm)) changed(*v);
+  changed(vm);
+  module_.remove(vm);
+}
+
+void World::lives() {
+  const bool provider = mix_.providers && chance(3);
+  const auto& all_vms = module_.vms();
+  if (Vm* vm = any_vm(provider); vm && chance(2)) {
+    kill(*vm);
+  } else if (static_cast<std::size_t>(std::count_if(all_vms.begin(), all_vms.end(), [](const auto& v) { return !v->removed; })) < vms_most) {
+    const int first = next_pid_;
+    make_vm(provider);
+    for (int pid = first; pid < next_pid_; pid++) start(*tasks_.at(pid), 5 * ms);
+    queues();
+  }
+}
+
+// ---- the class comes and goes --------------------------------------------------------------------------------------
+
+std::vector<Task*> World::all_tasks() {
+  std::vector<Task*> all;
+  for (const int pid : pids_) all.push_back(tasks_.at(pid).get());
+  return all;
+}
+
+// (The kernel lets no CPU come or go meanwhile.)
+void World::class_ends() {
+  if (bypassed_ || std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on && h != Hotplug::off; })) return;
+  for (unsigned i = 0; i < cpus(); i++) account(*cpu(static_cast<int>(i)).curr);
+  reload(all_tasks());
+  changed_all();
+  for (Busy& b : busy_) b.free = true;
+}
+
+void World::bypass_begins() {
+  if (bypassed_) return;
+  bypassed_ = true;
+  bypass(true, all_tasks());
+  at(now() + random().in(ms, 300 * ms), [this] {
+    bypass(false, all_tasks());
+    bypassed_ = false;
+    changed_all();
+  });
 }
 
 void World::act() {
   auto& r = random();
-  const unsigned what = static_cast<unsigned>(r.in(0, 99));
+  const unsigned what = static_cast<unsigned>(r.in(0, 111));
   Task* p = any_task();
   if (what < 60) {
     packet();
@@ -350,11 +527,12 @@ void World::act() {
       if (p->vm) changed(*p->vm);
       if (to) changed(*to);
       if (running(*p)) account(*p);
+      changed(p->sched_task_group);
       p->vm = to;
       at(now() + r.in(us, 100 * us), [this, pid = p->pid] {
         const auto t = tasks_.find(pid);
         if (t != tasks_.end() && !t->second->dead)
-          move_cgroup(here_cpu(), *t->second, t->second->vm ? &t->second->vm->group : chance(2) ? &root_group_ : &limited_[0]);
+          move_cgroup(here_cpu(), *t->second, t->second->vm ? &t->second->vm->group : any_group());
       });
     }
   } else if (what < 74) {
@@ -364,13 +542,24 @@ void World::act() {
       Vm* vm = chance(2) ? any_vm(false) : nullptr;
       Task& t = make(chance(4) ? Role::burner : Role::sleeper, "child", vm, {vm && vm->config.cpus && chance(2) ? vm->config.cpus : all()});
       t.child = true;
-      if (!vm && chance(3)) t.sched_task_group = &limited_[r.next() % 2];
+      if (!vm && chance(2)) t.sched_task_group = any_group();
       fork(here_cpu(), t, fallback(t));
     }
   } else if (what < 80) {
     if (mix_.churn && chance(4)) reconfigure();
   } else if (what < 81) {
     if (mix_.hotplug && chance(10)) hotplug();
+  } else if (what < 84) {
+    if (mix_.groups) change_groups();
+  } else if (what < 86) {
+    if (mix_.lives && chance(10)) lives();
+  } else if (what < 87) {
+    if (mix_.reload && chance(20)) class_ends();
+  } else if (what < 88) {
+    if (mix_.bypass && chance(20)) bypass_begins();
+  } else if (what < 89) {
+    if (mix_.deadline) deadline(static_cast<unsigned>(r.in(0, 700)));
+    if (chance(8)) dump();
   } else if (p && p->__state && p->role != Role::net) {
     wake(here_cpu(), *p);
   }
@@ -453,6 +642,7 @@ void World::hotplug_step(Task& p) {
 }
 
 void World::describe() {
+  print_summary();
   for (const int pid : pids_) {
     Task& p = *tasks_.at(pid);
     const class_task_view t = p.storage ? class_task(&p) : class_task_view{};
@@ -483,9 +673,10 @@ void World::print_summary() const {
     sum.stray_ns += st->stray_ns;
     sum.valve_ns += st->valve_ns;
   }
-  std::printf("  %s%s%s%s%s%s%s%s%s%s%s\n", mix_.churn ? "churn " : "", mix_.affinity ? "affinity " : "", mix_.realtime ? "realtime " : "",
-              mix_.hotplug ? "hotplug " : "", mix_.strays ? "strays " : "", mix_.crowd ? "crowd " : "", mix_.providers ? "providers " : "",
-              mix_.limits ? "limits " : "", mix_.moves ? "moves " : "", mix_.pinning ? "pinning " : "", mix_.kernel ? "kernel " : "");
+  std::printf(" ");
+  for (const Kind& k : kinds)
+    if (mix_.*k.is) std::printf(" %s", k.name);
+  std::printf("%s\n", mix_.providers ? " providers" : "");
   std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
               static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
               sum.blocked, sum.expired, sum.unasked);

@@ -9,6 +9,19 @@
 
 namespace spare::model {
 
+// What this seed's host has.
+struct Mix {
+  bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning, kernel;
+  bool calm;      // little happens, and so much time passes
+  bool alone;     // no VM at first
+  bool lives;     // VMs end, others begin
+  bool groups;    // the host's cgroups come, go and change
+  bool reload;    // the class is replaced
+  bool bypass;    // and put aside: the machine sleeps
+  bool deadline;  // SCHED_DEADLINE threads are admitted
+  bool hog;       // a real-time thread computes all the time
+};
+
 class World : public Kernel {
  public:
   World(Draw draw, unsigned cpus);
@@ -27,18 +40,19 @@ class World : public Kernel {
   void describe() override;
 
  private:
-  // What this seed's host has.
-  struct Mix {
-    bool churn, affinity, realtime, hotplug, strays, crowd, providers, limits, moves, pinning, kernel;
-  };
   // A CPU since when a server has been ready there, and for how long kernel threads have run since.
   struct Busy {
     Time since = 0, ran = 0, seen = 0;
-    bool runs = false;
+    bool runs = false, free = true;
   };
   enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
 
   Task& make(Role role, const char* name, Vm* vm, cpumask mask);
+  void start(const Task& p, Time within);
+  Group& make_group();
+  Group* any_group();
+  void draw_files(Group& g);
+  void change_groups();
   void make_threads(Vm& vm);
   Vm* make_vm(bool provider);
   Reservation draw_reservation(bool provider);
@@ -54,11 +68,19 @@ class World : public Kernel {
   void act_soon();
   void packet();
   void reconfigure();
+  void queues();
+  void kill(Vm& vm);
+  void remove_when_empty(Vm& vm);
+  void lives();
+  std::vector<Task*> all_tasks();
+  void class_ends();
+  void bypass_begins();
   void hotplug();
   void hotplug_step(Task& p);
   void sleep(Task& p, Time length);
   Time draw_work(const Task& p);
   void changed(Vm& vm);
+  void changed(task_group* g);
   void account(Task& p);
   void changed_all();
 
@@ -71,13 +93,17 @@ class World : public Kernel {
   void check_siblings(Task& p, const Server& s);
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
+  void check_group(Group& g);
   void expect_service(Task& p, const Server& s);
 
   Module module_{*this};
   Mix mix_{};
   std::unordered_map<int, std::unique_ptr<Task>> tasks_;
   std::vector<int> pids_;
-  task_group root_group_{}, limited_[2]{};
+  Group root_group_{};
+  std::vector<std::unique_ptr<Group>> groups_;
+  u64 next_serial_ = 1'000'000;
+  bool bypassed_ = false;
   std::vector<Hotplug> hotplug_;
   std::vector<Task*> hotplug_task_;
   std::vector<Time> hotplug_since_;

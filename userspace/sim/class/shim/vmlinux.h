@@ -44,7 +44,9 @@ struct cgroup_subsys_state {
 	u64 serial_nr;
 };
 
+/* (What not every kernel has stands first in its structure, as the class's own declarations have it: compat.bpf.h.) */
 struct scx_task_group {
+	bool sched_idle;
 	u32 weight;
 	u64 bw_period_us, bw_quota_us, bw_burst_us;
 };
@@ -91,10 +93,12 @@ struct root_domain {
 };
 
 struct sched_dl_entity {
+	unsigned int dl_bw_attached : 1;
 	u64 dl_bw;
 };
 
 struct rq {
+	struct sched_dl_entity ext_server;
 	u64 clock_task;
 	struct task_struct *curr;
 	int online;

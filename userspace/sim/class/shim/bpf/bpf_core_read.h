@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* No kernel is asked: this one has none of the fields that not every kernel has (compat.bpf.h). */
-#define bpf_core_field_exists(field) 0
+/* No kernel is asked: this one has all the fields that not every kernel has (compat.bpf.h). */
+#define bpf_core_field_exists(field) 1
 #define BPF_CORE_READ_BITFIELD(p, field) ((p)->field)

@@ -32,13 +32,18 @@ extern u32 bpf_get_smp_processor_id(void);
 extern struct task_struct *bpf_get_current_task_btf(void);
 extern const struct rq *shim_rq(s32 cpu);
 extern void *shim_task_storage(struct task_struct *p, u32 size, u64 flags);
+extern void *shim_hash(u32 key, bool create);
+extern bool shim_fails(void);
 extern long shim_stack_pop(u64 *id);
 extern long shim_stack_push(const u64 *id);
 extern void shim_copy_string(char *to, u32 size, const char *from);
 
 #define bpf_per_cpu_ptr(rqs, cpu) shim_rq(cpu)
-#define bpf_map_lookup_elem(map, k) (*(k) < (u64)(map)->max_entries ? &(map)->value[*(k)] : NULL)
-#define bpf_map_update_elem(map, k, v, flags) ((void)(v), -E2BIG)	/* of the hash alone: it has no memory */
+/* The one hash has entries for its keys alone, and may have no memory for another one just now. */
+#define shim_is_hash(map) (sizeof(*(map)->type) == sizeof(int) * BPF_MAP_TYPE_HASH)
+#define bpf_map_lookup_elem(map, k)									\
+	(shim_is_hash(map) ? shim_hash(*(k), false) : *(k) < (u64)(map)->max_entries ? &(map)->value[*(k)] : NULL)
+#define bpf_map_update_elem(map, k, v, flags) ((void)(v), shim_hash(*(k), true) ? 0 : -E2BIG)
 #define bpf_map_pop_elem(map, v) shim_stack_pop(v)
 #define bpf_map_push_elem(map, v, flags) shim_stack_push(v)
 #define bpf_task_storage_get(map, p, init, flags) shim_task_storage(p, sizeof(*(map)->value), flags)
