@@ -41,7 +41,7 @@ static bool end_slice(struct task_struct *p)
  */
 bool spare_kick_leaving(void)
 {
-	const struct pt_regs *regs = get_irq_regs();
+	struct pt_regs *regs = get_irq_regs();
 	struct task_struct *p = current;
 
 	if (!regs || user_mode(regs) || p->flags & (PF_VCPU | PF_KTHREAD | PF_USER_WORKER) || !end_slice(p))
