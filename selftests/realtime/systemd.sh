@@ -20,8 +20,8 @@ cleanup() {
 	local unit
 	for unit in spared vm-simple vm-forking vm-guessed guest closed deleg.scope; do systemctl stop "$unit" 2>/dev/null || true; done
 	spared --stop 2>/dev/null || true
-	cgroup_remove $CG/vm/{a,simple,forking,guessed} $CG/solo $CG/machine.slice/vm1 || true
-	find $CG/pool $CG/vm -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
+	cgroup_remove "$CG"/vm/{a,simple,forking,guessed} "$CG"/solo "$CG"/machine.slice/vm1 || true
+	find "$CG"/pool "$CG"/vm -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
 	systemctl stop machine.slice spare.slice 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
 	! mountpoint -q /usr/lib/modules/overlay || umount /usr/lib/modules
@@ -42,7 +42,7 @@ ALL='cpu cpuset io'
 # sparectl_writes COMMAND...: the files of controllers that sparectl opens to write, one a line
 sparectl_writes() {
 	strace -f -qq -o "$work/strace" -e trace=open,openat,openat2 sparectl "$@" >"$work/out" 2>&1 || { cat "$work/out"; return 1; }
-	sed -n 's,.*"'$CG'\(.*\)/cgroup.subtree_control", .*O_\(WRONLY\|RDWR\).*,\1/,p' "$work/strace"
+	sed -nE 's#.*"'$CG'(.*)/cgroup.subtree_control", .*O_(WRONLY|RDWR).*#\1/#p' "$work/strace"
 }
 
 # Another unit that wants all of them and ends, and all units read anew: what systemd looks at again it writes again.
@@ -67,12 +67,44 @@ test_no_module() {
 	install -D "$SPARE_LIB/sched_spare.ko" "/usr/lib/modules/$(uname -r)/updates/sched_spare.ko"
 	depmod
 	systemctl reset-failed spared
+	is 'unit: what is not written to the journal has no priorities' 'spared: info: no class is loaded' "$(JOURNAL_STREAM=1:1 spared --stop 2>&1)"
 }
 
-# --- sparectl is the first to want controllers in the root
+# --- spare-qemu in units
+
+GUEST=(-machine q35 -accel tcg -m 64 -display none -nodefaults -S)
+
+# unit NAME OPTION...: a unit around spare-qemu; -daemonize when it says forking
+unit() {
+	local name=$1 words=()
+	shift
+	[[ $* != *forking* ]] || words=(-daemonize)
+	[[ $* != *PIDFile* ]] || words+=(-pidfile "/run/$name.pid")
+	systemd-run -q --unit="$name" "$@" spare-qemu --spare-reservation 10ms/100ms --spare-cpus 0 -- -name "${name#vm-}" "${GUEST[@]}" "${words[@]}"
+}
+guest_runs() { [[ $(get "vm/$1/spare.reservation" 2>/dev/null) == '10000 100000' && $(cat "/proc/$(head -n 1 "$CG/vm/$1/cgroup.procs")/comm") == qemu-system-x86 ]]; }
+
+# in_unit KIND NAME OPTION...
+in_unit() {
+	local kind=$1 name=$2
+	shift 2
+	ktap_check "spare-qemu: $kind: it starts" unit "vm-$name" "$@"
+	ktap_check "spare-qemu: $kind: QEMU runs in its reservation" wait_for 60 guest_runs "$name"
+	is "spare-qemu: $kind: the unit is active" active "$(of_unit "vm-$name" ActiveState)"
+	ktap_check "spare-qemu: $kind: systemctl stop" systemctl stop "vm-$name"
+	is "spare-qemu: $kind: it has ended well, its cgroup is gone" 'inactive no' "$(of_unit "vm-$name" ActiveState) $([[ -d "$CG"/vm/$name ]] && echo yes || echo no)"
+}
+
+# --- nobody else wants controllers in the root
 
 test_root() {
+	echo '+cpu' >$CG/cgroup.subtree_control
+	systemd_looks_again
+	is 'HOST: what is enabled behind its back systemd withdraws' '' "$(passed_on /)"
 	modprobe sched_spare
+	in_unit 'simple, the first to want controllers' simple -p Type=simple
+	rmdir "$CG"/vm
+	systemctl stop spare.slice
 	is 'sparectl: set --create below a root that passes on neither cpu nor io; no file of systemd is written' '' \
 		"$(sparectl_writes set --create /solo -r 4ms/10ms -c 1)"
 	is 'sparectl: systemd passes them on' "$ALL" "$(passed_on /)"
@@ -80,13 +112,14 @@ test_root() {
 	is 'sparectl: below a directory of its own it writes itself' /vm/ "$(sparectl_writes create /vm/a)"
 	systemd_looks_again
 	is 'LIFE-7: a unit with weights comes and goes, units are read anew: all stays' "4000 10000 $ALL" "$(get solo/spare.reservation) $(passed_on /)"
-	rmdir $CG/solo
+	rmdir "$CG"/solo
 }
 
 # --- slices, services and scopes of systemd's
 
 test_units() {
 	systemd-run -q --unit=guest --slice=machine.slice sleep infinity
+	ktap_refused 'sparectl: a service without the io controller: what to do' 'sparectl create' sparectl set /machine.slice/guest.service -r 4ms/10ms
 	is 'sparectl: a service in a slice of systemd: no file of systemd is written' '' "$(sparectl_writes set --create /machine.slice/guest.service -r 4ms/10ms -c 1)"
 	is 'sparectl: it has the reservation' '4000 10000' "$(get machine.slice/guest.service/spare.reservation)"
 	systemd_looks_again --slice=machine.slice
@@ -97,18 +130,23 @@ test_units() {
 	is 'sparectl: it has the reservation' '4000 10000' "$(get machine.slice/vm1/spare.reservation)"
 	systemd-run -q --scope --unit=deleg --slice=machine.slice -p Delegate=yes \
 		bash -c 'mkdir /sys/fs/cgroup/machine.slice/deleg.scope/own; echo 0 >/sys/fs/cgroup/machine.slice/deleg.scope/own/cgroup.procs; exec sleep infinity' &
-	wait_for 20 grep -q . $CG/machine.slice/deleg.scope/own/cgroup.procs
+	wait_for 20 grep -q . "$CG"/machine.slice/deleg.scope/own/cgroup.procs
 	is 'sparectl: in a scope that is delegated its owner writes' /machine.slice/deleg.scope/ \
-		"$(sparectl_writes set --create /machine.slice/deleg.scope/vm1 -r 4ms/10ms -c 1)"
+		"$(sparectl_writes set --create /machine.slice/deleg.scope/vm1 -r 4ms/10ms -c 0)"
 	systemd_looks_again --slice=machine.slice
 	is 'LIFE-7: which keeps it, too' '4000 10000' "$(get machine.slice/deleg.scope/vm1/spare.reservation)"
 	systemctl stop guest deleg.scope
 	is 'sparectl: a slice that is not there is started by systemd' '' "$(sparectl_writes set --create /later.slice/vm1 -r 4ms/10ms -c 1)"
 	is 'sparectl: by systemd' 'active 4000 10000' "$(of_unit later.slice ActiveState) $(get later.slice/vm1/spare.reservation)"
-	cgroup_remove $CG/later.slice/vm1 $CG/machine.slice/vm1
-	systemctl stop later.slice machine.slice
+	mkdir -p /run/systemd/system/closed.slice.d
+	printf '[Slice]\nDisableControllers=io\n' >/run/systemd/system/closed.slice.d/io.conf
+	systemctl daemon-reload
+	ktap_refused 'sparectl: in a slice that keeps io from its units' DisableControllers sparectl create /closed.slice/vm1
+	ktap_refused 'sparectl: nor when asked again' DisableControllers sparectl create /closed.slice/vm1
+	cgroup_remove "$CG"/later.slice/vm1 "$CG"/machine.slice/vm1
+	systemctl stop later.slice machine.slice closed.slice
 	rmmod sched_spare
-	rmdir $CG/vm/a $CG/vm
+	rmdir "$CG"/vm/a "$CG"/vm
 	systemctl stop spare.slice
 	is 'HOST: without our slice systemd withdraws them' '' "$(passed_on /)"
 }
@@ -123,12 +161,13 @@ pool_conf() {
 burn() {
 	sparectl set --create /vm/a -r 40ms/100ms -c 0
 	systemd-run -q --scope --collect sparectl run /vm/a -- bash -c 'while :; do :; done' &
-	wait_for 20 grep -q . $CG/vm/a/cgroup.procs
+	disown
+	wait_for 20 grep -q . "$CG"/vm/a/cgroup.procs
 }
 used_grows() {
 	local used
-	used=$(stat_of $CG/vm/a used_ns)
-	wait_for 20 eval "((\$(stat_of $CG/vm/a used_ns) > $used))"
+	used=$(stat_of "$CG"/vm/a used_ns)
+	wait_for 20 eval '(($(stat_of "$CG/vm/a" used_ns) > '"$used"'))'
 }
 
 test_unit() {
@@ -170,33 +209,7 @@ test_unit() {
 	systemctl start spared
 }
 
-# --- spare-qemu in units
-
-GUEST=(-machine q35 -accel tcg -m 64 -display none -nodefaults -S)
-
-# unit NAME OPTION...: a unit around spare-qemu; -daemonize when it says forking
-unit() {
-	local name=$1 words=()
-	shift
-	[[ $* != *forking* ]] || words=(-daemonize)
-	[[ $* != *PIDFile* ]] || words+=(-pidfile "/run/$name.pid")
-	systemd-run -q --unit="$name" "$@" spare-qemu --spare-reservation 10ms/100ms --spare-cpus 0 -- -name "${name#vm-}" "${GUEST[@]}" "${words[@]}"
-}
-guest_runs() { [[ $(get "vm/$1/spare.reservation" 2>/dev/null) == '10000 100000' && $(cat "/proc/$(head -n 1 "$CG/vm/$1/cgroup.procs")/comm") == qemu-system-x86 ]]; }
-
-# in_unit KIND NAME OPTION...
-in_unit() {
-	local kind=$1 name=$2
-	shift 2
-	ktap_check "spare-qemu: $kind: it starts" unit "vm-$name" "$@"
-	ktap_check "spare-qemu: $kind: QEMU runs in its reservation" wait_for 60 guest_runs "$name"
-	is "spare-qemu: $kind: the unit is active" active "$(of_unit "vm-$name" ActiveState)"
-	ktap_check "spare-qemu: $kind: systemctl stop" systemctl stop "vm-$name"
-	is "spare-qemu: $kind: it has ended well, its cgroup is gone" 'inactive no' "$(of_unit "vm-$name" ActiveState) $([[ -d $CG/vm/$name ]] && echo yes || echo no)"
-}
-
 test_qemu() {
-	in_unit simple simple -p Type=simple
 	in_unit 'forking with a PID file' forking -p Type=forking -p PIDFile=/run/vm-forking.pid
 	in_unit forking guessed -p Type=forking
 }
@@ -205,11 +218,11 @@ test_end() {
 	systemctl stop spared
 	spared --stop 2>/dev/null
 	sparectl remove /vm/a
-	rmdir $CG/pool/net/spare-0 $CG/pool/net $CG/pool $CG/vm 2>/dev/null || true
+	rmdir "$CG"/pool/net/spare-0 "$CG"/pool/net "$CG"/pool "$CG"/vm 2>/dev/null || true
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 20 rmmod sched_spare
 }
 
-ktap_plan 59
+ktap_plan 62
 test_no_module
 test_root
 test_units

@@ -180,23 +180,30 @@ Result<void> CgroupTree::enable_in(const fs::path& dir) const {
   }
 }
 
-// The same in a slice, by systemd.
+// The same in a slice, by systemd. It makes a unit's cgroup after it has enabled controllers for it, so those that are missing beside it stay so.
 Result<void> CgroupTree::have_enabled_in(const fs::path& dir, const std::string& slice) const {
   if (disabled_in(dir).empty()) {
     return {};
   }
-  if (auto asked = ask_for_controllers(slice); !asked) {
-    return asked;
+  std::error_code unknown;
+  const std::string holder = controllers_unit(slice);
+  if (!fs::exists(dir / holder, unknown)) {
+    if (auto asked = ask_for_controllers(slice); !asked) {
+      return asked;
+    }
   }
   const auto limit = std::chrono::steady_clock::now() + enable_limit;
   for (;;) {
+    const bool there = fs::exists(dir / holder, unknown);
     const auto disabled = disabled_in(dir);
     if (disabled.empty()) {
       return {};
     }
+    if (there) {
+      return Error{fmt::format("systemd passes no {} on to units in {}, as {} asks: does DisableControllers= forbid it?", fmt::join(disabled, ", "), slice, holder), EPERM};
+    }
     if (std::chrono::steady_clock::now() > limit) {
-      return Error{fmt::format("systemd has not enabled {} in {} within {} s: does DisableControllers= of a slice forbid it?", fmt::join(disabled, ", "),
-                               slice, enable_limit.count()), ETIMEDOUT};
+      return Error{fmt::format("systemd has not started {} within {} s", holder, enable_limit.count()), ETIMEDOUT};
     }
     std::this_thread::sleep_for(poll_pause);
   }

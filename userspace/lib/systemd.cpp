@@ -53,13 +53,17 @@ SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<s
   return part;
 }
 
+std::string controllers_unit(const std::string& slice) {
+  return slice == "-.slice" ? "spare.slice" : slice.substr(0, slice.size() - slice_suffix.size()) + "-spare.slice";
+}
+
 Result<void> ask_for_controllers(const std::string& slice) {
   sd_bus* opened = nullptr;
   if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
     return errno_error("systemd cannot be asked, the system bus", -failed);
   }
   const std::unique_ptr<sd_bus, sd_bus* (*)(sd_bus*)> bus(opened, ::sd_bus_flush_close_unref);
-  const std::string name = slice == "-.slice" ? "spare.slice" : slice.substr(0, slice.size() - slice_suffix.size()) + "-spare.slice";
+  const std::string name = controllers_unit(slice);
   const std::string what = "sched_spare: has the controllers cpu, io and cpuset enabled in " + slice;
   sd_bus_error error = SD_BUS_ERROR_NULL;
   const int failed = ::sd_bus_call_method(bus.get(), "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",

@@ -26,9 +26,10 @@ struct SystemdPart {
 };
 [[nodiscard]] SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<std::string>& path);
 
-// Has systemd pass cpu, io and cpuset on to what is in a slice, for as long as the host runs, and start the slice if it has not been. It
-// enables those that a unit in the slice has a setting for: so there will be one, a slice without processes ("machine-spare.slice").
+// Has systemd pass cpu, io and cpuset on to what is in a slice ("-.slice": the root), for as long as the host runs, and start the slice if it has
+// not been. It enables those that a unit in the slice has a setting for: so there will be one, a slice without processes ("machine-spare.slice").
 // Returns when systemd has taken the order, which it carries out soon.
 [[nodiscard]] Result<void> ask_for_controllers(const std::string& slice);
+[[nodiscard]] std::string controllers_unit(const std::string& slice);
 
 }  // namespace spare

@@ -136,6 +136,8 @@ TEST_CASE("what is systemd's on the way to a cgroup") {
   CHECK(part("/machine.slice/a.scope").slices == 1);
   CHECK(part("/machine.slice/a.scope/libvirt").closed);
   CHECK(part("/init.scope/x").closed);
+  CHECK(spare::controllers_unit("-.slice") == "spare.slice");
+  CHECK(spare::controllers_unit("machine.slice") == "machine-spare.slice");
 }
 
 TEST_CASE("systemd writes its own files") {
