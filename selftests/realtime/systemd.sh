@@ -80,16 +80,18 @@ unit() {
 	shift
 	[[ $* != *forking* ]] || words=(-daemonize)
 	[[ $* != *PIDFile* ]] || words+=(-pidfile "/run/$name.pid")
-	systemd-run -q --unit="$name" "$@" spare-qemu --spare-reservation 10ms/100ms --spare-cpus 0 -- -name "${name#vm-}" "${GUEST[@]}" "${words[@]}"
+	# (A slow machine is no matter here.)
+	systemd-run -q --unit="$name" -p TimeoutSec=600 "$@" spare-qemu --spare-reservation 80ms/100ms --spare-cpus 0 -- -name "${name#vm-}" "${GUEST[@]}" "${words[@]}" ||
+		{ journalctl -q --no-pager -u "$name" | tail -n 20; return 1; }
 }
-guest_runs() { [[ $(get "vm/$1/spare.reservation" 2>/dev/null) == '10000 100000' && $(cat "/proc/$(head -n 1 "$CG/vm/$1/cgroup.procs")/comm") == qemu-system-x86 ]]; }
+guest_runs() { [[ $(get "vm/$1/spare.reservation" 2>/dev/null) == '80000 100000' && $(cat "/proc/$(head -n 1 "$CG/vm/$1/cgroup.procs")/comm") == qemu-system-x86 ]]; }
 
 # in_unit KIND NAME OPTION...
 in_unit() {
 	local kind=$1 name=$2
 	shift 2
 	ktap_check "spare-qemu: $kind: it starts" unit "vm-$name" "$@"
-	ktap_check "spare-qemu: $kind: QEMU runs in its reservation" wait_for 60 guest_runs "$name"
+	ktap_check "spare-qemu: $kind: QEMU runs in its reservation" wait_for 120 guest_runs "$name"
 	is "spare-qemu: $kind: the unit is active" active "$(of_unit "vm-$name" ActiveState)"
 	ktap_check "spare-qemu: $kind: systemctl stop" systemctl stop "vm-$name"
 	is "spare-qemu: $kind: it has ended well, its cgroup is gone" 'inactive no' "$(of_unit "vm-$name" ActiveState) $([[ -d "$CG"/vm/$name ]] && echo yes || echo no)"
@@ -207,6 +209,7 @@ test_unit() {
 	ktap_check 'LIFE-1: the VM runs on' used_grows
 	is 'LIFE-1: what spared knows stays in its directory' yes "$([[ -d /run/sched_spare ]] && echo yes)"
 	systemctl start spared
+	sparectl remove /vm/a
 }
 
 test_qemu() {
@@ -217,7 +220,6 @@ test_qemu() {
 test_end() {
 	systemctl stop spared
 	spared --stop 2>/dev/null
-	sparectl remove /vm/a
 	rmdir "$CG"/pool/net/spare-0 "$CG"/pool/net "$CG"/pool "$CG"/vm 2>/dev/null || true
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 20 rmmod sched_spare
 }
