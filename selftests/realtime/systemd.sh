@@ -45,10 +45,11 @@ sparectl_writes() {
 	sed -nE 's#.*"'$CG'(.*)/cgroup.subtree_control", .*O_(WRONLY|RDWR).*#\1/#p' "$work/strace"
 }
 
-# Another unit that wants all of them and ends, and all units read anew: what systemd looks at again it writes again.
+# Another unit that wants all of them and ends, all units read anew, systemd itself too: what it looks at again it writes again.
 systemd_looks_again() {
 	systemd-run -q --wait -p CPUWeight=50 -p IOWeight=50 "$@" true
 	systemctl daemon-reload
+	systemctl daemon-reexec
 	systemd-run -q --wait "$@" true
 }
 

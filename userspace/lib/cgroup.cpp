@@ -103,8 +103,8 @@ Error Cgroup::explain(const char* file, std::string_view value, int code) const 
     if (!has(procs)) {
       return {fmt::format("{}: the cgroup is gone", path_), ENODEV};
     }
-    return {fmt::format("{} has no file {}: is sched_spare.ko loaded, and the io controller enabled (`sparectl create` does that, also for a cgroup that is there)?",
-                        path_, file), code};
+    return {fmt::format("{} has no file {}: is sched_spare.ko loaded, and the io controller enabled (`sparectl create` does that, "
+                        "also for a cgroup that is there)?", path_, file), code};
   }
   const std::string_view why = meaning(file, code);
   return why.empty() ? errno_error(what, code) : Error{fmt::format("{}: {}", what, why), code};
@@ -152,7 +152,7 @@ std::vector<std::string> CgroupTree::disabled_in(const fs::path& dir) const {
     return text ? split(*text, " \n") : std::vector<std::string>();
   };
   const auto here = words_of(mount_ / "cgroup.controllers"), enabled = words_of(dir / "cgroup.subtree_control");
-  const auto has = [](const std::vector<std::string>& words, const char* word) { return std::find(words.begin(), words.end(), word) != words.end(); };
+  const auto has = [](const auto& words, const char* word) { return std::find(words.begin(), words.end(), word) != words.end(); };
   std::vector<std::string> disabled;
   std::copy_if(std::begin(controllers_wanted), std::end(controllers_wanted), std::back_inserter(disabled),
                [&](const char* name) { return has(here, name) && !has(enabled, name); });
@@ -200,7 +200,8 @@ Result<void> CgroupTree::have_enabled_in(const fs::path& dir, const std::string&
       return {};
     }
     if (there) {
-      return Error{fmt::format("systemd passes no {} on to units in {}, as {} asks: does DisableControllers= forbid it?", fmt::join(disabled, ", "), slice, holder), EPERM};
+      return Error{fmt::format("systemd passes no {} on to units in {}, as {} asks: does DisableControllers= forbid it?",
+                               fmt::join(disabled, ", "), slice, holder), EPERM};
     }
     if (std::chrono::steady_clock::now() > limit) {
       return Error{fmt::format("systemd has not started {} within {} s", holder, enable_limit.count()), ETIMEDOUT};
@@ -238,7 +239,7 @@ Result<Cgroup> CgroupTree::make(std::string_view name) const {
       return cannot({parts[depth] + " is the name of a unit of systemd's, which has to start it", ENOENT});
     }
     if (systemds.closed && ours < parts.size()) {
-      return cannot({fmt::format("{} is systemd's; what runs in it may have cgroups below it with Delegate=yes in that unit", parts[depth]), EPERM});
+      return cannot({fmt::format("{} is systemd's; there may be cgroups below it with Delegate=yes in that unit", parts[depth]), EPERM});
     }
   }
   for (; depth < parts.size(); depth++) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <string_view>
@@ -40,7 +41,8 @@ bool systemd_runs(const Roots& roots) {
 }
 
 bool is_unit_name(const std::string& name) {
-  return is_slice(name) || std::any_of(std::begin(other_suffixes), std::end(other_suffixes), [&](auto suffix) { return name.ends_with(suffix); });
+  return is_slice(name) || std::any_of(std::begin(other_suffixes), std::end(other_suffixes),
+                                       [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
 SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<std::string>& path) {
@@ -66,14 +68,15 @@ Result<void> ask_for_controllers(const std::string& slice) {
   const std::string name = controllers_unit(slice);
   const std::string what = "sched_spare: has the controllers cpu, io and cpuset enabled in " + slice;
   sd_bus_error error = SD_BUS_ERROR_NULL;
-  const int failed = ::sd_bus_call_method(bus.get(), "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-                                          "StartTransientUnit", &error, nullptr, "ssa(sv)a(sa(sv))", name.c_str(), "fail", 4,
-                                          "Description", "s", what.c_str(), "CPUWeight", "t", weight_of_all, "IOWeight", "t", weight_of_all,
-                                          "AllowedMemoryNodes", "ay", 1, first_memory_node, 0);
+  const int failed = ::sd_bus_call_method(
+      bus.get(), "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit",
+      &error, nullptr, "ssa(sv)a(sa(sv))", name.c_str(), "fail", 4, "Description", "s", what.c_str(), "CPUWeight", "t", weight_of_all,
+      "IOWeight", "t", weight_of_all, "AllowedMemoryNodes", "ay", 1, first_memory_node, 0);
   Result<void> asked;
   // One that is there has the same settings: another of us has been quicker.
   if (failed < 0 && ::sd_bus_error_has_name(&error, "org.freedesktop.systemd1.UnitExists") == 0) {
-    asked = Error{fmt::format("systemd does not start {}: {}", name, error.message != nullptr ? error.message : std::strerror(-failed)), -failed};
+    const char* why = error.message != nullptr ? error.message : std::strerror(-failed);
+    asked = Error{fmt::format("systemd does not start {}: {}", name, why), -failed};
   }
   ::sd_bus_error_free(&error);
   return asked;
