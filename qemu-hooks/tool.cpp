@@ -81,11 +81,10 @@ spare::Result<std::string> sparectl(const std::vector<std::string>& words, std::
   posix_spawn_file_actions_adddup2(&actions, complaints.write.get(), STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setpgroup(&attributes, 0);  // what the terminal sends is for the wrapper: nothing is left half done
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  // What the terminal sends is for the wrapper, and the signals that it has blocked stay so: systemd sends SIGTERM to all that is left of a
+  // unit whose main process, QEMU, has ended, and would end the removal of the cgroup. Nothing is left half done.
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   pid_t pid = -1;
   const int failed = ::posix_spawnp(&pid, program.c_str(), &actions, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);

@@ -15,6 +15,7 @@ PACE_TESTS=60000    # tests: k is 1 where the machine is as fast as this; set an
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
 DETERMINISTIC_CPUS=1
 STACK='' SAVE_TO=''
+HOST_INIT='' # "systemd": the real-time host's process 1; else host/init
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
 
 # The debug kernel wants memory of its own.
@@ -55,7 +56,7 @@ qemu_args() {
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
 			-drive if=virtio,format=raw,file=/run/host/out.img
-			-append "$cmdline loglevel=5 tsc=reliable spare.mode=realtime")
+			-append "$cmdline loglevel=5 tsc=reliable spare.mode=realtime${HOST_INIT:+ spare.init=$HOST_INIT systemd.getty_auto=no}")
 	else
 		# tools/steady_clock.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35

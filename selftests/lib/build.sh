@@ -19,7 +19,7 @@ source_files() {
 shapes_stage() {
 	case $1 in
 	# Scripts of host/ and guest/ do the building; the others run in the host, where each boot takes them from the source tree.
-	selftests/host/init | selftests/host/stack.sh | selftests/host/packages.txt | selftests/host/btf-check.awk | selftests/host/peers.sh) return 1 ;;
+	selftests/host/init | selftests/host/job.service | selftests/host/stack.sh | selftests/host/packages.txt | selftests/host/btf-check.awk | selftests/host/peers.sh) return 1 ;;
 	selftests/host/*) return 0 ;;
 	selftests/guest/build.sh | selftests/guest/init) return 0 ;;
 	selftests/*.c | selftests/*.cpp | selftests/*.h | selftests/*.hpp | selftests/*CMakeLists.txt) return 0 ;;

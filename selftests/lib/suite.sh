@@ -26,6 +26,9 @@ realtime_tests() {
 	[[ -z $ONLY ]] || tests_of long
 }
 
+# init_of NAME: a real-time script says "# init: systemd" when that is to be process 1 of its host.
+init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/$1.sh" | head -n 1; }
+
 # shellcheck disable=SC2053 # the pattern is meant as a pattern
 wanted() { [[ -z $ONLY || $1 == $ONLY || $1 == *"$ONLY"* ]]; }
 
@@ -198,7 +201,7 @@ run_quiet() {
 	wait
 }
 
-# --- the real-time host: all scripts in one boot; after a crash the rest in another
+# --- the real-time host: all scripts in one boot, those with systemd in a second; after a crash the rest in another
 
 realtime_port() { boot realtime "$1" batch "$PACE_TESTS" | tee "$RUN/port.log" | collect; return "${PIPESTATUS[0]}"; }
 
@@ -240,7 +243,7 @@ run_realtime() {
 }
 
 cmd_test() {
-	local quick deterministic realtime
+	local quick deterministic realtime name
 	# A part that does not build is a failure here.
 	SCHED_SPARE_PARTIAL=''
 	[[ -n $ONLY ]] || expect test-all
@@ -263,7 +266,6 @@ cmd_test() {
 			tests_of deterministic | longest_first
 		fi
 	)
-	mapfile -t realtime < <(realtime_tests)
 	if ((${#quick[@]})); then
 		say "unit tests and static checks: ${#quick[@]} jobs, two at a time"
 		follow run_quiet "${quick[@]}"
@@ -273,7 +275,10 @@ cmd_test() {
 		say "deterministic host: ${#deterministic[@]} boots, two at a time, each with its results when it ends"
 		beside run_quiet "${deterministic[@]}"
 	fi
-	((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
+	for HOST_INIT in '' systemd; do
+		mapfile -t realtime < <(realtime_tests | while read -r name; do [[ $(init_of "$name") != "$HOST_INIT" ]] || echo "$name"; done)
+		((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
+	done
 	wait_beside
 	if [[ -n $ONLY ]]; then say "done"; else end_step; fi
 	close_results

@@ -86,6 +86,11 @@ test_end() {
 	ktap_check 'LIFE-4: the cgroup is removed then too' no_cgroup
 	MODE=leftover ktap_check 'spare-qemu: what QEMU leaves behind' status_is 0 "${WRAP[@]}" -name wrapped
 	ktap_check 'LIFE-4: is killed, the cgroup removed' no_cgroup
+	# shellcheck disable=SC2016 # expands there
+	printf '#!/bin/bash\n[[ $1 != remove ]] || kill -TERM $$\nexec sparectl "$@"\n' >"$work/sparectl"
+	chmod +x "$work/sparectl"
+	MODE=status SPARE_SPARECTL=$work/sparectl ktap_check 'spare-qemu: a SIGTERM to its sparectl, as from systemd' status_is 42 "${WRAP[@]}" -name wrapped
+	ktap_check 'LIFE-4: does not keep the cgroup from being removed' no_cgroup
 	start "${WRAP[@]}" -name wrapped
 	kill -KILL "$(head -n 1 "$VM/cgroup.procs")"
 	ktap_check 'spare-qemu: a QEMU that is killed: the same signal' status_is 137 wait "$WRAPPER"
@@ -248,7 +253,7 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 54
+ktap_plan 56
 test_start
 test_end
 test_killed_wrapper

@@ -21,13 +21,15 @@ PATH=$work/bin:$PATH
 
 configure() { cmake -S "$top" -B "$work/$1" -G Ninja -DCMAKE_BUILD_TYPE=Release "${@:2}" >"$work/$1.log" 2>&1; }
 
-# What is installed is not looked into here: empty files stand for it.
+# What is installed is not looked into here: empty files stand for it, but for a module that has been built (lib/build.sh).
+BUILT=/build/kbuild/kmod/sched_spare.ko
 installed() {
 	local rule target
 	for target in kbuild/kmod/sched_spare.ko sched_spare/bpf/sched_spare.bpf.o userspace/spared cgroupfs-tools/sparectl qemu-hooks/spare-qemu; do
 		mkdir -p "$work/build/$(dirname "$target")"
 		: >"$work/build/$target"
 	done
+	[[ ! -s $BUILT ]] || cp "$BUILT" "$work/build/kbuild/kmod/"
 	DESTDIR=$work/root cmake --install "$work/build" --prefix "$1" >"$work/install.log" 2>&1 && [[ ! -e $work/depmod.ran ]]
 }
 there() {
@@ -38,11 +40,16 @@ there() {
 	return "$bad"
 }
 
-ktap_plan 10
+ktap_plan 11
 ktap_check 'cmake: without a word of tests' configure build "-DSPARE_KERNEL=$kernel" -DSPARE_MODULE_MAKE=true
 ktap_check 'cmake: installs to any prefix' installed /opt/spare
 ktap_check 'the programs are there' there opt/spare/sbin/spared opt/spare/bin/{sparectl,spare-qemu} opt/spare/share/man/man8/spared.8
 ktap_check 'the module where modprobe finds it' there "lib/modules/$kernel/updates/sched_spare.ko"
+if [[ -s $BUILT ]]; then
+	ktap_check 'and modprobe finds it, after depmod' eval '/sbin/depmod -b "$work/root" "$kernel" && modprobe -d "$work/root" -S "$kernel" --show-depends sched_spare | grep -F "updates/sched_spare.ko"'
+else
+	ktap_skip 'and modprobe finds it, after depmod' 'no module has been built here'
+fi
 line_of() { grep -n -- "$1" "$work/build/cmake_install.cmake" | tail -n 1 | cut -d: -f1; }
 ktap_check 'depmod comes after it' eval '(($(line_of sched_spare.ko) < $(line_of bin/depmod)))'
 ktap_check 'the unit names the programs there' grep -qx 'ExecStart=/opt/spare/sbin/spared' "$work/root/opt/spare/lib/systemd/system/spared.service"

@@ -4,6 +4,8 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -37,11 +39,18 @@ class JournalPriority : public spdlog::custom_flag_formatter {
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
 };
 
+// What systemd.exec(5) has put into the environment is of the file to which it has connected standard error: that may be another one by now.
+bool logs_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat file {};
+  return stream != nullptr && ::fstat(STDERR_FILENO, &file) == 0 && fmt::format("{}:{}", file.st_dev, file.st_ino) == stream;
+}
+
 void set_up_log(bool verbose) {
   auto logger = spdlog::stderr_logger_st("spared");
   // The journal adds time and name itself.
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JournalPriority>('*').set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%*%l: %v" : "spared: %l: %v");
+  formatter->add_flag<JournalPriority>('*').set_pattern(logs_to_journal() ? "%*%l: %v" : "spared: %l: %v");
   logger->set_formatter(std::move(formatter));
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   logger->flush_on(spdlog::level::trace);

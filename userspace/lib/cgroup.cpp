@@ -3,14 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include "kernel_log.hpp"
 #include "mounts.hpp"
+#include "systemd.hpp"
 #include "util/files.hpp"
 
 namespace spare {
@@ -19,8 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* procs = "cgroup.procs";
-constexpr std::chrono::milliseconds remove_poll{20};
-constexpr std::chrono::seconds remove_limit{10};
+constexpr std::chrono::milliseconds poll_pause{20};
+constexpr std::chrono::seconds remove_limit{10}, enable_limit{10};
+constexpr const char* controllers_wanted[] = {"cpu", "io", "cpuset"};
+const Error not_permitted = {"permission denied: run it as root", EACCES};
 
 // What an errno means for a file whose meaning narrows it down. Empty: nothing special.
 std::string_view meaning(std::string_view name, int code) {
@@ -55,7 +60,7 @@ std::string_view meaning(std::string_view name, int code) {
     case EACCES:
       return "the file is not writable for this user: run it as root";
     case EOPNOTSUPP:
-      return "the cgroup lacks the cpu or io controller: write '+cpu +io' to cgroup.subtree_control of its parent";
+      return "the cgroup lacks the cpu or io controller: `sparectl create` enables them also for one that is there";
     case ENOENT:
     case ENOTDIR:
       return name == file::use ? "there is no such provider cgroup" : "";
@@ -98,8 +103,8 @@ Error Cgroup::explain(const char* file, std::string_view value, int code) const 
     if (!has(procs)) {
       return {fmt::format("{}: the cgroup is gone", path_), ENODEV};
     }
-    return {fmt::format("{} has no file {}: is sched_spare.ko loaded, and '+io' in cgroup.subtree_control of its parent?", path_,
-                        file), code};
+    return {fmt::format("{} has no file {}: is sched_spare.ko loaded, and the io controller enabled (`sparectl create` does that, "
+                        "also for a cgroup that is there)?", path_, file), code};
   }
   const std::string_view why = meaning(file, code);
   return why.empty() ? errno_error(what, code) : Error{fmt::format("{}: {}", what, why), code};
@@ -110,7 +115,7 @@ Result<CgroupTree> CgroupTree::open(const Roots& roots) {
   if (!mount) {
     return mount.error();
   }
-  return CgroupTree(std::move(*mount));
+  return CgroupTree(std::move(*mount), systemd_runs(roots));
 }
 
 Result<std::string> CgroupTree::normal_path(std::string_view name) const {
@@ -140,26 +145,112 @@ Result<Cgroup> CgroupTree::at(std::string_view name) const {
   return Cgroup(std::move(dir), std::move(*path));
 }
 
+// The controllers wanted that the kernel has and that are not enabled for what is in a directory. One that is not there enables none.
+std::vector<std::string> CgroupTree::disabled_in(const fs::path& dir) const {
+  const auto words_of = [](const fs::path& file) {
+    const auto text = read_file(file);
+    return text ? split(*text, " \n") : std::vector<std::string>();
+  };
+  const auto here = words_of(mount_ / "cgroup.controllers"), enabled = words_of(dir / "cgroup.subtree_control");
+  const auto has = [](const auto& words, const char* word) { return std::find(words.begin(), words.end(), word) != words.end(); };
+  std::vector<std::string> disabled;
+  std::copy_if(std::begin(controllers_wanted), std::end(controllers_wanted), std::back_inserter(disabled),
+               [&](const char* name) { return has(here, name) && !has(enabled, name); });
+  return disabled;
+}
+
+// Enables what is disabled in a directory that is ours to write: all of it, or nothing.
+Result<void> CgroupTree::enable_in(const fs::path& dir) const {
+  const auto disabled = disabled_in(dir);
+  if (disabled.empty()) {
+    return {};
+  }
+  auto written = write_file_at(AT_FDCWD, dir / "cgroup.subtree_control", fmt::format("+{}", fmt::join(disabled, " +")));
+  if (written) {
+    return {};
+  }
+  const std::string path = dir == mount_ ? "/" : dir.string().substr(mount_.string().size());
+  switch (written.error().code) {
+    case EBUSY:
+      return Error{path + " has processes of its own, and such a cgroup can have no controllers below it", EBUSY};
+    case EACCES:
+      return not_permitted;
+    default:
+      return errno_error(fmt::format("the controllers {} below {}", fmt::join(disabled, ", "), path), written.error().code);
+  }
+}
+
+// The same in a slice, by systemd. It makes a unit's cgroup after it has enabled controllers for it, so those that are missing beside it stay so.
+Result<void> CgroupTree::have_enabled_in(const fs::path& dir, const std::string& slice) const {
+  if (disabled_in(dir).empty()) {
+    return {};
+  }
+  std::error_code unknown;
+  const std::string holder = controllers_unit(slice);
+  if (!fs::exists(dir / holder, unknown)) {
+    if (auto asked = ask_for_controllers(slice); !asked) {
+      return asked;
+    }
+  }
+  const auto limit = std::chrono::steady_clock::now() + enable_limit;
+  for (;;) {
+    const bool there = fs::exists(dir / holder, unknown);
+    const auto disabled = disabled_in(dir);
+    if (disabled.empty()) {
+      return {};
+    }
+    if (there) {
+      return Error{fmt::format("systemd passes no {} on to units in {}, as {} asks: does DisableControllers= forbid it?",
+                               fmt::join(disabled, ", "), slice, holder), EPERM};
+    }
+    if (std::chrono::steady_clock::now() > limit) {
+      return Error{fmt::format("systemd has not started {} within {} s", holder, enable_limit.count()), ETIMEDOUT};
+    }
+    std::this_thread::sleep_for(poll_pause);
+  }
+}
+
 Result<Cgroup> CgroupTree::make(std::string_view name) const {
   const auto path = normal_path(name);
   if (!path) {
     return path.error();
   }
+  const auto parts = split(*path, "/");
+  if (parts.empty()) {
+    return Error{"the root cgroup is there already", EEXIST};
+  }
+  if (auto there = at(*path); there && disabled_in(directory(*path).parent_path()).empty()) {
+    return there;
+  }
+  const auto cannot = [&](const Error& why) { return why.while_doing("cannot make cgroup " + *path); };
+  size_t depth = 0, ours = 0;  // directories on the way, the root is 0: the next one; the first whose files are ours to write
   fs::path dir = mount_;
-  for (const std::string& part : split(*path, "/")) {
-    const auto has = read_file(dir / "cgroup.subtree_control");
-    const auto enabled = has ? split(*has, " \n") : std::vector<std::string>();
-    for (const char* controller : {"cpu", "io"}) {
-      if (std::find(enabled.begin(), enabled.end(), controller) != enabled.end()) {
-        continue;
-      }
-      if (auto written = write_file_at(AT_FDCWD, dir / "cgroup.subtree_control", std::string("+") + controller); !written) {
-        return written.error().while_doing(fmt::format("the {} controller below {}", controller, dir.string()));
+  if (systemd_) {
+    const SystemdPart systemds = systemd_part(mount_, parts);
+    for (; depth < systemds.slices; depth++) {
+      dir /= parts[depth];
+    }
+    ours = depth + 1;
+    if (auto enabled = have_enabled_in(dir, depth == 0 ? "-.slice" : parts[depth - 1]); !enabled) {
+      return cannot(enabled.error());
+    }
+    std::error_code unknown;
+    if (is_unit_name(parts[depth]) && !fs::exists(dir / parts[depth], unknown)) {
+      return cannot({parts[depth] + " is the name of a unit of systemd's, which has to start it", ENOENT});
+    }
+    if (systemds.closed && ours < parts.size()) {
+      return cannot({fmt::format("{} is systemd's; there may be cgroups below it with Delegate=yes in that unit", parts[depth]), EPERM});
+    }
+  }
+  for (; depth < parts.size(); depth++) {
+    if (depth >= ours) {
+      if (auto enabled = enable_in(dir); !enabled) {
+        return cannot(enabled.error());
       }
     }
-    dir /= part;
+    dir /= parts[depth];
     if (::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
-      return errno_error("cannot make cgroup " + *path);
+      return errno == EACCES ? cannot(not_permitted) : errno_error("cannot make cgroup " + *path);
     }
   }
   return at(*path);
@@ -204,7 +295,7 @@ Result<void> CgroupTree::remove(std::string_view name) const {
     if (std::chrono::steady_clock::now() > limit) {
       return Error{fmt::format("cannot remove cgroup {}: it is still in use after {} s", *path, remove_limit.count()), code};
     }
-    std::this_thread::sleep_for(remove_poll);
+    std::this_thread::sleep_for(poll_pause);
   }
 }
 

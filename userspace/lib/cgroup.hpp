@@ -80,7 +80,8 @@ class CgroupTree {
   // Kills what is left in the cgroup and below, and removes them. A cgroup that is not there is fine.
   [[nodiscard]] Result<void> remove(std::string_view name) const;
 
-  // Makes the cgroup and those above it, each with the controllers that a VM needs. Those that are there stay as they are.
+  // Makes the cgroup and those above it, each with the controllers that a VM needs: cpu, io and cpuset, those of them that the kernel has.
+  // Those that are there stay as they are, but for the controllers; where systemd has to enable them, it is asked to.
   [[nodiscard]] Result<Cgroup> make(std::string_view name) const;
 
   // Directories of all cgroups below one, itself left out; those that vanish meanwhile are left out, too.
@@ -89,10 +90,15 @@ class CgroupTree {
   [[nodiscard]] Result<std::vector<std::string>> with_reservation() const;
 
  private:
-  explicit CgroupTree(std::filesystem::path mount) : mount_(std::move(mount)) {}
+  CgroupTree(std::filesystem::path mount, bool systemd) : mount_(std::move(mount)), systemd_(systemd) {}
   [[nodiscard]] std::filesystem::path directory(const std::string& path) const { return mount_ / path.substr(1); }
 
+  [[nodiscard]] std::vector<std::string> disabled_in(const std::filesystem::path& dir) const;
+  [[nodiscard]] Result<void> enable_in(const std::filesystem::path& dir) const;
+  [[nodiscard]] Result<void> have_enabled_in(const std::filesystem::path& dir, const std::string& slice) const;
+
   std::filesystem::path mount_;
+  bool systemd_;  // it is process 1
 };
 
 }  // namespace spare

@@ -3,6 +3,8 @@
 
 #include "fake_tree.hpp"
 #include "settings.hpp"
+#include "systemd.hpp"
+#include "util/files.hpp"
 
 using spare::CgroupTree;
 using spare::Roots;
@@ -106,4 +108,48 @@ TEST_CASE("cgroups are removed with those below") {
   CHECK_FALSE(std::filesystem::exists(cgroups.mount() / "vm1"));
   CHECK(cgroups.remove("/vm1"));
   CHECK_FALSE(cgroups.remove("/"));
+}
+
+TEST_CASE("a cgroup is made with the controllers that it lacks") {
+  FakeTree tree;
+  tree.good_machine();
+  const CgroupTree cgroups = open_tree(tree);
+  std::filesystem::create_directories(cgroups.mount() / "vm");
+  tree.file("sys/fs/cgroup/cgroup.subtree_control", "cpu memory\n");
+  tree.file("sys/fs/cgroup/vm/cgroup.subtree_control", "cpuset cpu io\n");
+  REQUIRE(cgroups.make("/vm/vm1"));
+  CHECK(tree.text("sys/fs/cgroup/cgroup.subtree_control") == "+io +cpuset");
+  CHECK(tree.text("sys/fs/cgroup/vm/cgroup.subtree_control") == "cpuset cpu io\n");
+  CHECK(cgroups.make("/").error().code == EEXIST);
+}
+
+TEST_CASE("what is systemd's on the way to a cgroup") {
+  FakeTree tree;
+  tree.good_machine();
+  const auto part = [&](const std::string& path) { return spare::systemd_part(tree.root() / "sys/fs/cgroup", spare::split(path, "/")); };
+  CHECK(part("/vm/vm1").slices == 0);
+  CHECK(part("/machine.slice").slices == 0);
+  CHECK(part("/machine.slice/vm1").slices == 1);
+  CHECK(part("/machine.slice/machine-a.slice/vm1/below").slices == 2);
+  CHECK(part("/vm/odd.slice/vm1").slices == 0);
+  CHECK_FALSE(part("/machine.slice/vm1/below").closed);
+  CHECK(part("/machine.slice/a.scope").slices == 1);
+  CHECK(part("/machine.slice/a.scope/libvirt").closed);
+  CHECK(part("/init.scope/x").closed);
+  CHECK(spare::controllers_unit("-.slice") == "spare.slice");
+  CHECK(spare::controllers_unit("machine.slice") == "machine-spare.slice");
+}
+
+TEST_CASE("systemd writes its own files") {
+  FakeTree tree;
+  tree.good_machine();
+  tree.file("proc/1/comm", "systemd\n");
+  const CgroupTree cgroups = open_tree(tree);
+  tree.file("sys/fs/cgroup/machine.slice/cgroup.subtree_control", "cpuset cpu io\n");
+  REQUIRE(cgroups.make("/machine.slice/vm1"));
+  CHECK(tree.text("sys/fs/cgroup/machine.slice/cgroup.subtree_control") == "cpuset cpu io\n");
+  CHECK(cgroups.make("/machine.slice/new.scope").error().code == ENOENT);
+  std::filesystem::create_directories(cgroups.mount() / "machine.slice/a.scope");
+  REQUIRE(cgroups.make("/machine.slice/a.scope"));
+  CHECK(cgroups.make("/machine.slice/a.scope/below").error().code == EPERM);
 }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "systemd.hpp"
+
+#include <fmt/format.h>
+#include <sys/xattr.h>
+#include <systemd/sd-bus.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <memory>
+#include <string_view>
+
+#include "util/files.hpp"
+
+namespace spare {
+namespace {
+
+constexpr std::string_view slice_suffix = ".slice";
+constexpr std::string_view other_suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+// systemd.resource-control(5), Delegate=: the directory then has one of these. (Before systemd 251 the second alone.)
+constexpr const char* delegated_attributes[] = {"user.delegate", "trusted.delegate"};
+constexpr std::uint64_t weight_of_all = 100;  // what a cgroup has that nobody has given a weight
+constexpr int first_memory_node = 1;          // a mask of bits; each host has node 0
+
+bool is_slice(const std::string& name) { return name.ends_with(slice_suffix); }
+
+bool is_delegated(const std::filesystem::path& dir) {
+  return std::any_of(std::begin(delegated_attributes), std::end(delegated_attributes), [&](const char* name) {
+    char value = 0;
+    return ::getxattr(dir.c_str(), name, &value, sizeof(value)) == 1 && value == '1';
+  });
+}
+
+}  // namespace
+
+bool systemd_runs(const Roots& roots) {
+  const auto name = read_file(roots.proc / "1/comm");
+  return name && trim(*name) == "systemd";
+}
+
+bool is_unit_name(const std::string& name) {
+  return is_slice(name) || std::any_of(std::begin(other_suffixes), std::end(other_suffixes),
+                                       [&](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<std::string>& path) {
+  SystemdPart part;
+  std::filesystem::path dir = mount;
+  while (part.slices + 1 < path.size() && is_slice(path[part.slices])) {
+    dir /= path[part.slices++];
+  }
+  part.closed = part.slices < path.size() && is_unit_name(path[part.slices]) && !is_delegated(dir / path[part.slices]);
+  return part;
+}
+
+std::string controllers_unit(const std::string& slice) {
+  return slice == "-.slice" ? "spare.slice" : slice.substr(0, slice.size() - slice_suffix.size()) + "-spare.slice";
+}
+
+Result<void> ask_for_controllers(const std::string& slice) {
+  sd_bus* opened = nullptr;
+  if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
+    return errno_error("systemd cannot be asked, the system bus", -failed);
+  }
+  const std::unique_ptr<sd_bus, sd_bus* (*)(sd_bus*)> bus(opened, ::sd_bus_flush_close_unref);
+  const std::string name = controllers_unit(slice);
+  const std::string what = "sched_spare: has the controllers cpu, io and cpuset enabled in " + slice;
+  sd_bus_error error = SD_BUS_ERROR_NULL;
+  const int failed = ::sd_bus_call_method(
+      bus.get(), "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit",
+      &error, nullptr, "ssa(sv)a(sa(sv))", name.c_str(), "fail", 4, "Description", "s", what.c_str(), "CPUWeight", "t", weight_of_all,
+      "IOWeight", "t", weight_of_all, "AllowedMemoryNodes", "ay", 1, first_memory_node, 0);
+  Result<void> asked;
+  // One that is there has the same settings: another of us has been quicker.
+  if (failed < 0 && ::sd_bus_error_has_name(&error, "org.freedesktop.systemd1.UnitExists") == 0) {
+    const char* why = error.message != nullptr ? error.message : std::strerror(-failed);
+    asked = Error{fmt::format("systemd does not start {}: {}", name, why), -failed};
+  }
+  ::sd_bus_error_free(&error);
+  return asked;
+}
+
+}  // namespace spare
