@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cgroup_admin.hpp"
 
+#include <libcgroup.h>
+#include <unistd.h>
+
+#include <cstring>
 #include <filesystem>
 #include <vector>
 
@@ -38,8 +42,16 @@ Result<void> enter_cgroup(const spare::CgroupTree& tree, const std::string& name
   if (!cgroup) {
     return cgroup.error();
   }
-  const auto entered = spare::write_file_at(AT_FDCWD, tree.mount() / cgroup->path().substr(1) / "cgroup.procs", "0");
-  return entered ? entered : spare::errno_error("cannot enter cgroup " + cgroup->path(), entered.error().code);
+  const char* const controllers[] = {"cpu", nullptr};
+  int failed = cgroup_init();
+  if (failed == 0) {
+    failed = cgroup_change_cgroup_path(cgroup->path().c_str() + 1, ::getpid(), controllers);
+  }
+  if (failed == 0) {
+    return {};
+  }
+  const int system = failed == ECGOTHER ? cgroup_get_last_errno() : 0;
+  return spare::Error{"cannot enter cgroup " + cgroup->path() + ": " + (system != 0 ? std::strerror(system) : cgroup_strerror(failed)), system};
 }
 
 }  // namespace sparectl
