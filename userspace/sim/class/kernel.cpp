@@ -822,6 +822,7 @@ void Kernel::reload(const std::vector<Task*>& tasks) {
     }
     std::free(p->storage);
     p->storage = nullptr;
+    p->reset_runnable = true;  // it would run in the fair class
   }
   for (const auto& q : queues_)
     if (q.second->n) fail("the class ends, and queue %llx is not empty", static_cast<unsigned long long>(q.first));
