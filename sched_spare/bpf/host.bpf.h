@@ -458,18 +458,22 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	h->park_left = 0;
 }
 
-static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
+/* At each tick: whoever was told of a task when it was queued may have looked before the kernel had inserted it, or found other work. */
+static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 {
-	struct task_struct *waits;
+	struct task_struct *p;
 
+	if (!h->queued || !idle_cpus)
+		return;
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0)
+		if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(p))
+			break;
+}
+
+static __always_inline void host_tick(struct host_cpu *h)
+{
 	h->detour = 1;
-	/* Whoever was told of a task when it was queued may have looked before the kernel had inserted it. */
-	if (h->queued && idle_cpus) {
-		h->scan = 0;
-		bpf_for_each(scx_dsq, waits, host_dsq(task_cpu(p)), 0)
-			if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(waits))
-				break;
-	}
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;
 }
