@@ -630,6 +630,7 @@ void Kernel::set_realtime(int id, Task& p, bool realtime) {
     trace(realtime ? "realtime" : "fair again", &p);
     change(p, [&] {
       if (!realtime) call("enable", &p, [&] { sched_spare_ops.enable(&p); });
+      p.reset_runnable = true;
       p.policy = realtime ? Policy::realtime : Policy::ext;
       p.prio = realtime ? 50 : 120;
     });
