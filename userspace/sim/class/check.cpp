@@ -124,7 +124,7 @@ void World::check_idle(Cpu& c, Task& p) {
     fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
-    if (!due || due + soon < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+    if (!due || (due + soon < now() && now() - c.looked > soon)) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
   }
   if (!(id & queue_server) || is_taken(cpu_of(p))) return;  // (As in check_task().)
   const Server* s = module_.by_queue(id);

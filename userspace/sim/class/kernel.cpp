@@ -398,6 +398,7 @@ bool Kernel::balance(Cpu& c, Task& prev, bool& keep) {
     return prev_runs;
   }
   c.in_balance = true;
+  c.looked = now_;
   call("dispatch", &prev, [&] { sched_spare_ops.dispatch(c.id, prev_ext ? &prev : nullptr); });
   c.in_balance = false;
   // (It may have been changed meanwhile.)
