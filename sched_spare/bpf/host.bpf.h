@@ -138,10 +138,13 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	h->detour = 1;
 	/*
 	 * In the switch away from p a kick would be lost: dispatch has chosen before, and the kernel forgets the wish when it has
-	 * switched. While a server's thread runs its timer stays.
+	 * switched. While a server's thread runs its timer stays. One that the kernel pins in that switch is queued again, when an idle CPU has
+	 * perhaps armed the timer to look at once (idle_begins).
 	 */
-	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT)
-		spare_timer_arm(gap_event(c));
+	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT) {
+		due = gap_event(c);
+		spare_timer_arm(h->idle && h->queued ? bpf_ktime_get_ns() : due);
+	}
 	else
 		spare_kick(cpu);
 	return true;
