@@ -24,7 +24,6 @@
 #define AGAIN_NS	(50 * NSEC_PER_USEC)
 #define AGAIN_MAX_NS	(4 * NSEC_PER_MSEC)
 #define LATER_NS	NSEC_PER_MSEC		/* somebody else runs */
-#define LEAVE_NS	(200 * NSEC_PER_USEC)	/* to leave the kernel in */
 
 #define FIRED		1ULL
 
@@ -49,7 +48,8 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 		return HRTIMER_NORESTART;
 	if (t->end_ns && ktime_get_ns() >= t->end_ns && spare_kick_leaving()) {
 		t->end_ns = 0;
-		hrtimer_forward_now(timer, ns_to_ktime(LEAVE_NS));
+		t->unanswered = true;
+		hrtimer_forward_now(timer, ns_to_ktime(SPARE_LEAVE_NS));
 	} else if (spare_kick_current()) {
 		t->unanswered = true;
 		hrtimer_forward_now(timer, ns_to_ktime(t->again_ns));

@@ -149,26 +149,39 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 {
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
-	u64 when = c->cur == SPARE_NO_SLOT ? gap_event(c) : next_replenishment(c), end = c->host.grant_end_ns, t;
+	u64 due = next_replenishment(c), when = due, end = 0, t;
 
 	by = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->by);
 	s = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->cur);
+	if (c->cur == SPARE_NO_SLOT) {
+		when = gap_event(c);
+		end = host_leaves(&c->host, due);
+	}
 	if (by && s) {
-		end = now + server_left(by);
-		if (by->far.left_ns > 0 && spare_before(now + by->far.left_ns, end))
-			end = now + by->far.left_ns;
+		t = now + server_left(by);
+		/* It may leave the kernel first where that is little beside its budget, and nobody else is due; not in what it borrows. */
+		if (by == s && by->cbs.runtime_ns >= SPARE_LEAVE_Q_NS)
+			end = t;
+		if (by->far.left_ns > 0 && spare_before(now + by->far.left_ns, t))
+			t = now + by->far.left_ns;
+		if (!when || spare_before(t, when))
+			when = t;
 		vm = c->by == c->cur ? NULL : server_vm(s);
 		if (vm) {
 			t = spare_borrow_left(vm, s, SPARE_SLICE_NS);
 			if ((s->mark.phase == SPARE_MARK_SERVED || net_has_left(c, s)) && spare_mark_left(&s->mark, vm->grant_ns) < t)
 				t = spare_mark_left(&s->mark, vm->grant_ns);
-			if (spare_before(now + t, end))
-				end = now + t;
+			if (spare_before(now + t, when))
+				when = now + t;
 		}
-		if (spare_before(c->turn_end_ns, end) && server_queued(s))
-			end = spare_before(c->turn_end_ns, now) ? now : c->turn_end_ns;
-		if (!when || spare_before(end, when))
-			when = end;
+		if (spare_before(c->turn_end_ns, when) && server_queued(s)) {
+			when = spare_before(c->turn_end_ns, now) ? now : c->turn_end_ns;
+			/* Those of a crowd are calibrated. */
+			if (end && server_turn(s) >= SPARE_TURN_NS)
+				end = when;
+		}
+		if (due && spare_before(due, end + SPARE_LEAVE_NS))
+			end = 0;
 	}
 	spare_timer_arm(when, end);
 }

@@ -228,7 +228,10 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	return 0;
 }
 
-/* Its CPU goes: INACTIVE, with what it has of budget and deadline; nothing is marked or lent. */
+/*
+ * Its CPU goes: INACTIVE, with what it has of budget and deadline; nothing is marked or lent. (Network threads count themselves out: perhaps only
+ * when they run next, if sched_ext bypasses the class.)
+ */
 __noinline int server_rest(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
 	if (s->state == SPARE_THROTTLED)
@@ -237,7 +240,7 @@ __noinline int server_rest(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	heap_del(&c->waiting, s->slot);
 	spare_mark_clear(&s->mark);
 	s->lender = s->borrower = SPARE_NO_SLOT;
-	s->svc_pending = s->owed_ns = s->net_queued = 0;
+	s->svc_pending = s->owed_ns = 0;
 	return 0;
 }
 

@@ -115,7 +115,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 {
 	struct host_cpu *h = &c->host;
 	struct task_ctx *t = task_ctx(p);
-	u64 due;
+	u64 due, now;
 
 	if (t && t->grant_ns)
 		limit_return(t);
@@ -138,10 +138,16 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	h->detour = 1;
 	/*
 	 * In the switch away from p a kick would be lost: dispatch has chosen before, and the kernel forgets the wish when it has
-	 * switched. While a server's thread runs its timer stays.
+	 * switched. While a server's thread runs its timer stays. One that the kernel pins in that switch is queued again, when an idle CPU has
+	 * perhaps armed the timer to look at once (idle_begins).
 	 */
-	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT)
-		spare_timer_arm(gap_event(c), c->host.grant_end_ns);
+	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT) {
+		now = bpf_ktime_get_ns();
+		due = gap_event(c);
+		/* (Who leaves the kernel, and wakes others meanwhile, has no longer for it.) */
+		spare_timer_arm(h->idle && h->queued ? now : due,
+				spare_before(now, h->grant_end_ns) ? host_leaves(h, next_replenishment(c)) : 0);
+	}
 	else
 		spare_kick(cpu);
 	return true;
@@ -345,7 +351,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	}
 	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
 	if (h->servers)
-		spare_timer_arm(kthread_event(c), c->host.grant_end_ns);
+		spare_timer_arm(kthread_event(c), 0);
 	return true;
 }
 
@@ -431,6 +437,7 @@ static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, 
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | (u32)goes, 0);
 			continue;
 		}
+		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, SPARE_HOST_SLICE_NS);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0) && idle_cpus) {
 			c->host.queued = 1;
@@ -458,18 +465,22 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	h->park_left = 0;
 }
 
-static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
+/* At each tick: whoever was told of a task when it was queued may have looked before the kernel had inserted it, or found other work. */
+static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 {
-	struct task_struct *waits;
+	struct task_struct *p;
 
+	if (!h->queued || !idle_cpus)
+		return;
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0)
+		if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(p))
+			break;
+}
+
+static __always_inline void host_tick(struct host_cpu *h)
+{
 	h->detour = 1;
-	/* Whoever was told of a task when it was queued may have looked before the kernel had inserted it. */
-	if (h->queued && idle_cpus) {
-		h->scan = 0;
-		bpf_for_each(scx_dsq, waits, host_dsq(task_cpu(p)), 0)
-			if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(waits))
-				break;
-	}
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;
 }

@@ -111,12 +111,13 @@ __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp
 	struct task_ctx *t;
 	u32 limit;
 
-	h->scan = 0;
+	h->scan = h->let_out = 0;
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
-		if (h->scan++ >= SPARE_VALVE_TASKS)
+		if (h->scan++ >= SPARE_VALVE_SCAN || h->let_out >= SPARE_VALVE_TASKS)
 			break;
 		if (!waits_since(p, stamp))
 			continue;
+		h->let_out++;
 		limit = task_limit(p);
 		t = task_ctx(p);
 		if (t && limit) {

@@ -326,9 +326,24 @@ static __always_inline u64 next_event(struct cpu_ctx *c)
 	return host_event(&c->host, next_replenishment(c));
 }
 
+/*
+ * When the grant of the host task that runs ends, if it may leave the kernel first (spare_timer_arm); 0: it may not. What the valve gives is shorter
+ * than that, and calibrated; and at `due`, when a server is next, nobody waits.
+ */
+static __always_inline u64 host_leaves(const struct host_cpu *h, u64 due)
+{
+	u64 end = h->grant_end_ns;
+
+	if (!h->limit || h->floor_end_ns || h->grant_ns < SPARE_GRANT_MIN_NS || (due && spare_before(due, end + SPARE_LEAVE_NS)))
+		return 0;
+	return end;
+}
+
 static __always_inline void arm_next(struct cpu_ctx *c)
 {
-	spare_timer_arm(next_event(c), c->host.grant_end_ns);
+	u64 due = next_replenishment(c);
+
+	spare_timer_arm(host_event(&c->host, due), host_leaves(&c->host, due));
 }
 
 /*

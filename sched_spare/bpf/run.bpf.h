@@ -108,7 +108,7 @@ static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_str
 	 * at every switch leaves no time to run).
 	 */
 	run_begins(c, cpu, runs_on, now, early ||
-		   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !(p->flags & PF_KTHREAD) && !floor) ||
+		   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !c->host.kthread_runs && !floor) ||
 		   (vm && task_server_elsewhere(p, cpu)));
 }
 

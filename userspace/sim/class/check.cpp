@@ -124,7 +124,7 @@ void World::check_idle(Cpu& c, Task& p) {
     fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
-    if (!due || due + soon < now()) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+    if (!due || (due + soon < now() && now() - c.looked > soon)) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
   }
   if (!(id & queue_server) || is_taken(cpu_of(p))) return;  // (As in check_task().)
   const Server* s = module_.by_queue(id);
@@ -167,14 +167,16 @@ void World::check_use(Vm& vm) {
 }
 
 // Of a cgroup with cpu.max where nothing has changed: over 20 periods and more its tasks have no more than quota and burst, and two quotas. (What the
-// valve lets them have in advance they pay.)
+// valve lets them have in advance they pay later.)
 void World::check_group(Group& g) {
   const Time period = g.scx.bw_period_us * us, quota = g.scx.bw_quota_us * us;
   if (g.scx.bw_quota_us == ~0ULL || std::any_of(hotplug_.begin(), hotplug_.end(), [](Hotplug h) { return h != Hotplug::on; })) g.since = now();
   if (g.checked && g.checked >= g.since && now() - g.checked < 20 * period) return;
   if (g.checked && g.checked > g.since + 2 * period + late) {
     const Time window = now() - g.checked, used = g.ran - g.ran_then;
-    const Time most = quota * (window / period + 3) + g.scx.bw_burst_us * us + cpus() * 4 * ms + window / 1000;
+    const auto tasks = static_cast<Time>(std::count_if(tasks_.begin(), tasks_.end(), [&](const auto& t) { return t.second->sched_task_group != &root_group_; }));
+    const Time valve = tasks * 50 * us * (window / (10 * second) + 1);
+    const Time most = quota * (window / period + 3) + g.scx.bw_burst_us * us + cpus() * 4 * ms + window / 1000 + valve;
     if (used > most) fail("cgroup %d of %llu/%llu us has used %llu us in %llu us", g.css.id, quota / us, period / us, used / us, window / us);
   }
   g.checked = now();

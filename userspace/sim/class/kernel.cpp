@@ -398,6 +398,7 @@ bool Kernel::balance(Cpu& c, Task& prev, bool& keep) {
     return prev_runs;
   }
   c.in_balance = true;
+  c.looked = now_;
   call("dispatch", &prev, [&] { sched_spare_ops.dispatch(c.id, prev_ext ? &prev : nullptr); });
   c.in_balance = false;
   // (It may have been changed meanwhile.)
@@ -630,6 +631,7 @@ void Kernel::set_realtime(int id, Task& p, bool realtime) {
     trace(realtime ? "realtime" : "fair again", &p);
     change(p, [&] {
       if (!realtime) call("enable", &p, [&] { sched_spare_ops.enable(&p); });
+      p.reset_runnable = true;
       p.policy = realtime ? Policy::realtime : Policy::ext;
       p.prio = realtime ? 50 : 120;
     });
@@ -822,6 +824,7 @@ void Kernel::reload(const std::vector<Task*>& tasks) {
     }
     std::free(p->storage);
     p->storage = nullptr;
+    p->reset_runnable = true;  // it would run in the fair class
   }
   for (const auto& q : queues_)
     if (q.second->n) fail("the class ends, and queue %llx is not empty", static_cast<unsigned long long>(q.first));

@@ -99,6 +99,7 @@ struct Cpu : rq {
   Time run_from = 0;       // the current task does its own work since
   std::uint32_t runs = 0;  // work-done events of an earlier run are void
   Time idle_since = 0;
+  Time looked = 0;         // last ops.dispatch
   Time realtime_at = 0;    // when a higher class last had it
 };
 

@@ -319,6 +319,8 @@ void World::work_done(Task& p) {
       }
       if (p.role == Role::kthread && !cpu(on).active) {
         sleep(p, 20 * ms);
+      } else if (p.policy == Policy::realtime) {  // (A few of them leave the CPU to others, too.)
+        sleep(p, std::max<Time>(3 * p.left, r.in(20 * us, 10 * ms)));
       } else {
         sleep(p, chance(10) ? r.in(ms, 200 * ms) : r.in(20 * us, 10 * ms));
       }
@@ -498,8 +500,9 @@ void World::class_ends() {
 }
 
 void World::bypass_begins() {
-  if (bypassed_) return;
+  if (bypassed_ || now() < bypass_next_) return;
   bypassed_ = true;
+  bypass_next_ = now() + 20 * second;  // (Each time all queues begin anew.)
   bypass(true, all_tasks());
   at(now() + random().in(ms, 300 * ms), [this] {
     bypass(false, all_tasks());
@@ -518,7 +521,8 @@ void World::act() {
     if (mix_.affinity && p) set_affinity(here_cpu(), *p, {chance(4) && p->vm && p->vm->config.cpus ? p->vm->config.cpus : draw_cpus(cpus())});
   } else if (what < 69) {
     if (p && running(*p)) account(*p);
-    if (mix_.realtime && p && p->role != Role::burner && p->role != Role::vcpu) set_realtime(here_cpu(), *p, p->policy == Policy::ext);
+    const auto high = std::count_if(tasks_.begin(), tasks_.end(), [](const auto& t) { return t.second->policy == Policy::realtime && !t.second->dead; });
+    if (mix_.realtime && p && p->role == Role::sleeper && (high < 3 || p->policy == Policy::realtime)) set_realtime(here_cpu(), *p, p->policy == Policy::ext);
     else if (mix_.realtime && p && p->policy == Policy::realtime) set_realtime(here_cpu(), *p, false);
   } else if (what < 72) {
     if (mix_.moves && p) {

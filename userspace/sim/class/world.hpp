@@ -104,6 +104,7 @@ class World : public Kernel {
   std::vector<std::unique_ptr<Group>> groups_;
   u64 next_serial_ = 1'000'000;
   bool bypassed_ = false;
+  Time bypass_next_ = 0;
   std::vector<Hotplug> hotplug_;
   std::vector<Task*> hotplug_task_;
   std::vector<Time> hotplug_since_;
