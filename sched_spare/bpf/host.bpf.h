@@ -147,9 +147,9 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 		/* (Who leaves the kernel, and wakes others meanwhile, has no longer for it.) */
 		spare_timer_arm(h->idle && h->queued ? now : due,
 				spare_before(now, h->grant_end_ns) ? host_leaves(h, next_replenishment(c)) : 0);
-	}
-	else
+	} else {
 		spare_kick(cpu);
+	}
 	return true;
 }
 
