@@ -29,7 +29,7 @@ native_check() {
 	for program in qemu-system-x86_64 ip ping python3 insmod; do
 		command -v "$program" >/dev/null || missing "program $program" "install its Debian package"
 	done
-	if [[ ! -e /usr/local/lib/sched_spare/sched_spare.ko ]] || ! command -v spared sparectl spare-qemu >/dev/null; then
+	if [[ ! -e /usr/local/lib/sched_spare/sched_spare.ko ]] || ! { command -v spared && command -v sparectl && command -v spare-qemu; } >/dev/null; then
 		missing "an installed sched_spare" \
 			"cmake -S $TOP -B build -G Ninja -DSPARE_KERNEL=$(uname -r) -DSPARE_SELFTESTS=ON -DSPARE_MODULE_DIR=/usr/local/lib/sched_spare && ninja -C build && ninja -C build install"
 	else

@@ -93,7 +93,7 @@ summary() {
 # The closing lines; ends the run with its status.
 close_results() {
 	summary
-	grep -q '^\(pass\|fail\)' "$RESULTS" || die "no test ran" "check --only '$ONLY' against the files in selftests/{static,deterministic,realtime}"
+	grep -q '^\(pass\|fail\)' "$RESULTS" || die "no test ran" "check --only '$ONLY' against the files in selftests/{static,deterministic,realtime,long}, and unit/ctest"
 	if grep -q '^fail' "$RESULTS"; then exit 1; fi
 	exit 0
 }
@@ -386,7 +386,7 @@ cmd_experiment() {
 	local name status=0
 	((${#ARGS[@]})) || die "experiment: which one?" "one of: $(experiments)"
 	for name in "${ARGS[@]}"; do
-		[[ -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
+		[[ $name == E[0-9]* && -f $SELFTESTS/experiments/$name.sh ]] || die "there is no experiment $name" "one of: $(experiments)"
 	done
 	prepare
 	for name in "${ARGS[@]}"; do
