@@ -114,7 +114,7 @@ run_static() { in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}
 # ctest's lines as KTAP.
 run_units() {
 	in_userland "$TOP:/src:ro" "$BUILD:/build:rw" "${KERNEL_BINDS[@]}" -- \
-		ctest --test-dir /build --output-on-failure --timeout 120 2>&1 | awk '
+		ctest --test-dir /build --output-on-failure --timeout 600 2>&1 | awk '
 			function seconds(now) { "date +%s" | getline now; close("date +%s"); return now }
 			BEGIN { print "@@ begin unit/ctest 600"; began = seconds() }
 			/^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
@@ -266,14 +266,10 @@ cmd_test() {
 			tests_of deterministic | longest_first
 		fi
 	)
-	if ((${#quick[@]})); then
-		say "unit tests and static checks: ${#quick[@]} jobs, two at a time"
-		follow run_quiet "${quick[@]}"
-	fi
-	# What the deterministic host shows does not depend on how long it takes: it has the CPU time that the other host leaves.
-	if ((${#deterministic[@]})); then
-		say "deterministic host: ${#deterministic[@]} boots, two at a time, each with its results when it ends"
-		beside run_quiet "${deterministic[@]}"
+	# What these show does not depend on how long they take: they have the CPU time that the real-time host leaves.
+	if ((${#quick[@]} + ${#deterministic[@]})); then
+		say "${#quick[@]} jobs of unit tests and static checks, ${#deterministic[@]} boots of the deterministic host: two at a time, each with its results when it ends"
+		beside run_quiet "${quick[@]}" "${deterministic[@]}"
 	fi
 	for HOST_INIT in '' systemd; do
 		mapfile -t realtime < <(realtime_tests | while read -r name; do [[ $(init_of "$name") != "$HOST_INIT" ]] || echo "$name"; done)
