@@ -145,7 +145,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 		now = bpf_ktime_get_ns();
 		due = gap_event(c);
 		/* (Who leaves the kernel, and wakes others meanwhile, has no longer for it.) */
-		spare_timer_arm(h->idle && h->queued ? now : due,
+		spare_timer_arm(cpu, h->idle && h->queued ? now : due,
 				spare_before(now, h->grant_end_ns) ? host_leaves(h, next_replenishment(c)) : 0);
 	} else {
 		spare_kick(cpu);
@@ -331,7 +331,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	else if (!h->kthreads)
 		return false;
 	if (host_has_turn(c, cpu) && host_dispatch(h, cpu, runs ? NULL : prev)) {
-		arm_next(c);
+		arm_next(c, cpu);
 		return true;
 	}
 	if (h->kthreads) {
@@ -351,7 +351,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	}
 	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
 	if (h->servers)
-		spare_timer_arm(kthread_event(c), 0);
+		spare_timer_arm(cpu, kthread_event(c), 0);
 	return true;
 }
 

@@ -339,11 +339,11 @@ static __always_inline u64 host_leaves(const struct host_cpu *h, u64 due)
 	return end;
 }
 
-static __always_inline void arm_next(struct cpu_ctx *c)
+static __always_inline void arm_next(struct cpu_ctx *c, s32 cpu)
 {
 	u64 due = next_replenishment(c);
 
-	spare_timer_arm(host_event(&c->host, due), host_leaves(&c->host, due));
+	spare_timer_arm(cpu, host_event(&c->host, due), host_leaves(&c->host, due));
 }
 
 /*
