@@ -296,6 +296,8 @@ __noinline int idle_begins(s32 cpu)
 	if (!c)
 		return 0;
 	host_idle(&c->host, true);
+	if (cpus_end <= (u32)cpu)
+		cpus_end = cpu + 1;
 	/* (Queued, too, while host_steal() let go of the lock.) */
 	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued) {
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
