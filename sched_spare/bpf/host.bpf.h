@@ -132,8 +132,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 			c->look = LOOK_IDLE;
 		return false;
 	}
-	set_dsq_vtime(p, v);
-	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	dsq_insert_vtime(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	limit_parks(h, due);
 	h->detour = 1;
 	/*

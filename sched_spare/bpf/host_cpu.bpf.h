@@ -52,14 +52,15 @@ struct host_cpu {
 	u64 valve_half_ns;/* until then the last turn by the valve has had less than half of it */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
 	u32 park_left;	/* of a circle through it, */
-	u32 park_turn;	/* which takes more than one look, */
+	u32 park_goes;	/* which a look has begun, */
+	u64 park_at;	/* and come to this virtual time, */
 	u64 park_due_ns;/* and the next refill seen so far; 0: none */
 	u64 bal_ns;	/* host_balance.bpf.h: last look, */
 	u64 bal_v;	/* vnow then, */
 	u64 speed;	/* and how fast it went before, in 1/1024 */
 	u32 bal_next;
 	u32 asked;	/* a CPU + 1 that has somebody in its queue who may run here (while it was idle); 0: none */
-	u32 scan;	/* counter of a loop: in memory, or the verifier would follow each round of it; */
+	u32 scan, skip;	/* counters of a loop: in memory, or the verifier would follow each round of it; */
 	u32 let_out;	/* and whether it has let somebody out */
 	u32 valve_nr;	/* length of the queue that a scan of the valve looks at */
 	u32 valve_next;
