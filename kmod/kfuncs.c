@@ -173,18 +173,21 @@ __bpf_kfunc u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu)
 }
 
 /**
- * spare_timer_arm - this CPU's budget timer
+ * spare_timer_arm - a CPU's budget timer
+ * @cpu: any number; this CPU, or under core scheduling a sibling, whose run-queue lock is held
  * @when_ns: of CLOCK_MONOTONIC (past: at once, later while it is unanswered: timer.c); 0 cancels
  * @end_ns: when the time of what runs ends; from then on it may leave the kernel first; 0: it has to give way at once
  *
  * Context: scheduler; the timer's interrupt sends the CPU through it again.
  */
-__bpf_kfunc void spare_timer_arm(u64 when_ns, u64 end_ns)
+__bpf_kfunc void spare_timer_arm(s32 cpu, u64 when_ns, u64 end_ns)
 {
 	unsigned long flags;
 
+	if (!spare_cpu_valid(cpu))
+		return;
 	local_irq_save(flags);
-	spare_timer_set(when_ns, end_ns);
+	spare_timer_set(cpu, when_ns, end_ns);
 	local_irq_restore(flags);
 }
 

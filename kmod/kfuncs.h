@@ -19,7 +19,7 @@ u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu);
 s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from);
 s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from);
 void spare_cpu_deadline(s32 cpu, u32 ppm);
-void spare_timer_arm(u64 when_ns, u64 end_ns);
+void spare_timer_arm(s32 cpu, u64 when_ns, u64 end_ns);
 void spare_kick(s32 cpu);
 void spare_attend(s32 cpu, u32 slot);
 u32 spare_attention(s32 cpu);

@@ -15,12 +15,34 @@
 #include <asm/irq_regs.h>
 #include "kick.h"
 
-struct kick {
-	call_single_data_t csd;
-	atomic_t pending;	/* sent and not yet handled: further kicks have nothing to add */
-};
+static DEFINE_PER_CPU(struct spare_ipi, kicks);
 
-static DEFINE_PER_CPU(struct kick, kicks);
+/* @handler: hard IRQ, or an idle task that is about to look at its queue; calls spare_ipi_handled() before it looks at anything. */
+void spare_ipi_init(struct spare_ipi *ipi, smp_call_func_t handler, void *info)
+{
+	INIT_CSD(&ipi->csd, handler, info);
+}
+
+/* Preemption off. */
+void spare_ipi_send(struct spare_ipi *ipi, int cpu)
+{
+	if (cpu_online(cpu) && !atomic_xchg(&ipi->pending, 1) && smp_call_function_single_async(cpu, &ipi->csd))
+		atomic_set(&ipi->pending, 0);
+}
+
+/* One that is wanted from here on is sent again. */
+void spare_ipi_handled(struct spare_ipi *ipi)
+{
+	atomic_set(&ipi->pending, 0);
+	smp_mb__after_atomic();	/* pairs with the xchg in spare_ipi_send() */
+}
+
+/* Nobody sends any more; the last handler may still run when this returns. May sleep. */
+void spare_ipi_wait(struct spare_ipi *ipi, int cpu)
+{
+	while (cpu_online(cpu) && atomic_read(&ipi->pending))
+		cond_resched();
+}
 
 /*
  * A thread that is being put has in ops.enqueue already been given the slice of its next run (7.2 writes it when it is
@@ -61,30 +83,20 @@ bool spare_kick_current(void)
 	return ours;
 }
 
-/* Hard IRQ, or an idle task that is about to look at its queue. */
 static void kick_handler(void *info)
 {
-	struct kick *k = info;
-
-	/* Before we look: a kick that comes from here on is sent again. */
-	atomic_set(&k->pending, 0);
-	smp_mb__after_atomic();	/* pairs with the xchg in spare_kick_cpu() */
+	spare_ipi_handled(info);
 	spare_kick_current();
 }
 
 /* Any context. */
 void spare_kick_cpu(int cpu)
 {
-	struct kick *k;
-
 	preempt_disable();
-	if (cpu == smp_processor_id()) {
+	if (cpu == smp_processor_id())
 		spare_kick_current();
-	} else if (cpu_online(cpu)) {
-		k = per_cpu_ptr(&kicks, cpu);
-		if (!atomic_xchg(&k->pending, 1) && smp_call_function_single_async(cpu, &k->csd))
-			atomic_set(&k->pending, 0);
-	}
+	else
+		spare_ipi_send(per_cpu_ptr(&kicks, cpu), cpu);
 	preempt_enable();
 }
 
@@ -101,11 +113,8 @@ int spare_kick_init(void)
 {
 	unsigned int cpu;
 
-	for_each_possible_cpu(cpu) {
-		struct kick *k = per_cpu_ptr(&kicks, cpu);
-
-		INIT_CSD(&k->csd, kick_handler, k);
-	}
+	for_each_possible_cpu(cpu)
+		spare_ipi_init(per_cpu_ptr(&kicks, cpu), kick_handler, per_cpu_ptr(&kicks, cpu));
 	return 0;
 }
 
@@ -115,7 +124,6 @@ void spare_kick_exit(void)
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu)
-		while (cpu_online(cpu) && atomic_read(&per_cpu_ptr(&kicks, cpu)->pending))
-			cond_resched();
+		spare_ipi_wait(per_cpu_ptr(&kicks, cpu), cpu);
 	synchronize_rcu();	/* the handler may still be between its store and its return */
 }

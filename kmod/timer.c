@@ -2,7 +2,7 @@
 /*
  * One hrtimer per CPU, pinned, in hard IRQ context: a packet flood delays soft timers exactly when a budget
  * must end. The class arms it for the next instant that matters on its CPU (budget, replenishment, deadline of
- * a mark).
+ * a mark). Under core scheduling a CPU picks for its siblings, too: their timers they program themselves, asked to by an interrupt.
  *
  * Fired, it repeats until the class arms it again: a slice = 0 can be lost (kick.c), and while another
  * scheduling class runs there is nobody to answer yet.
@@ -34,6 +34,10 @@ struct budget_timer {
 	u64 again_ns;	/* fires so much later at the earliest */
 	bool unanswered;/* has fired at a task of the class, which has not looked since */
 	int cpu;
+	struct spare_ipi ipi;
+	u64 asked_when_ns;	/* what another CPU has asked for, */
+	u64 asked_end_ns;
+	int asked;		/* unless this one has armed it since */
 };
 
 static DEFINE_PER_CPU(struct budget_timer, timers);
@@ -61,12 +65,11 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 }
 
 /*
- * Arm this CPU's timer for @when_ns of CLOCK_MONOTONIC; 0 cancels. @end_ns: budget_timer. IRQs off. The class says so at every switch, and programming
- * the clock is dear, most of all on a host that is itself a guest: what is armed already is left alone.
+ * IRQs off, on the timer's CPU. The class says so at every switch, and programming the clock is dear, most of all on a host that is itself a
+ * guest: what is armed already is left alone.
  */
-void spare_timer_set(u64 when_ns, u64 end_ns)
+static void arm(struct budget_timer *t, u64 when_ns, u64 end_ns)
 {
-	struct budget_timer *t = this_cpu_ptr(&timers);
 	struct hrtimer *timer = &t->timer;
 
 	t->end_ns = end_ns;
@@ -81,6 +84,35 @@ void spare_timer_set(u64 when_ns, u64 end_ns)
 		hrtimer_start(timer, ns_to_ktime(min_t(u64, when_ns, KTIME_MAX)), HRTIMER_MODE_ABS_PINNED_HARD);
 	else
 		hrtimer_try_to_cancel(timer);
+}
+
+/* Hard IRQ. */
+static void arm_asked(void *info)
+{
+	struct budget_timer *t = info;
+
+	spare_ipi_handled(&t->ipi);
+	if (xchg(&t->asked, 0) && spare_server_attached())
+		arm(t, READ_ONCE(t->asked_when_ns), READ_ONCE(t->asked_end_ns));
+}
+
+/*
+ * Arm the timer of @cpu, whose run-queue lock is held, for @when_ns of CLOCK_MONOTONIC; 0 cancels. @end_ns: budget_timer. IRQs off. (Siblings under core
+ * scheduling share that lock: who asks last is who knows.)
+ */
+void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns)
+{
+	struct budget_timer *t = per_cpu_ptr(&timers, cpu);
+
+	if (likely(cpu == smp_processor_id())) {
+		t->asked = 0;
+		arm(t, when_ns, end_ns);
+		return;
+	}
+	WRITE_ONCE(t->asked_when_ns, when_ns);
+	WRITE_ONCE(t->asked_end_ns, end_ns);
+	smp_store_release(&t->asked, 1);	/* pairs with the xchg in arm_asked() */
+	spare_ipi_send(&t->ipi, cpu);
 }
 
 /*
@@ -108,6 +140,7 @@ int spare_timer_init(void)
 
 		t->cpu = cpu;
 		t->again_ns = AGAIN_NS;
+		spare_ipi_init(&t->ipi, arm_asked, t);
 		hrtimer_setup(&t->timer, fired, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
 	}
 	return 0;
@@ -117,6 +150,9 @@ void spare_timer_exit(void)
 {
 	unsigned int cpu;
 
+	for_each_possible_cpu(cpu)
+		spare_ipi_wait(&per_cpu_ptr(&timers, cpu)->ipi, cpu);
+	synchronize_rcu();	/* a handler may still be between its store and its return */
 	for_each_possible_cpu(cpu)
 		hrtimer_cancel(&per_cpu_ptr(&timers, cpu)->timer);
 }

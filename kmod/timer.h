@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-void spare_timer_set(u64 when_ns, u64 end_ns);
+void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns);
 void spare_timer_answered(unsigned int cpu);
 void spare_timer_stop(unsigned int cpu);
 

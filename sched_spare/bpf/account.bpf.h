@@ -183,7 +183,7 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 		if (due && spare_before(due, end + SPARE_LEAVE_NS))
 			end = 0;
 	}
-	spare_timer_arm(when, end);
+	spare_timer_arm(cpu, when, end);
 }
 
 #endif

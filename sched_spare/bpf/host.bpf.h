@@ -105,7 +105,7 @@ static __always_inline u64 host_behind(const struct host_cpu *h, struct task_str
 	u64 most = SPARE_HOST_AHEAD * SPARE_HOST_SLICE_NS * 100 / (p->scx.weight ?: 1);
 
 	if (g)
-		most = most * g->cost >> SPARE_COST_SHIFT;
+		most = (most >> 10) * g->cost >> (SPARE_COST_SHIFT - 10);	/* (2^31, 2^35 at most) */
 	most += h->vnow + SPARE_HOST_GRAIN_NS;
 	return spare_before(most, v) ? (most & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED) : v;
 }
@@ -132,8 +132,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 			c->look = LOOK_IDLE;
 		return false;
 	}
-	set_dsq_vtime(p, v);
-	dsq_insert(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, enq_flags);
+	dsq_insert_vtime(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	limit_parks(h, due);
 	h->detour = 1;
 	/*
@@ -145,11 +144,24 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 		now = bpf_ktime_get_ns();
 		due = gap_event(c);
 		/* (Who leaves the kernel, and wakes others meanwhile, has no longer for it.) */
-		spare_timer_arm(h->idle && h->queued ? now : due,
+		spare_timer_arm(cpu, h->idle && h->queued ? now : due,
 				spare_before(now, h->grant_end_ns) ? host_leaves(h, next_replenishment(c)) : 0);
 	} else {
 		spare_kick(cpu);
 	}
+	return true;
+}
+
+/* An idle CPU that may run p looks for it, in the queue of CPU `at`. Returns whether there is one. */
+static __always_inline bool kick_idle_for(struct task_struct *p, s32 at)
+{
+	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	struct cpu_ctx *c = cpu < 0 ? NULL : cpu_ctx(cpu);
+
+	if (!c)
+		return false;
+	c->host.asked = at + 1;
+	spare_kick(cpu);
 	return true;
 }
 
@@ -184,11 +196,8 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	h->queued = 1;
 	if (preempt || h->idle)
 		spare_kick(cpu);
-	else if (idle_cpus) {
-		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (cpu >= 0)
-			spare_kick(cpu);
-	}
+	else if (idle_cpus)
+		kick_idle_for(p, cpu);
 	return 0;
 }
 
@@ -216,7 +225,7 @@ static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct 
 		if (h->limit)
 			limit_stopping(h, h->start_ns - start);
 		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
-		else if (runnable && spare_before(bpf_ktime_get_ns() + SPARE_VALVE_SLICE_NS / 2, h->valve_end_ns))
+		else if (runnable && spare_before(bpf_ktime_get_ns(), h->valve_half_ns))
 			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
 		h->grant_end_ns = 0;
 	}
@@ -305,7 +314,7 @@ __noinline int host_choose(struct host_cpu *h __arg_nonnull, s32 cpu, struct tas
 		return true;
 	if (h->queued && host_take(h, cpu))
 		return true;
-	return (prev && host_keep(h, prev)) || host_steal(cpu);
+	return (prev && host_keep(h, prev)) || host_steal(h, cpu);
 }
 
 /* What the servers leave. prev: the host task that runs, NULL when it cannot go on. Returns whether there is somebody. */
@@ -313,7 +322,7 @@ static __always_inline bool host_dispatch(struct host_cpu *h, s32 cpu, struct ta
 {
 	h->detour = 0;
 	if (!h->queued && !h->park_ns && !prev)
-		return nr_cpus > 1 && host_steal(cpu);
+		return nr_cpus > 1 && host_steal(h, cpu);
 	return host_choose(h, cpu, prev);
 }
 
@@ -331,7 +340,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	else if (!h->kthreads)
 		return false;
 	if (host_has_turn(c, cpu) && host_dispatch(h, cpu, runs ? NULL : prev)) {
-		arm_next(c);
+		arm_next(c, cpu);
 		return true;
 	}
 	if (h->kthreads) {
@@ -351,7 +360,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	}
 	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
 	if (h->servers)
-		spare_timer_arm(kthread_event(c), 0);
+		spare_timer_arm(cpu, kthread_event(c), 0);
 	return true;
 }
 
@@ -381,8 +390,8 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, 
 		limit_running(h, p, limit);
 	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS) {
 		h->grant_end_ns = bpf_ktime_get_ns() + p->scx.slice;
-		if (p->scx.slice == SPARE_VALVE_SLICE_NS)
-			h->valve_end_ns = h->grant_end_ns;
+		if (p->scx.slice >= SPARE_VALVE_SLICE_MIN_NS)
+			h->valve_half_ns = h->grant_end_ns - p->scx.slice / 2;
 	}
 	return h->grant_end_ns != 0;
 }
@@ -399,17 +408,6 @@ static __always_inline void host_enable(struct task_struct *p)
 
 	if (c)
 		set_dsq_vtime(p, c->host.vnow & ~SPARE_VTIME_COUNTED);
-}
-
-/* An idle CPU that may run p looks for it. Returns whether there is one. */
-static __always_inline bool kick_idle_for(struct task_struct *p)
-{
-	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-
-	if (cpu < 0)
-		return false;
-	spare_kick(cpu);
-	return true;
 }
 
 /*
@@ -441,7 +439,7 @@ static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, 
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, (c->host.vnow & ~SPARE_VTIME_COUNTED) | (p->scx.dsq_vtime & keep));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0) && idle_cpus) {
 			c->host.queued = 1;
-			kick_idle_for(p);
+			kick_idle_for(p, cpu);
 		}
 	}
 	c->host.queued = 1;
@@ -474,7 +472,7 @@ static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 		return;
 	h->scan = 0;
 	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0)
-		if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(p))
+		if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(p, cpu))
 			break;
 }
 

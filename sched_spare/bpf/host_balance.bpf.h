@@ -21,25 +21,36 @@ enum balance_const : __u64 {
 	SPARE_VALVE_NS		= 1000000000ULL,
 	SPARE_VALVE_SCANS	= 10,
 	SPARE_VALVE_WAIT_NS	= SPARE_VALVE_SCANS * SPARE_VALVE_NS,	/* who has waited for so long */
-	SPARE_VALVE_SLICE_NS	= 150000ULL,	/* 3000 threads in 10 s use 0.45 s: of a tenth of a CPU, half */
+	SPARE_VALVE_SLICE_NS	= 150000ULL,	/* 3000 threads in 10 s use 0.45 s: of a tenth of a CPU, half; of more threads each shorter, */
+	SPARE_VALVE_SLICE_MIN_NS= 50000ULL,
+	SPARE_VALVE_CROWD	= 6000,
 	SPARE_VALVE_GRANT_NS	= 50000ULL,	/* against cpu.max: 300 threads in 10 s use 15 ms in advance */
 	SPARE_VALVE_SCAN	= 1 << 14,	/* looked at in one scan, */
-	SPARE_VALVE_TASKS	= 1024,		/* and let before the others: in a second a tenth of a CPU serves 600 */
+	SPARE_VALVE_TASKS	= 1024,		/* and let before the others: in a second a tenth of a CPU serves 600; of a crowd an eighth */
+	SPARE_VALVE_DEBT	= 8,		/* quotas that its turns may cost */
 };
 
 static __always_inline bool host_steal_from(u32 cpu, u32 other)
 {
 	struct cpu_ctx *c = cpu_ctx(other);
 
-	return other != cpu && c && c->host.queued && dsq_move_to_local(host_dsq(other));
+	return other != cpu && c && c->host.queued && take_from(host_dsq(other), cpu);
 }
 
-/* Nothing to do here: take from another CPU's queue, of those that follow first, which share caches most likely. */
-__noinline int host_steal(u32 cpu)
+/*
+ * Nothing to do here: take from another CPU's queue; from one that has asked for that, else of those that follow, which share caches most
+ * likely.
+ */
+__noinline int host_steal(struct host_cpu *h __arg_nonnull, u32 cpu)
 {
-	u32 nr = nr_cpus ?: 1;
+	u32 nr = cpus_end > cpu ? cpus_end : cpu + 1, asked = h->asked;
 	int i;
 
+	if (asked) {
+		h->asked = 0;
+		if (host_steal_from(cpu, asked - 1))
+			return true;
+	}
 	bpf_for(i, 1, SPARE_STEAL_SCAN) {
 		if ((u32)i >= nr)
 			break;
@@ -82,6 +93,20 @@ static __always_inline bool waits_since(const struct task_struct *p, u64 stamp)
 	return (s64)(p->scx.runnable_at - stamp) < 0;
 }
 
+/* So many threads of a queue have a turn after a scan, */
+static __always_inline u32 valve_tasks(u32 queued)
+{
+	return queued / 8 > SPARE_VALVE_TASKS ? queued / 8 : SPARE_VALVE_TASKS;
+}
+
+/* of this length: what the CPU has for them serves them all before the watchdog looks. */
+static __always_inline u64 valve_slice(u32 queued)
+{
+	u64 slice = queued > SPARE_VALVE_CROWD ? SPARE_VALVE_SLICE_NS * SPARE_VALVE_CROWD / queued : SPARE_VALVE_SLICE_NS;
+
+	return slice > SPARE_VALVE_SLICE_MIN_NS ? slice : SPARE_VALVE_SLICE_MIN_NS;
+}
+
 __noinline int valve_queue(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
 {
 	struct task_struct *p, *head = scx_bpf_dsq_peek(host_dsq(cpu));
@@ -90,19 +115,40 @@ __noinline int valve_queue(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
 	if (head && spare_before(head->scx.dsq_vtime, first))
 		first = head->scx.dsq_vtime & ~SPARE_VTIME_COUNTED;
 	h->scan = h->let_out = 0;
+	h->valve_nr = scx_bpf_dsq_nr_queued(host_dsq(cpu));
 	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0) {
-		if (h->scan++ >= SPARE_VALVE_SCAN || h->let_out >= SPARE_VALVE_TASKS)
+		if (h->scan++ >= SPARE_VALVE_SCAN || h->let_out >= valve_tasks(h->valve_nr))
 			break;
 		/* Or is before them already, in the order of the scans. */
-		if (!waits_since(p, stamp) || p->scx.slice == SPARE_VALVE_SLICE_NS)
+		if (!waits_since(p, stamp) || p->scx.slice <= SPARE_VALVE_SLICE_NS)
 			continue;
 		h->let_out++;
-		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, SPARE_VALVE_SLICE_NS);
+		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, valve_slice(h->valve_nr));
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, first | (p->scx.dsq_vtime & SPARE_VTIME_COUNTED));
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 		__sync_fetch_and_add(&host_valve_tasks, 1);
 	}
 	return 0;
+}
+
+/* A grant against cpu.max, which the whole chain pays; a crowd's are not without end what its siblings there wait for. */
+static __always_inline void valve_charge(u32 id)
+{
+	struct host_group *g;
+	int i;
+
+	if (id & SPARE_LIMIT_SERVER) {
+		stray_add(id, -(s64)SPARE_VALVE_GRANT_NS);
+		return;
+	}
+	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
+		g = group(id);
+		if (!g)
+			break;
+		if (g->left_ns > -(s64)(SPARE_VALVE_DEBT * g->quota_us * 1000))
+			__sync_fetch_and_add(&g->left_ns, -(s64)SPARE_VALVE_GRANT_NS);
+		id = g->limit_up;
+	}
 }
 
 __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp)
@@ -112,8 +158,9 @@ __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp
 	u32 limit;
 
 	h->scan = h->let_out = 0;
+	h->valve_nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
-		if (h->scan++ >= SPARE_VALVE_SCAN || h->let_out >= SPARE_VALVE_TASKS)
+		if (h->scan++ >= SPARE_VALVE_SCAN || h->let_out >= valve_tasks(h->valve_nr))
 			break;
 		if (!waits_since(p, stamp))
 			continue;
@@ -121,7 +168,7 @@ __noinline int valve_parked(struct host_cpu *h __arg_nonnull, s32 cpu, u64 stamp
 		limit = task_limit(p);
 		t = task_ctx(p);
 		if (t && limit) {
-			limit_add(limit, 0, -(s64)SPARE_VALVE_GRANT_NS);
+			valve_charge(limit);
 			t->grant_ns = SPARE_VALVE_GRANT_NS;
 			t->grant_of = limit;
 		}

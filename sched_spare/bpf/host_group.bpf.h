@@ -30,6 +30,7 @@ enum group_const : __u64 {
 	SPARE_WEIGHT_IDLE	= 5,		/* 3/1024 of a nice-0 task, as the kernel has it */
 	SPARE_SUM_MAX		= 1ULL << 27,
 	SPARE_QUOTA_NONE	= ~0ULL,
+	SPARE_SERIAL_TAKEN	= ~0ULL,	/* a CPU is about to make the group that of a new cgroup */
 };
 
 struct host_group {
@@ -147,7 +148,7 @@ __noinline int group_publish(u32 id)
 		if (want == g->given)
 			break;
 		up = group(g->parent);
-		if (g->parent >= SPARE_GROUP_FIRST && (!up || !up->serial)) {
+		if (g->parent >= SPARE_GROUP_FIRST && (!up || !up->serial || up->serial == SPARE_SERIAL_TAKEN)) {
 			g->weight = 0;	/* the parent is not known yet: the next refresh reads the weight anew, and publishes it */
 			break;
 		}
@@ -171,33 +172,44 @@ struct group_files {
 	u32 parent;
 };
 
-/* Take over what has changed. */
+/* The exchange decides which of two CPUs has seen the change: what they add up to is the number of groups with cpu.max, whatever their order. */
+static __always_inline void group_set_quota(struct host_group *g, bool known, u64 quota_us)
+{
+	u64 old = __sync_lock_test_and_set(&g->quota_us, quota_us);
+
+	if (!known)
+		old = SPARE_QUOTA_NONE;
+	if ((old == SPARE_QUOTA_NONE) != (quota_us == SPARE_QUOTA_NONE))
+		__sync_fetch_and_add(&host_limits, quota_us == SPARE_QUOTA_NONE ? -1 : 1);
+}
+
+/* Take over what has changed. Other CPUs may do the same at this moment. */
 __noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
 {
 	struct host_group *g = group(id);
+	u64 serial;
 
 	if (!g)
 		return 0;
-	if (g->serial != f->serial) {
-		/* A new cgroup under an id that was free; nobody counts in it yet. */
-		if (g->serial && g->quota_us != SPARE_QUOTA_NONE)
-			__sync_fetch_and_add(&host_limits, -1);
+	serial = g->serial;
+	if (serial != f->serial) {
+		/* A new cgroup under an id that was free; nobody counts in it yet, nor before one CPU has made it so. */
+		if (serial == SPARE_SERIAL_TAKEN || __sync_val_compare_and_swap(&g->serial, serial, SPARE_SERIAL_TAKEN) != serial)
+			return 0;
+		group_set_quota(g, serial, SPARE_QUOTA_NONE);
 		g->sum = g->given = 0;
-		g->quota_us = SPARE_QUOTA_NONE;
 		g->limit_up = 0;
 		g->parent = f->parent;
-		g->serial = f->serial;
+		__sync_lock_test_and_set(&g->serial, f->serial);
 	}
 	if (g->weight != f->weight) {
 		g->weight = f->weight;
 		group_publish(id);
 	}
 	if (g->quota_us != f->quota_us || g->period_us != f->period_us || g->burst_us != f->burst_us) {
-		if ((g->quota_us == SPARE_QUOTA_NONE) != (f->quota_us == SPARE_QUOTA_NONE))
-			__sync_fetch_and_add(&host_limits, f->quota_us == SPARE_QUOTA_NONE ? -1 : 1);
+		group_set_quota(g, true, f->quota_us);
 		g->period_us = f->period_us;
 		g->burst_us = f->burst_us;
-		g->quota_us = f->quota_us;
 		g->left_ns = f->quota_us * 1000;
 		g->refill_ns = bpf_ktime_get_ns() + g->period_us * 1000;
 	}
@@ -305,8 +317,12 @@ static __noinline u64 group_count(struct task_struct *p, struct task_ctx *t, u32
 	g = group(id);
 	if (!g)
 		return v & ~SPARE_VTIME_COUNTED;
-	if (g->serial != p->sched_task_group->css.serial_nr)
+	if (g->serial != p->sched_task_group->css.serial_nr) {
 		group_refresh(p);
+		/* Another CPU is at it: counted now it would be forgotten. */
+		if (g->serial != p->sched_task_group->css.serial_nr)
+			return v & ~SPARE_VTIME_COUNTED;
+	}
 	t->group = id;
 	t->group_weight = w;
 	if (!__sync_fetch_and_add(&g->sum, w))

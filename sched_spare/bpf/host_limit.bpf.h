@@ -7,8 +7,8 @@
  * the grant, what is left over goes back, and what was overrun stays missing. So a cgroup uses in the long run what it
  * may and not more, and at any time at most a short turn, and the latency of the timer and of the switch once per CPU, in advance.
  *
- * Who finds a bucket of its chain empty waits in its CPU's parking queue, in a circle, until the refill. Only as many
- * are let out as there is for them to take.
+ * Who finds a bucket of its chain empty waits in its CPU's parking queue, by virtual time, until the refill: so weights hold below a limit, too. Only as
+ * many are let out as there is for them to take.
  *
  * A stray, which is a VM's thread on a CPU where that has no server, takes its grants from the budget of one of the VM's servers in
  * the same way (CBS-11). So what a VM has is one sum wherever its threads run, its own threads pay for the strays, and a VM with nothing
@@ -26,6 +26,7 @@ enum limit_const : __u64 {
 	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
 	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
+	SPARE_PARK_SKIP		= 1 << 14,	/* behind so many at most that the goes before have looked at, */
 	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
 	SPARE_PASS_SCAN		= 32,		/* and such at the head of the queue */
 	SPARE_ADOPT		= 64,		/* tasks that change their queue in one go, */
@@ -339,11 +340,11 @@ static __always_inline u64 host_leaves(const struct host_cpu *h, u64 due)
 	return end;
 }
 
-static __always_inline void arm_next(struct cpu_ctx *c)
+static __always_inline void arm_next(struct cpu_ctx *c, s32 cpu)
 {
 	u64 due = next_replenishment(c);
 
-	spare_timer_arm(host_event(&c->host, due), host_leaves(&c->host, due));
+	spare_timer_arm(cpu, host_event(&c->host, due), host_leaves(&c->host, due));
 }
 
 /*
@@ -438,15 +439,15 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		t->grant_of = limit;
 		if (t->grant_ns)
 			break;
-		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
 			limit_parks(h, limit_due(limit, now) ?: now);
 	}
 	return 0;
 }
 
 /*
- * The refill that somebody waits for has come: let out those who get a grant. In a queue that is too long for one look the others go to its
- * end, or those behind a crowd that stays dry would never be looked at; looks follow each other until the circle is closed.
+ * The refill that somebody waits for has come: let out those who get a grant. A queue that is too long for one look is gone through in several, each from
+ * where the last one ended, or those behind a crowd that stays dry would never be looked at.
  */
 __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 {
@@ -458,26 +459,33 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	bool net, skip_net = false;
 
 	h->park_ns = 0;
-	h->scan = h->let_out = 0;
-	h->park_turn = nr > SPARE_PARK_SCAN;
+	h->scan = h->skip = h->let_out = 0;
 	if (!h->park_left) {
 		h->park_left = nr;
 		h->park_due_ns = 0;
+		h->park_goes = 0;
 	}
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
-		if (h->scan++ >= SPARE_PARK_SCAN || !h->park_left)
+		if (h->park_goes && !spare_before(h->park_at, p->scx.dsq_vtime)) {
+			if (h->skip++ >= SPARE_PARK_SKIP)
+				break;
+			continue;
+		}
+		/* (Not between two of one time: the next look would pass over the second.) */
+		if (!h->park_left || (h->scan++ >= SPARE_PARK_SCAN && p->scx.dsq_vtime != h->park_at) || h->scan >= SPARE_PARK_SKIP)
 			break;
 		h->park_left--;
+		h->park_at = p->scx.dsq_vtime;
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
 		t = vm_id ? task_ctx(p) : NULL;
 		net = t && !(skip_net && vm_id == dry_vm) && is_net(p, t);
 		if (vm_id && vm_id == dry_vm && !net)
-			goto stays;
+			continue;
 		limit = task_limit(p);
 		if (limit && limit == dry && !net)
-			goto stays;
+			continue;
 		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
 			t->grant_ns = net ? task_take(p, limit, now) : limit_take(limit, now);
@@ -495,12 +503,10 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
-stays:
-		if (h->park_turn)
-			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0);
 	}
-	if (!h->park_turn)
-		h->park_left = 0;
+	h->park_goes = 1;
+	if (h->scan <= SPARE_PARK_SCAN)
+		h->park_left = 0;	/* that was the end of it */
 	/* (A move lets go of the lock: another CPU may have noted, too.) */
 	if (h->park_left)
 		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));

@@ -51,7 +51,7 @@ extern s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from) __ksym;
 extern void spare_cpu_deadline(s32 cpu, u32 ppm) __ksym;
 extern int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size) __ksym;
 extern int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size) __ksym;
-extern void spare_timer_arm(u64 when_ns, u64 end_ns) __ksym;
+extern void spare_timer_arm(s32 cpu, u64 when_ns, u64 end_ns) __ksym;
 extern void spare_kick(s32 cpu) __ksym;
 extern void spare_attend(s32 cpu, u32 slot) __ksym;
 extern u32 spare_attention(s32 cpu) __ksym;

@@ -142,7 +142,7 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 
 	if (!c)
 		return;
-	spare_timer_arm(0, 0);
+	spare_timer_arm(cpu, 0, 0);
 	forward_flush(c);
 	host_cpu_offline(&c->host, cpu);
 	bpf_for(slot, 0, SPARE_SLOTS) {

@@ -65,13 +65,13 @@ static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on,
 	}
 	if (again || (c->look == LOOK_RUN && c->cur != c->left_of)) {
 		c->host.armed = 1;
-		spare_timer_arm(now, 0);
+		spare_timer_arm(cpu, now, 0);
 	} else {
 		arm_timer(c, cpu, now);
 	}
 	now = bpf_ktime_get_ns();
 	if (charge_switch(c, cpu, now))
-		spare_timer_arm(now, 0);
+		spare_timer_arm(cpu, now, 0);
 	c->stamp_ns = now;
 }
 
@@ -84,9 +84,9 @@ static __always_inline void host_run_begins(struct cpu_ctx *c, s32 cpu, bool ear
 		spare_kick(cpu);
 	} else if (early) {
 		c->host.armed = 1;	/* dispatch arms it anew */
-		spare_timer_arm(bpf_ktime_get_ns(), 0);
+		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	} else {
-		arm_next(c);
+		arm_next(c, cpu);
 	}
 }
 
@@ -296,13 +296,15 @@ __noinline int idle_begins(s32 cpu)
 	if (!c)
 		return 0;
 	host_idle(&c->host, true);
+	if (cpus_end <= (u32)cpu)
+		cpus_end = cpu + 1;
 	/* (Queued, too, while host_steal() let go of the lock.) */
 	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued) {
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
-		spare_timer_arm(bpf_ktime_get_ns(), 0);
+		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	}
 	if (c->host.servers && c->left != SPARE_NO_SLOT && charge_switch(c, cpu, bpf_ktime_get_ns()))
-		spare_timer_arm(bpf_ktime_get_ns(), 0);
+		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	return 0;
 }
 

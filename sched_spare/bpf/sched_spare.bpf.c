@@ -41,6 +41,7 @@ char _license[] SEC("license") = "GPL";
 #include "enqueue.bpf.h"
 #include "dispatch.bpf.h"
 #include "run.bpf.h"
+#include "core.bpf.h"
 
 /* LIFE-6: what this object was compiled against; user space compares before it loads. */
 const volatile u32 spare_abi = SPARE_ABI;
@@ -93,7 +94,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
 		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
-			arm_next(c);
+			arm_next(c, cpu);
 		return;
 	}
 	now = bpf_ktime_get_ns();
@@ -118,7 +119,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
 	    host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
 		host_floor_limit(&c->host);
-		arm_next(c);
+		arm_next(c, cpu);
 		return;
 	}
 	bpf_for(i, 0, SPARE_SLOTS) {
@@ -153,7 +154,7 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
 		return;
 	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
-	arm_next(c);
+	arm_next(c, cpu);
 }
 
 /* ---- a thread runs ------------------------------------------------------------------------------------------------ */
@@ -225,6 +226,12 @@ void BPF_STRUCT_OPS(spare_stopping, struct task_struct *p, bool runnable)
 	c->host.stray = 0;
 }
 
+/* Of threads that may not share a core the first in this order runs. */
+bool BPF_STRUCT_OPS(spare_core_sched_before, struct task_struct *a, struct task_struct *b)
+{
+	return core_before(a, b);
+}
+
 SEC(".struct_ops.link")
 struct sched_ext_ops sched_spare_ops = {
 	.select_cpu	= (void *)spare_select_cpu,
@@ -234,6 +241,7 @@ struct sched_ext_ops sched_spare_ops = {
 	.update_idle	= (void *)spare_update_idle,
 	.tick		= (void *)spare_tick,
 	.stopping	= (void *)spare_stopping,
+	.core_sched_before = (void *)spare_core_sched_before,
 	.cpu_online	= (void *)spare_cpu_online,
 	.cpu_offline	= (void *)spare_cpu_offline,
 	.init_task	= (void *)spare_init_task,

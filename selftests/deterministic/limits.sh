@@ -19,6 +19,25 @@ for name in one two; do
 	echo '40000 100000' >"$HOST/$name.vm/cpu.max"
 done
 
+# A limit that two share, of equal weight: one has a crowd.
+mkdir "$HOST/shared"
+echo '10000 100000' >"$HOST/shared/cpu.max"
+echo '+cpu' >"$HOST/shared/cgroup.subtree_control"
+mkdir "$HOST"/shared/{crowd,single}
+ktap_cleanup "cgroup_remove $HOST/shared/crowd $HOST/shared/single $HOST/shared"
+SECONDS_BURN=30
+
+# weights CLASS: the part of the single one's
+weights() {
+	local single crowd
+	burn "$1.weights" "crowd=$HOST/shared/crowd,20" "single=$HOST/shared/single,1"
+	report "$MEASURES/$1.weights" share_ppm gap_max_ns
+	single=$(result "$MEASURES/$1.weights" single.share_ppm) crowd=$(result "$MEASURES/$1.weights" crowd.share_ppm)
+	PPM[$1.weights]=$((single * 1000000 / (single + crowd)))
+	PPM[$1.both_of_them]=$((single + crowd))
+	ktap_note "$1: the single one has ${PPM[$1.weights]} ppm of what both have"
+}
+
 # vm NAME
 vm() {
 	standin "$1" --tap "$1" --cgroup "$HOST/$1.vm"
@@ -49,10 +68,11 @@ columns() {
 	wait "$burner" || true
 	standin_stop one
 	standin_stop two
+	weights "$1"
 }
 
 declare -A PPM=()
-ktap_plan 8
+ktap_plan 10
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 columns ours
@@ -69,4 +89,8 @@ done
 for load in alone burner; do
 	ktap_check "CBS-9: $load: the VM has its limit as there" near "${PPM[eevdf.$load]}" 4000 "${PPM[ours.$load]}"
 done
+# (Of equal weight, yet neither gives it half: a limit stops whoever runs, and what that one was behind is forgotten but for a bit.)
+ktap_check "CBS-9: below a limit that they share one thread beside twenty has as much as there, but for a fifth" \
+	at_least $((${PPM[eevdf.weights]} * 8 / 10)) "${PPM[ours.weights]}"
+ktap_check "CBS-9: and both together have the limit" near 100000 2000 "${PPM[ours.both_of_them]}"
 ktap_done

@@ -46,10 +46,10 @@ longest_first() {
 	while read -r name; do echo "$(limit_of "$name") $name"; done | sort -k 1,1rn -k 2 | cut -d' ' -f2
 }
 
-# cpus_of NAME: a deterministic script says "# cpus: N" when it needs more than one.
+# cpus_of NAME: a deterministic script says "# cpus: N" when it needs more than one; "N,threads=N" are siblings of one core.
 cpus_of() {
 	local cpus
-	cpus=$(sed -n 's/^# cpus: *\([0-9]\+\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	cpus=$(sed -n 's/^# cpus: *\([0-9][0-9a-z,=]*\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
 	echo "${cpus:-1}"
 }
 

@@ -6,7 +6,8 @@
  *
  * A group is NAME=DIRECTORY,THREADS[,NICE]. Each thread counts chunks of the same work. The CPU that a group got is its chunks times the
  * shortest time that any chunk took (nobody was switched away in that one): no kernel account is asked, some of them miss time.
- * With --real-time N,M each thread makes itself SCHED_FIFO for N of every M chunks.
+ * With --real-time N,M each thread makes itself SCHED_FIFO for N of every M chunks. With --cookie NAME the threads of that group share a core
+ * with nobody else (core scheduling).
  * The tool itself sleeps, as SCHED_FIFO, and takes the difference of two readings.
  *
  * Figures: NAME.cpu_ns; NAME.share_ppm of one CPU; NAME.least_ppm and .most_ppm of its threads; NAME.gap_max_ns, the longest time in
@@ -39,6 +40,7 @@ struct group {
 	std::string name, dir;
 	unsigned threads = 1, first = 0;
 	int nice = 0;
+	bool cookie = false;
 };
 
 struct alignas(64) counter {
@@ -139,6 +141,8 @@ pid_t start(const group &g)
 			gate.wait(false);
 			burn(counters[g.first + i]);
 		});
+	if (g.cookie && prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD_GROUP, 0))
+		die("a cookie for {}: core scheduling", g.name);
 	if (!write_file(g.dir + "/cgroup.procs", "0"))
 		die("cannot enter {}", g.dir);
 	/* Before those that it has woken already: they burn. */
@@ -191,7 +195,7 @@ void report(const group &g, const reading &from, const reading &to, uint64_t chu
 int run(int argc, char **argv)
 {
 	cli::App app("burning threads in cgroups, and what CPU each cgroup got, as flat `key value` lines");
-	std::vector<std::string> specs;
+	std::vector<std::string> specs, cookies;
 	std::vector<group> groups;
 	std::vector<pid_t> pids;
 	std::string fifo_text;
@@ -202,6 +206,7 @@ int run(int argc, char **argv)
 	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
 	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
 	app.add_option("--real-time", fifo_text, "N,M: each thread is SCHED_FIFO for N of M chunks, by itself");
+	app.add_option("--cookie", cookies, "a group whose threads share a core with nobody else")->allow_extra_args(false);
 	if (const auto status = app.parse(argc, argv))
 		return *status;
 	if (!fifo_text.empty()) {
@@ -217,6 +222,13 @@ int run(int argc, char **argv)
 		groups.push_back(parse_group(s));
 		groups.back().first = nr;
 		nr += groups.back().threads;
+	}
+	for (const auto &name : cookies) {
+		const auto g = std::find_if(groups.begin(), groups.end(), [&](const auto &it) { return it.name == name; });
+
+		if (g == groups.end())
+			die("there is no group {}", name);
+		g->cookie = true;
 	}
 	if (nr > counters_max)
 		die("more than {} threads", counters_max);

@@ -61,7 +61,7 @@ void class_begin(u32 nr)
 	groups.value = group_values;
 	groups.max_entries = (void *)SPARE_GROUPS;
 	stocked = 0;
-	servers_total = idle_cpus = nr_cpus = host_overrun_ns = host_valve_tasks = host_vref = host_floor_ns = 0;
+	servers_total = idle_cpus = nr_cpus = cpus_end = host_overrun_ns = host_valve_tasks = host_vref = host_floor_ns = 0;
 	groups_missing = host_limits = root_group = queue_ids = queues_made = queues_free = 0;
 	exit_info_kind = exit_info_code = 0;
 }

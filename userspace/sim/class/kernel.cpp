@@ -164,7 +164,8 @@ void Kernel::timer_fires(int id) {
 }
 
 // kmod/timer.c: spare_timer_set()
-void Kernel::arm(Time when) {
+void Kernel::arm(int cpu, Time when) {
+  if (cpu != here_) fail("the timer of CPU %d is armed on CPU %d", cpu, here_);
   Timer& t = timer_[static_cast<unsigned>(here_)];
   if (!t.unanswered)
     t.again = timer_again;

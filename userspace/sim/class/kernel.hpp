@@ -202,7 +202,7 @@ class Kernel {
   int pick_idle(const cpumask& allowed);
   void kick(int cpu);
   bool kick_current();
-  void arm(Time when);
+  void arm(int cpu, Time when);
   void disarm(int cpu);
   void answered(int cpu) { timer_[static_cast<unsigned>(cpu)].unanswered = false; }
 

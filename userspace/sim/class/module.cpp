@@ -366,7 +366,7 @@ int* spare_server_vm(s32 cpu, u32 slot, const int) {
   return s ? reinterpret_cast<int*>(&s->vm->abi) : nullptr;
 }
 
-void spare_timer_arm(u64 when, u64) { kernel->arm(when); }
+void spare_timer_arm(s32 cpu, u64 when, u64) { kernel->arm(cpu, when); }
 
 void spare_kick(s32 cpu) {
   if (module->valid(cpu)) kernel->kick(cpu);

@@ -74,7 +74,7 @@ struct sched_ext_entity {
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state, flags;
-	int prio, nr_cpus_allowed, pid;
+	int prio, nr_cpus_allowed, pid, on_cpu;
 	const struct cpumask *cpus_ptr;
 	unsigned short migration_disabled;
 	struct sched_entity se;
@@ -135,6 +135,7 @@ struct sched_ext_ops {
 	void (*update_idle)(s32 cpu, bool idle);
 	void (*tick)(struct task_struct *p);
 	void (*stopping)(struct task_struct *p, bool runnable);
+	bool (*core_sched_before)(struct task_struct *a, struct task_struct *b);
 	void (*cpu_online)(s32 cpu);
 	void (*cpu_offline)(s32 cpu);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * core.bpf.h - core scheduling (CONFIG_SCHED_CORE, prctl(PR_SCHED_CORE)): siblings of a core run threads of one cookie at a time, or idle.
+ *
+ * A CPU picks for its siblings, under the run-queue lock that they share, and calls ops.dispatch for each; what that arms is the sibling's timer
+ * (kmod/timer.c). Of the threads that the siblings would run the first in the order below decides the cookie: what goes before the servers, the
+ * servers by deadline (EDF over the core), the rest. A sibling without a thread of that cookie idles.
+ *
+ * Admission knows nothing of cookies: VMs that exclude each other share the core's time, and what is promised beyond that is missed (`misses`).
+ * On a sibling the kernel may run any thread of the cookie, without dispatch, one of a THROTTLED server, too; it is charged as any other, so
+ * that its VM has its reservation in the long run, and later waits for as long.
+ */
+#ifndef SPARE_CORE_BPF_H
+#define SPARE_CORE_BPF_H
+
+enum core_rank {
+	CORE_FIRST,	/* pinned kernel threads within their bound, the host's floor */
+	CORE_SERVER,
+	CORE_REST,
+};
+
+struct core_order {
+	u64 deadline_ns;
+	u32 rank;
+};
+
+/* Where p stands, which is what its CPU would run. */
+static __noinline int core_place(struct task_struct *p __arg_trusted, struct core_order *o __arg_nonnull)
+{
+	s32 cpu = task_cpu(p);
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	u32 slot = spare_task_slot(p, cpu);
+	struct spare_server *s, *by = NULL;
+
+	o->rank = CORE_REST;
+	if (!c)
+		return 0;
+	if (slot == SPARE_NO_SLOT) {
+		if (is_percpu_kthread(p) ? !c->host.kthread_wait : c->host.floor_end_ns && !task_vm(p))
+			o->rank = CORE_FIRST;
+		return 0;
+	}
+	s = server(cpu, slot);
+	if (c->cur == slot)
+		by = server(cpu, c->by);
+	else if (c->pick == slot)
+		by = server(cpu, c->pick_by);
+	if (!by)
+		by = s;
+	if (by && (by->state == SPARE_READY || by->state == SPARE_RUNNING)) {
+		o->rank = CORE_SERVER;
+		o->deadline_ns = spare_deadline(&by->far, &by->cbs);
+	}
+	return 0;
+}
+
+/* Among those of which no server decides, whoever has waited longer. */
+static __always_inline bool core_before(struct task_struct *a, struct task_struct *b)
+{
+	struct core_order oa = {}, ob = {};
+
+	core_place(a, &oa);
+	core_place(b, &ob);
+	if (oa.rank != ob.rank)
+		return oa.rank < ob.rank;
+	if (oa.rank == CORE_SERVER)
+		return spare_before(oa.deadline_ns, ob.deadline_ns);
+	if (a->on_cpu != b->on_cpu)
+		return !a->on_cpu;
+	return spare_before(a->scx.runnable_at, b->scx.runnable_at);
+}
+
+#endif
