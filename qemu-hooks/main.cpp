@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <iterator>
 #include <set>
+#include <thread>
 
 #include "launch.hpp"
 #include "links.hpp"
@@ -38,14 +39,16 @@ constexpr std::chrono::milliseconds first_look{100}, last_look{12800};
 constexpr std::chrono::milliseconds retry{2000};  // one that was refused; and where the kernel does not tell of taps
 constexpr std::chrono::milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 constexpr int lock_tries = 20, lock_pause_us = 20000;
+constexpr std::chrono::seconds dying_limit{5};  // a QEMU whose wrapper was killed has got SIGTERM
+constexpr std::chrono::milliseconds dying_pause{50};
 
 void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
 
 // The cgroup of this guest, locked by its directory for as long as the wrapper lives.
 class GuestCgroup {
  public:
-  // Makes it. One that a killed wrapper left behind is replaced, and what was left in it is killed; one that is another's is
-  // neither used nor changed.
+  // Makes it. One that a killed wrapper left behind is replaced when nothing runs in it any more: a QEMU in the background outlives its
+  // wrapper. One that is another's is neither used nor changed.
   static Result<GuestCgroup> make(std::string path) {
     auto made = open(path);
     if (!made && made.error().code == sparectl_exists) {
@@ -69,17 +72,7 @@ class GuestCgroup {
   [[nodiscard]] int dir() const { return dir_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool populated() const { return is_populated(dir_.get()); }
-  [[nodiscard]] std::vector<pid_t> processes() const {
-    std::vector<pid_t> all;
-    const auto text = spare::read_file_at(dir_.get(), "cgroup.procs");
-    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
-      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
-      if (pid > 0) {  // 0: of a pid namespace that is not below ours
-        all.push_back(pid);
-      }
-    }
-    return all;
-  }
+  [[nodiscard]] std::vector<pid_t> processes() const { return processes_in(dir_.get()); }
   // To each process in it.
   void signal(int number) const {
     for (const pid_t pid : processes()) {
@@ -97,6 +90,18 @@ class GuestCgroup {
   static bool is_populated(int dir) {
     const auto events = spare::read_file_at(dir, "cgroup.events");
     return events && events->find("populated 1") != std::string::npos;
+  }
+
+  static std::vector<pid_t> processes_in(int dir) {
+    std::vector<pid_t> all;
+    const auto text = spare::read_file_at(dir, "cgroup.procs");
+    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
+      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
+      if (pid > 0) {  // 0: of a pid namespace that is not below ours
+        all.push_back(pid);
+      }
+    }
+    return all;
   }
 
   GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
@@ -138,6 +143,16 @@ class GuestCgroup {
     if (::fgetxattr(dir->get(), wrapper_mark, nullptr, 0) < 0) {
       return spare::Error{fmt::format("the cgroup {} is there already, and no spare-qemu has made it: choose another with --spare-cgroup, or "
                                       "end and remove it with `sparectl remove --force {}`", path, path)};
+    }
+    const auto limit = std::chrono::steady_clock::now() + dying_limit;
+    while (is_populated(dir->get())) {
+      if (std::chrono::steady_clock::now() > limit) {
+        const auto processes = processes_in(dir->get());
+        return spare::Error{fmt::format("a guest whose spare-qemu was killed still runs in the cgroup {}, {}: end it, or give this guest another "
+                                        "-name or --spare-cgroup", path,
+                                        processes.empty() ? "in one below it" : fmt::format("pid {}", processes.front()))};
+      }
+      std::this_thread::sleep_for(dying_pause);
     }
     auto removed = sparectl({"remove", "--force", path});
     return removed ? Result<void>() : removed.error();

@@ -63,6 +63,15 @@ status_is() {
 	((status == want))
 }
 file_is() { [[ $(<"$1") == "$2" ]]; }
+# not_started TEXT COMMAND...: ends with 125, says TEXT, and QEMU has not been started
+not_started() {
+	local text=$1 status=0 out
+	shift
+	rm -f "$work/args" "$work/ready"
+	out=$("$@" 2>&1) || status=$?
+	printf 'status %d, QEMU started: %s\n%s\n' "$status" "$(ls "$work" | grep -x 'args\|ready' | paste -sd ' ')" "$out"
+	((status == 125)) && [[ $out == *"$text"* && ! -e $work/args && ! -e $work/ready ]]
+}
 
 test_start() {
 	start "${WRAP[@]}" -name wrapped,debug-threads=on -m 1G
@@ -105,10 +114,21 @@ test_killed_wrapper() {
 	ktap_check 'LIFE-4: its cgroup is replaced at the next start' file_is "$VM/spare.reservation" '40000 100000'
 	kill -TERM "$WRAPPER"
 	wait "$WRAPPER" || true
+	rm -f "$work/ready"
+	MODE=daemon "${WRAP[@]}" -name wrapped -daemonize
+	wait_for 10 test -e "$work/ready"
+	pkill -KILL -f '^spare-qemu .*-daemonize'
+	local pid
+	pid=$(head -n 1 "$VM/cgroup.procs")
+	ktap_check 'spare-qemu: what stays of the wrapper killed with -9: a second start is refused, with cgroup and pid' \
+		not_started "in the cgroup /vm/wrapped, pid $pid: end it" "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: and the first guest lives on in its reservation' eval 'grep -qx "$pid" "$VM/cgroup.procs" && file_is "$VM/spare.reservation" "40000 100000"'
+	kill -TERM "$pid"
+	MODE=status ktap_check 'spare-qemu: when that has ended the name is free' status_is 42 "${WRAP[@]}" -name wrapped
 }
 
 test_refusals() {
-	ktap_check 'CBS-6: a reservation that does not fit: 125' status_is 125 \
+	ktap_check 'CBS-6: a reservation that does not fit: 125, which is said, and QEMU not started' not_started 'CPU 1 is full' \
 		spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
 	ktap_check 'CBS-6: and no cgroup is left' no_cgroup
 	ktap_refused 'spare-qemu: a QEMU that is not there' 'cannot run /nonexistent' \
@@ -253,7 +273,7 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 56
+ktap_plan 59
 test_start
 test_end
 test_killed_wrapper
