@@ -190,6 +190,14 @@ test_taps() {
 	ip link del wrapped
 	ip link del wrapped2
 }
+sorted() { tr ' ' '\n' <"$1" | sort | paste -sd ' '; }
+
+# Networks that pass every tap, in both of QEMU's forms.
+test_unseen() {
+	MODE=status "${WRAP[@]}" -name wrapped -netdev user,id=u -netdev '{"type":"vhost-user","id":"v","chardev":"c"}' \
+		-device '{"driver":"vfio-pci","host":"0000:01:00.0"}' -netdev '{"type":"tap","id":"n","fd":"9"}' >"$work/log" 2>&1 || true
+	ktap_check 'SPARE-9: what is not seen is said, JSON too' eval 'grep "packets by way of user, vfio-pci, vhost-user are not seen" "$work/log" >/dev/null'
+}
 
 test_drop_in() {
 	ln -s "$(command -v spare-qemu)" "$work/qemu-system-x86_64"
@@ -276,13 +284,14 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 59
+ktap_plan 60
 test_start
 test_end
 test_killed_wrapper
 test_refusals
 test_parents
 test_taps
+test_unseen
 test_drop_in
 test_real
 test_daemonized

@@ -56,6 +56,12 @@ TEST_CASE("what QEMU's arguments say") {
                          "-device", "virtio-net-pci,netdev=n", "-nic", "none", "-netdev", "id=s,type=stream"}) ==
         std::set<std::string>{"stream", "user", "vfio-pci", "vhost-user"});
   CHECK(unseen_networks({"-netdev", "bridge,id=b", "-nic", "tap"}).empty());
+  // As libvirt writes them.
+  CHECK(unseen_networks({"-netdev", R"({"type":"user","id":"u"})", "-netdev", R"({"type":"tap","fd":"27","vhost":true,"id":"n"})", "-device",
+                         R"({"driver":"vfio-pci","host":"0000:01:00.0","id":"h"})", "-device", R"({"driver":"virtio-net-pci","netdev":"n"})",
+                         "-device", "driver=vfio-ccw,id=c"}) == std::set<std::string>{"user", "vfio-ccw", "vfio-pci"});
+  CHECK(unseen_networks({"-netdev", "{", "-netdev", R"({"id":"x"})", "-device", "[]"}).empty());
+  CHECK(tap_names({"-netdev", R"({"type":"tap","ifname":"tap0","script":"no","id":"n"})"}) == Words{"tap0"});
   CHECK(has_flag({"-daemonize"}, "daemonize"));
   CHECK_FALSE(has_flag({"-name", "daemonize"}, "daemonize"));
   CHECK(only_asks({"-machine", "none,accel=kvm"}));
