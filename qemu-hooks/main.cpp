@@ -14,14 +14,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <iterator>
-#include <set>
 #include <thread>
 
 #include "launch.hpp"
-#include "links.hpp"
 #include "options.hpp"
-#include "taps.hpp"
+#include "tap_binder.hpp"
 #include "tool.hpp"
 #include "util/fd.hpp"
 #include "util/files.hpp"
@@ -34,15 +31,11 @@ using spare::Result;
 
 constexpr int exit_wrapper_failed = 125;
 constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute of the cgroups that wrappers make
-// A tap may be handed to QEMU some time after it was made or changed: so long until the first look after that, and twice as long each time.
-constexpr std::chrono::milliseconds first_look{100}, last_look{12800};
-constexpr std::chrono::milliseconds retry{2000};  // one that was refused; and where the kernel does not tell of taps
-constexpr std::chrono::milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 constexpr int lock_tries = 20, lock_pause_us = 20000;
 constexpr std::chrono::seconds dying_limit{5};  // a QEMU whose wrapper was killed has got SIGTERM
 constexpr std::chrono::milliseconds dying_pause{50};
 
-void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
+void complain(const std::string& text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
 
 // The cgroup of this guest, locked by its directory for as long as the wrapper lives.
 class GuestCgroup {
@@ -185,84 +178,6 @@ Result<void> configure(const Options& options, const GuestCgroup& cgroup) {
   return set ? Result<void>() : set.error();
 }
 
-// Binds the guest's taps: those named on the command line before QEMU starts, whatever its processes have opened once it runs.
-class TapBinder {
-  using clock = std::chrono::steady_clock;
-
- public:
-  explicit TapBinder(const GuestCgroup& cgroup) : cgroup_(cgroup) {}
-
-  void bind(const std::set<std::string>& taps) {
-    const auto now = clock::now();
-    std::erase_if(refused_, [&](const std::string& name) { return !taps.contains(name); });
-    if (taps == bound_ || (taps == tried_ && now < again_)) {
-      return;
-    }
-    tried_ = taps;
-    again_ = now + retry;
-    if (set(taps)) {
-      bound_ = taps;
-      refused_.clear();
-      return;
-    }
-    // One that cannot be bound, as it is another's, does not keep the others from it; those that are bound stay so.
-    std::set<std::string> good;
-    std::set_intersection(bound_.begin(), bound_.end(), taps.begin(), taps.end(), std::inserter(good, good.end()));
-    for (const std::string& name : taps) {
-      if (good.contains(name)) {
-        continue;
-      }
-      std::set<std::string> more = good;
-      more.insert(name);
-      if (const auto done = set(more)) {
-        bound_ = good = std::move(more);
-        refused_.erase(name);
-      } else if (refused_.insert(name).second) {
-        complain("packets on " + name + " are not seen, until it can be bound: " + done.error().text);
-      }
-    }
-  }
-
-  // Looks at what is open when taps have changed, and for some time after that.
-  [[nodiscard]] Watch watch() {
-    return {events_.fd(), [this] { return look(); }};
-  }
-
- private:
-  // Says when to look again.
-  std::chrono::milliseconds look() {
-    const auto now = clock::now();
-    const bool news = events_.drain();
-    if (!news && now < due_) {
-      return std::chrono::ceil<std::chrono::milliseconds>(due_ - now);
-    }
-    pause_ = news ? first_look : std::min(2 * pause_, 2 * last_look);
-    auto taps = open_taps(cgroup_.processes());
-    // Those bound by name may not be open yet.
-    taps.insert(tried_.begin(), tried_.end());
-    std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
-    bind(taps);
-    auto next = pause_;
-    if (pause_ > last_look) {
-      next = refused_.empty() && events_.fd() >= 0 ? rarely : retry;
-    }
-    due_ = now + next;
-    return next;
-  }
-
-  Result<void> set(const std::set<std::string>& taps) const {
-    auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
-    return set ? Result<void>() : set.error();
-  }
-
-  const GuestCgroup& cgroup_;
-  std::set<std::string> bound_, tried_, refused_;
-  clock::time_point again_;
-  TapEvents events_;
-  std::chrono::milliseconds pause_ = first_look / 2;
-  clock::time_point due_ = clock::time_point::min();
-};
-
 // QEMU has put itself into the background: so does the wrapper, to remove the cgroup when it ends.
 void keep_in_background(const GuestCgroup& cgroup, TapBinder& taps) {
   if (::fork() != 0) {
@@ -304,14 +219,7 @@ int run(const Options& options) {
   if (auto configured = configure(options, *cgroup); !configured) {
     return give_up(configured.error().text);
   }
-  TapBinder taps(*cgroup);
-  std::set<std::string> named;
-  for (const std::string& name : tap_names(options.qemu)) {
-    if (interface_exists(name)) {
-      named.insert(name);
-    }
-  }
-  taps.bind(named);
+  TapBinder taps(cgroup->dir(), cgroup->path(), tap_names(options.qemu), [&] { return cgroup->processes(); }, complain);
   const auto qemu = start_in_cgroup(cgroup->dir(), options.binary, options.qemu);
   if (!qemu) {
     return give_up(qemu.error().text);

@@ -15,6 +15,7 @@ cleanup() {
 	sparectl remove /pool/p0 2>/dev/null || true
 	ip link del wrapped 2>/dev/null || true
 	ip link del wrapped2 2>/dev/null || true
+	ip netns del wrapped 2>/dev/null || true
 	spared --stop 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
 	rm -rf "$work"
@@ -185,6 +186,16 @@ test_taps() {
 	ktap_check 'spare-qemu: it is said' eval 'grep "packets on wrapped2 are not seen" "$work/log" >/dev/null'
 	echo none >"$CGROUP/pool/p0/spare.netdev"
 	ktap_check 'spare-qemu: and bound when it is free' wait_for 20 file_is "$VM/spare.netdev" 'wrapped wrapped2'
+	bound_are() { file_is "$VM/spare.netdev" "$1"; }
+	ip netns add wrapped
+	ip link set wrapped netns wrapped
+	wait_for 10 bound_are wrapped2 || true
+	ip -n wrapped link set wrapped netns 1
+	ktap_check 'SPARE-2: one that has been in another network namespace is bound again' wait_for 20 eval '[[ $(sorted "$VM/spare.netdev") == "wrapped wrapped2" ]]'
+	ip netns del wrapped
+	ip link del wrapped2
+	ip tuntap add wrapped2 mode tap
+	ktap_check 'SPARE-2: and one that is made anew under its name' wait_for 20 eval '[[ $(sorted "$VM/spare.netdev") == "wrapped wrapped2" ]]'
 	kill -TERM "$WRAPPER"
 	wait "$WRAPPER" || true
 	ip link del wrapped
@@ -213,11 +224,27 @@ test_drop_in() {
 		"SPARE_RESERVATION=4ms/10ms $work/qemu-system-x86_64 -version | grep 'QEMU emulator' >/dev/null"
 }
 
+# hot_plug NAME: a tap more for the QEMU that listens there
+hot_plug() {
+	python3 - "$work/qmp" "$1" <<-'END'
+		import json, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		lines = s.makefile("r")
+		lines.readline()
+		for command, arguments in (("qmp_capabilities", {}), ("netdev_add", dict(type="tap", id="n1", ifname=sys.argv[2], script="no", downscript="no"))):
+		    s.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+		    while "event" in (answer := json.loads(lines.readline())): pass
+		    if "error" in answer: sys.exit(str(answer))
+	END
+}
+
 # A real QEMU that stops before its first instruction; the tap is QEMU's own, its name nobody knows beforehand.
 test_real() {
 	local tap
 	spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 --spare-use /pool/p0 -- -name wrapped -machine q35 -accel tcg -m 64 \
-		-display none -nodefaults -S -netdev tap,id=n0,script=no,downscript=no,vhost=on -device virtio-net-pci,netdev=n0 \
+		-display none -nodefaults -S -qmp "unix:$work/qmp,server=on,wait=off" \
+		-netdev tap,id=n0,script=no,downscript=no,vhost=on -device virtio-net-pci,netdev=n0 \
 		</dev/null >"$work/log" 2>&1 &
 	WRAPPER=$!
 	bound() { [[ $(cat "$VM/spare.netdev" 2>/dev/null) == tap* ]]; }
@@ -234,6 +261,14 @@ test_real() {
 	ktap_check 'spare-qemu: and looks when one does' wait_for 5 eval '! idle "$WRAPPER"'
 	ip link del wrapped2
 	ip link set wrapped name "$tap"
+	ip netns add wrapped
+	ip link set "$tap" netns wrapped
+	wait_for 10 file_is "$VM/spare.netdev" none || true
+	ip -n wrapped link set "$tap" netns 1
+	ktap_check "SPARE-2: QEMU's own, back from another network namespace, is bound again" wait_for 20 file_is "$VM/spare.netdev" "$tap"
+	ip netns del wrapped
+	hot_plug wrapped2 || true
+	ktap_check 'SPARE-2: a second one that is hot-plugged (QMP) is bound' wait_for 20 file_is "$VM/spare.netdev" "$tap wrapped2"
 	sed 's/^/# /' "$work/log"
 	ktap_note "tap: $tap"
 	ktap_check 'CBS-3: the vhost worker is in the cgroup' eval 'cat $(sed "s,.*,/proc/&/comm," "$VM/cgroup.threads") | grep vhost >/dev/null'
@@ -284,7 +319,7 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 60
+ktap_plan 64
 test_start
 test_end
 test_killed_wrapper
