@@ -167,6 +167,19 @@ TEST_CASE("SPARE-9: packets to a tap of which none is counted are told, when the
   CHECK(unseen.look("/vm/b", 400, 0) == 0);
 }
 
+TEST_CASE("SPARE-9: what a tap sends, and a macvtap receives, goes to the VM") {
+  FakeTree tree;
+  tree.file("sys/class/net/tap0/tun_flags", "0x1002\n");
+  tree.file("sys/class/net/tap0/statistics/tx_packets", "7\n");
+  tree.file("sys/class/net/tap0/statistics/rx_packets", "3\n");
+  tree.file("sys/class/net/macvtap0/statistics/tx_packets", "7\n");
+  tree.file("sys/class/net/macvtap0/statistics/rx_packets", "3\n");
+  const Roots roots = Roots::below(tree.root());
+  CHECK(packets_to_vm(roots, "tap0") == 7);
+  CHECK(packets_to_vm(roots, "macvtap0") == 3);
+  CHECK(packets_to_vm(roots, "none") == 0);
+}
+
 TEST_CASE("CBS-11: a pass follows a change within a second, and passes use a tenth of a CPU at most, whatever changes") {
   using std::chrono::milliseconds;
   const PassClock::Time start{std::chrono::hours(1)};
