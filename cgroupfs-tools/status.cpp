@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <array>
 
+#include "class_loader.hpp"
 #include "class_state.hpp"
 #include "commands.hpp"
 #include "ledger.hpp"
 #include "pinned_class.hpp"
 #include "pools.hpp"
+#include "reload_report.hpp"
 #include "util/files.hpp"
 #include "vm_json.hpp"
 
@@ -36,16 +38,23 @@ struct System {
   std::uint64_t host_valve_tasks = 0;  // host tasks that had to be let run before their turn
   std::uint64_t host_floor_ns = 0;     // run before the servers, when real-time threads leave too little
   std::optional<int> daemon;
+  std::string daemon_version;  // empty: unknown
+
+  // The class of these tools' build.
+  [[nodiscard]] bool installed() const { return class_build == spare::own_build(); }
 };
 
 System read_system(const spare::Roots& roots) {
-  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, 0, 0, spare::running_daemon()};
+  System system{spare::read_class_state(roots), spare::read_module_state(roots), std::nullopt, 0, 0, 0, 0, spare::running_daemon(), {}};
   if (const auto pinned = spare::PinnedClass::open(roots)) {
     system.class_abi = pinned->globals().abi();
     system.class_build = pinned->globals().build();
     system.host_overrun_ns = pinned->globals().counter("host_overrun_ns");
     system.host_valve_tasks = pinned->globals().counter("host_valve_tasks");
     system.host_floor_ns = pinned->globals().counter("host_floor_ns");
+  }
+  if (const auto report = system.daemon ? spare::ReloadReport::read() : std::nullopt) {
+    system.daemon_version = report->version;
   }
   return system;
 }
@@ -58,7 +67,9 @@ std::string class_text(const System& system) {
     return "none: this kernel has no sched_ext";
   }
   if (scheduler.ours()) {
-    return "enabled" + (system.class_abi ? fmt::format(", ABI {}, build {}", *system.class_abi, build_text(system.class_build)) : std::string());
+    return "enabled" + (system.class_abi ? fmt::format(", ABI {}, {}, build {}", *system.class_abi,
+                                                       system.installed() ? "as installed" : "not as installed (restart spared)",
+                                                       build_text(system.class_build)) : std::string());
   }
   if (!scheduler.ops.empty() && scheduler.ops != spare::class_name) {
     return fmt::format("not loaded: the scheduler {} runs", scheduler.ops);
@@ -72,6 +83,13 @@ std::string module_text(const spare::ModuleState& module) {
   }
   return "loaded" + (module.version.empty() ? std::string() : ", version " + module.version) +
          (module.abi ? fmt::format(", ABI {}", *module.abi) : std::string());
+}
+
+std::string daemon_text(const System& system) {
+  if (!system.daemon) {
+    return "not running";
+  }
+  return fmt::format("running, pid {}", *system.daemon) + (system.daemon_version.empty() ? "" : ", version " + system.daemon_version);
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -173,17 +191,19 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
         {"kernel", kernel_release()},
         {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
                    {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
-                   {"build", system.class_build ? json(build_text(system.class_build)) : json()}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
+                   {"build", system.class_build ? json(build_text(system.class_build)) : json()},
+                   {"installed", system.class_build ? json(system.installed()) : json()}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
                    {"host_floor_ns", system.host_floor_ns}}},
         {"module", {{"loaded", system.module.loaded}, {"version", system.module.version}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},
         {"daemon", system.daemon ? json(*system.daemon) : json()},
+        {"daemon_version", system.daemon_version.empty() ? json() : json(system.daemon_version)},
         {"pools", std::move(pools)},
         {"vms", std::move(list)}};
     fmt::print("{}\n", all.dump(2));
     return {};
   }
   fmt::print("class   {}\nmodule  {}\ndaemon  {}\nkernel  {}\ntools   version {}\n", class_text(system), module_text(system.module),
-             system.daemon ? fmt::format("running, pid {}", *system.daemon) : "not running", kernel_release(), SPARE_VERSION);
+             daemon_text(system), kernel_release(), SPARE_VERSION);
   if (vms->empty()) {
     fmt::print("\nno cgroup has a reservation\n");
     return {};

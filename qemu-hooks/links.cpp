@@ -2,6 +2,7 @@
 #include "links.hpp"
 
 #include <linux/rtnetlink.h>
+#include <netlink/cache.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
@@ -12,16 +13,18 @@
 namespace spare_qemu {
 namespace {
 
-void look_at(nl_object* object, void* seen) {
-  const char* type = rtnl_link_get_type(reinterpret_cast<rtnl_link*>(object));
+void look_at(nl_object* object, void* links) {
+  auto* link = reinterpret_cast<rtnl_link*>(object);
+  const char *type = rtnl_link_get_type(link), *name = rtnl_link_get_name(link);
   const std::string_view kind = type ? type : "";
   if (kind == "tun" || kind == "macvtap") {
-    *static_cast<bool*>(seen) = true;
+    static_cast<std::vector<Link>*>(links)->push_back(
+        {rtnl_link_get_ifindex(link), name ? name : "", rtnl_link_get_carrier(link) != 0, nl_object_get_msgtype(object) == RTM_DELLINK});
   }
 }
 
-int parse(nl_msg* message, void* seen) {
-  nl_msg_parse(message, look_at, seen);
+int parse(nl_msg* message, void* links) {
+  nl_msg_parse(message, look_at, links);
   return NL_OK;
 }
 
@@ -42,16 +45,28 @@ TapEvents::TapEvents() : socket_(nl_socket_alloc()) {
 
 int TapEvents::fd() const { return socket_ ? nl_socket_get_fd(socket_.get()) : -1; }
 
-bool TapEvents::drain() {
+std::optional<std::vector<Link>> TapEvents::drain() {
   if (!socket_) {
-    return false;
+    return std::nullopt;
   }
-  bool seen = false;
-  nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, parse, &seen);
+  std::vector<Link> links;
+  nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, parse, &links);
   int status = 0;
   while ((status = nl_recvmsgs_default(socket_.get())) >= 0) {
   }
-  return seen || status != -NLE_AGAIN;  // anything else: some were lost
+  return status == -NLE_AGAIN ? std::optional(std::move(links)) : std::nullopt;
+}
+
+std::optional<std::vector<Link>> TapEvents::all() {
+  const std::unique_ptr<nl_sock, Close> socket(nl_socket_alloc());
+  nl_cache* cache = nullptr;
+  if (!socket || nl_connect(socket.get(), NETLINK_ROUTE) < 0 || rtnl_link_alloc_cache(socket.get(), AF_UNSPEC, &cache) < 0) {
+    return std::nullopt;
+  }
+  std::vector<Link> links;
+  nl_cache_foreach(cache, look_at, &links);
+  nl_cache_free(cache);
+  return links;
 }
 
 }  // namespace spare_qemu

@@ -2,20 +2,33 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 struct nl_sock;
 
 namespace spare_qemu {
 
-// Tells when taps of this network namespace come, go, or are changed, renamed included (rtnetlink).
+// A tap or macvtap of this network namespace. One that leaves the namespace is gone, one that comes in is new.
+struct Link {
+  int index = 0;
+  std::string name;
+  bool carrier = false;  // of a tap: somebody has it open
+  bool gone = false;
+};
+
+// Tells when taps come, go, or are changed, renamed included (rtnetlink).
 class TapEvents {
  public:
   TapEvents();
 
   // Readable when there is something to drain(); -1: the kernel does not tell.
   [[nodiscard]] int fd() const;
-  // Takes what there is. Was any of it about a tap?
-  bool drain();
+  // What has happened since, in order. Nothing: some of it was lost, or the kernel does not tell; ask for all().
+  std::optional<std::vector<Link>> drain();
+  // Those that there are now. Nothing: the kernel does not tell.
+  static std::optional<std::vector<Link>> all();
 
  private:
   struct Close {

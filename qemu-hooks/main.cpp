@@ -14,13 +14,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <iterator>
-#include <set>
+#include <thread>
 
 #include "launch.hpp"
-#include "links.hpp"
 #include "options.hpp"
-#include "taps.hpp"
+#include "tap_binder.hpp"
 #include "tool.hpp"
 #include "util/fd.hpp"
 #include "util/files.hpp"
@@ -33,19 +31,17 @@ using spare::Result;
 
 constexpr int exit_wrapper_failed = 125;
 constexpr const char* wrapper_mark = "user.spare_qemu";  // extended attribute of the cgroups that wrappers make
-// A tap may be handed to QEMU some time after it was made or changed: so long until the first look after that, and twice as long each time.
-constexpr std::chrono::milliseconds first_look{100}, last_look{12800};
-constexpr std::chrono::milliseconds retry{2000};  // one that was refused; and where the kernel does not tell of taps
-constexpr std::chrono::milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 constexpr int lock_tries = 20, lock_pause_us = 20000;
+constexpr std::chrono::seconds dying_limit{5};  // a QEMU whose wrapper was killed has got SIGTERM
+constexpr std::chrono::milliseconds dying_pause{50};
 
-void complain(std::string_view text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
+void complain(const std::string& text) { fmt::print(stderr, "spare-qemu: {}\n", text); }
 
 // The cgroup of this guest, locked by its directory for as long as the wrapper lives.
 class GuestCgroup {
  public:
-  // Makes it. One that a killed wrapper left behind is replaced, and what was left in it is killed; one that is another's is
-  // neither used nor changed.
+  // Makes it. One that a killed wrapper left behind is replaced when nothing runs in it any more: a QEMU in the background outlives its
+  // wrapper. One that is another's is neither used nor changed.
   static Result<GuestCgroup> make(std::string path) {
     auto made = open(path);
     if (!made && made.error().code == sparectl_exists) {
@@ -69,17 +65,7 @@ class GuestCgroup {
   [[nodiscard]] int dir() const { return dir_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool populated() const { return is_populated(dir_.get()); }
-  [[nodiscard]] std::vector<pid_t> processes() const {
-    std::vector<pid_t> all;
-    const auto text = spare::read_file_at(dir_.get(), "cgroup.procs");
-    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
-      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
-      if (pid > 0) {  // 0: of a pid namespace that is not below ours
-        all.push_back(pid);
-      }
-    }
-    return all;
-  }
+  [[nodiscard]] std::vector<pid_t> processes() const { return processes_in(dir_.get()); }
   // To each process in it.
   void signal(int number) const {
     for (const pid_t pid : processes()) {
@@ -97,6 +83,18 @@ class GuestCgroup {
   static bool is_populated(int dir) {
     const auto events = spare::read_file_at(dir, "cgroup.events");
     return events && events->find("populated 1") != std::string::npos;
+  }
+
+  static std::vector<pid_t> processes_in(int dir) {
+    std::vector<pid_t> all;
+    const auto text = spare::read_file_at(dir, "cgroup.procs");
+    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
+      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
+      if (pid > 0) {  // 0: of a pid namespace that is not below ours
+        all.push_back(pid);
+      }
+    }
+    return all;
   }
 
   GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
@@ -139,6 +137,16 @@ class GuestCgroup {
       return spare::Error{fmt::format("the cgroup {} is there already, and no spare-qemu has made it: choose another with --spare-cgroup, or "
                                       "end and remove it with `sparectl remove --force {}`", path, path)};
     }
+    const auto limit = std::chrono::steady_clock::now() + dying_limit;
+    while (is_populated(dir->get())) {
+      if (std::chrono::steady_clock::now() > limit) {
+        const auto processes = processes_in(dir->get());
+        return spare::Error{fmt::format("a guest whose spare-qemu was killed still runs in the cgroup {}, {}: end it, or give this guest another "
+                                        "-name or --spare-cgroup", path,
+                                        processes.empty() ? "in one below it" : fmt::format("pid {}", processes.front()))};
+      }
+      std::this_thread::sleep_for(dying_pause);
+    }
     auto removed = sparectl({"remove", "--force", path});
     return removed ? Result<void>() : removed.error();
   }
@@ -169,84 +177,6 @@ Result<void> configure(const Options& options, const GuestCgroup& cgroup) {
   auto set = sparectl(words);
   return set ? Result<void>() : set.error();
 }
-
-// Binds the guest's taps: those named on the command line before QEMU starts, whatever its processes have opened once it runs.
-class TapBinder {
-  using clock = std::chrono::steady_clock;
-
- public:
-  explicit TapBinder(const GuestCgroup& cgroup) : cgroup_(cgroup) {}
-
-  void bind(const std::set<std::string>& taps) {
-    const auto now = clock::now();
-    std::erase_if(refused_, [&](const std::string& name) { return !taps.contains(name); });
-    if (taps == bound_ || (taps == tried_ && now < again_)) {
-      return;
-    }
-    tried_ = taps;
-    again_ = now + retry;
-    if (set(taps)) {
-      bound_ = taps;
-      refused_.clear();
-      return;
-    }
-    // One that cannot be bound, as it is another's, does not keep the others from it; those that are bound stay so.
-    std::set<std::string> good;
-    std::set_intersection(bound_.begin(), bound_.end(), taps.begin(), taps.end(), std::inserter(good, good.end()));
-    for (const std::string& name : taps) {
-      if (good.contains(name)) {
-        continue;
-      }
-      std::set<std::string> more = good;
-      more.insert(name);
-      if (const auto done = set(more)) {
-        bound_ = good = std::move(more);
-        refused_.erase(name);
-      } else if (refused_.insert(name).second) {
-        complain("packets on " + name + " are not seen, until it can be bound: " + done.error().text);
-      }
-    }
-  }
-
-  // Looks at what is open when taps have changed, and for some time after that.
-  [[nodiscard]] Watch watch() {
-    return {events_.fd(), [this] { return look(); }};
-  }
-
- private:
-  // Says when to look again.
-  std::chrono::milliseconds look() {
-    const auto now = clock::now();
-    const bool news = events_.drain();
-    if (!news && now < due_) {
-      return std::chrono::ceil<std::chrono::milliseconds>(due_ - now);
-    }
-    pause_ = news ? first_look : std::min(2 * pause_, 2 * last_look);
-    auto taps = open_taps(cgroup_.processes());
-    // Those bound by name may not be open yet.
-    taps.insert(tried_.begin(), tried_.end());
-    std::erase_if(taps, [](const std::string& name) { return !interface_exists(name); });
-    bind(taps);
-    auto next = pause_;
-    if (pause_ > last_look) {
-      next = refused_.empty() && events_.fd() >= 0 ? rarely : retry;
-    }
-    due_ = now + next;
-    return next;
-  }
-
-  Result<void> set(const std::set<std::string>& taps) const {
-    auto set = sparectl({"set", cgroup_.path(), "--netdev", taps.empty() ? "none" : fmt::format("{}", fmt::join(taps, ","))});
-    return set ? Result<void>() : set.error();
-  }
-
-  const GuestCgroup& cgroup_;
-  std::set<std::string> bound_, tried_, refused_;
-  clock::time_point again_;
-  TapEvents events_;
-  std::chrono::milliseconds pause_ = first_look / 2;
-  clock::time_point due_ = clock::time_point::min();
-};
 
 // QEMU has put itself into the background: so does the wrapper, to remove the cgroup when it ends.
 void keep_in_background(const GuestCgroup& cgroup, TapBinder& taps) {
@@ -289,14 +219,7 @@ int run(const Options& options) {
   if (auto configured = configure(options, *cgroup); !configured) {
     return give_up(configured.error().text);
   }
-  TapBinder taps(*cgroup);
-  std::set<std::string> named;
-  for (const std::string& name : tap_names(options.qemu)) {
-    if (interface_exists(name)) {
-      named.insert(name);
-    }
-  }
-  taps.bind(named);
+  TapBinder taps(cgroup->dir(), cgroup->path(), tap_names(options.qemu), [&] { return cgroup->processes(); }, complain);
   const auto qemu = start_in_cgroup(cgroup->dir(), options.binary, options.qemu);
   if (!qemu) {
     return give_up(qemu.error().text);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "cli/options.hpp"
 #include "util/files.hpp"
@@ -63,6 +65,42 @@ std::string key_in(const std::string& list, std::string_view key) {
   }
   return {};
 }
+
+// What a -netdev, -nic or -device says: "kind,key=value,...", "key=value,..." or, as libvirt writes it, JSON.
+class Described {
+ public:
+  // kind_key: what names the kind, "type" or "driver".
+  Described(const std::string& value, const char* kind_key) {
+    if (value.starts_with('{')) {
+      const auto object = nlohmann::json::parse(value, nullptr, false);
+      if (object.is_object()) {  // else QEMU says what is wrong
+        for (const auto& [key, each] : object.items()) {
+          words_[key] = each.is_string() ? each.get<std::string>() : each.dump();
+        }
+      }
+    } else {
+      for (const std::string& part : spare::split(value, ",")) {
+        const size_t equals = part.find('=');
+        if (equals != std::string::npos) {
+          words_[part.substr(0, equals)] = part.substr(equals + 1);
+        } else if (value.starts_with(part)) {
+          words_[kind_key] = part;
+        }
+      }
+    }
+    kind_ = (*this)[kind_key];
+  }
+
+  [[nodiscard]] const std::string& kind() const { return kind_; }
+  std::string operator[](const std::string& key) const {
+    const auto found = words_.find(key);
+    return found == words_.end() ? std::string() : found->second;
+  }
+
+ private:
+  std::map<std::string, std::string> words_;
+  std::string kind_;
+};
 
 // Splits the command line into the wrapper's words and QEMU's.
 void partition(int argc, char** argv, bool drop_in, std::vector<std::string>& own, std::vector<std::string>& qemu) {
@@ -132,9 +170,9 @@ std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {
   std::vector<std::string> names;
   for (const char* option : {"netdev", "nic"}) {
     for (const std::string& value : values_of(qemu, option)) {
-      const std::string name = key_in(value, "ifname");
-      if ((value == "tap" || value.starts_with("tap,") || key_in(value, "type") == "tap") && !name.empty()) {
-        names.push_back(name);
+      const Described network(value, "type");
+      if (network.kind() == "tap" && !network["ifname"].empty()) {
+        names.push_back(network["ifname"]);
       }
     }
   }
@@ -142,18 +180,18 @@ std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {
 }
 
 std::set<std::string> unseen_networks(const std::vector<std::string>& qemu) {
-  const auto seen = {"tap", "bridge", "none", "hubport", "help"};  // (the bridge helper makes a tap; a hub's port has other ends)
+  const auto seen = {"", "tap", "bridge", "none", "hubport", "help"};  // (the bridge helper makes a tap; a hub's port has other ends)
   std::set<std::string> kinds;
   for (const char* option : {"netdev", "nic"}) {
     for (const std::string& value : values_of(qemu, option)) {
-      const std::string type = key_in(value, "type"), kind = type.empty() ? value.substr(0, value.find(',')) : type;
-      if (!kind.starts_with('{') && kind.find('=') == std::string::npos && std::find(seen.begin(), seen.end(), kind) == seen.end()) {
+      const std::string kind = Described(value, "type").kind();
+      if (std::find(seen.begin(), seen.end(), kind) == seen.end()) {
         kinds.insert(kind);
       }
     }
   }
   for (const std::string& value : values_of(qemu, "device")) {
-    const std::string kind = value.substr(0, value.find(','));
+    const std::string kind = Described(value, "driver").kind();
     if (kind.starts_with("vfio-") || kind.starts_with("vhost-vdpa")) {
       kinds.insert(kind);
     }

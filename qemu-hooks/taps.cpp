@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "taps.hpp"
 
-#include <net/if.h>
-
 #include "util/files.hpp"
 
 namespace spare_qemu {
@@ -28,7 +26,5 @@ std::set<std::string> open_taps(const std::vector<pid_t>& processes, const std::
   }
   return names;
 }
-
-bool interface_exists(const std::string& name) { return ::if_nametoindex(name.c_str()) != 0; }
 
 }  // namespace spare_qemu

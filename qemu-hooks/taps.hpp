@@ -13,7 +13,4 @@ namespace spare_qemu {
 // Names of the taps that these processes have open, whoever made them: the "iff:" lines of their file descriptors.
 std::set<std::string> open_taps(const std::vector<pid_t>& processes, const std::filesystem::path& proc = "/proc");
 
-// Is there such an interface now?
-bool interface_exists(const std::string& name);
-
 }  // namespace spare_qemu

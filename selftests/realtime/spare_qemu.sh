@@ -15,6 +15,7 @@ cleanup() {
 	sparectl remove /pool/p0 2>/dev/null || true
 	ip link del wrapped 2>/dev/null || true
 	ip link del wrapped2 2>/dev/null || true
+	ip netns del wrapped 2>/dev/null || true
 	spared --stop 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
 	rm -rf "$work"
@@ -63,6 +64,16 @@ status_is() {
 	((status == want))
 }
 file_is() { [[ $(<"$1") == "$2" ]]; }
+settings_of() { (cd "$1" && head -v -n 100 spare.{reservation,cpus,provide,use,netdev,policy} cpu.{max,weight} cgroup.procs); }
+# not_started TEXT COMMAND...: ends with 125, says TEXT, and QEMU has not been started
+not_started() {
+	local text=$1 status=0 out
+	shift
+	rm -f "$work/args" "$work/ready"
+	out=$("$@" 2>&1) || status=$?
+	printf 'status %d\n%s\n' "$status" "$out"
+	((status == 125)) && [[ $out == *"$text"* && ! -e $work/args && ! -e $work/ready ]]
+}
 
 test_start() {
 	start "${WRAP[@]}" -name wrapped,debug-threads=on -m 1G
@@ -105,24 +116,37 @@ test_killed_wrapper() {
 	ktap_check 'LIFE-4: its cgroup is replaced at the next start' file_is "$VM/spare.reservation" '40000 100000'
 	kill -TERM "$WRAPPER"
 	wait "$WRAPPER" || true
+	rm -f "$work/ready"
+	MODE=daemon "${WRAP[@]}" -name wrapped -daemonize
+	wait_for 10 test -e "$work/ready"
+	pkill -KILL -f '^spare-qemu .*-daemonize'
+	local pid
+	pid=$(head -n 1 "$VM/cgroup.procs")
+	ktap_check 'spare-qemu: what stays of the wrapper killed with -9: a second start is refused, with cgroup and pid' \
+		not_started "in the cgroup /vm/wrapped, pid $pid: end it" "${WRAP[@]}" -name wrapped
+	ktap_check 'spare-qemu: and the first guest lives on in its reservation' eval 'grep -qx "$pid" "$VM/cgroup.procs" && file_is "$VM/spare.reservation" "40000 100000"'
+	kill -TERM "$pid"
+	MODE=status ktap_check 'spare-qemu: when that has ended the name is free' status_is 42 "${WRAP[@]}" -name wrapped
 }
 
 test_refusals() {
-	ktap_check 'CBS-6: a reservation that does not fit: 125' status_is 125 \
+	ktap_check 'CBS-6: a reservation that does not fit: 125, which is said, and QEMU not started' not_started 'CPU 1 is full' \
 		spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
 	ktap_check 'CBS-6: and no cgroup is left' no_cgroup
-	ktap_refused 'spare-qemu: a QEMU that is not there' 'cannot run /nonexistent' \
+	ktap_check 'spare-qemu: a QEMU that is not there' not_started 'cannot run /nonexistent' \
 		spare-qemu --spare-reservation 9ms/100ms --spare-cpus 1 --spare-binary /nonexistent -- -name wrapped
 	ktap_check 'spare-qemu: no cgroup is left' no_cgroup
 	sparectl create /vm/wrapped >/dev/null
 	sparectl run /vm/wrapped -- sleep 1000 &
 	wait_for 10 grep -q . "$VM/cgroup.procs"
-	ktap_refused "spare-qemu: somebody else's cgroup" 'is there already' "${WRAP[@]}" -name wrapped
+	ktap_check "spare-qemu: somebody else's cgroup" not_started 'is there already' "${WRAP[@]}" -name wrapped
 	ktap_check 'spare-qemu: they live on' grep -q . "$VM/cgroup.procs"
 	sparectl remove /vm/wrapped
-	ktap_refused 'spare-qemu: nor does it run in a provider' '/pool/p0 is there already' \
+	local provider
+	provider=$(settings_of "$CGROUP/pool/p0")
+	ktap_check 'spare-qemu: nor does it run in a provider' not_started '/pool/p0 is there already' \
 		spare-qemu --spare-reservation 9ms/100ms --spare-cgroup /pool/p0 --spare-binary "$work/qemu" --
-	ktap_check 'spare-qemu: which stays' file_is "$CGROUP/pool/p0/spare.provide" 1
+	ktap_check 'spare-qemu: which stays as it is' diff <(echo "$provider") <(settings_of "$CGROUP/pool/p0")
 	ktap_check 'spare-qemu: a bad option: 2' status_is 2 spare-qemu --spare-nonsense 1 -- -name wrapped
 }
 
@@ -130,8 +154,8 @@ test_refusals() {
 test_parents() {
 	MODE=status ktap_check 'spare-qemu: below a parent that ignores SIGCHLD: the exit status' status_is 42 \
 		timeout 60 env --ignore-signal=CHLD "${WRAP[@]}" -name wrapped
-	ktap_check 'spare-qemu: and a reservation that is refused: 125' status_is 125 timeout 60 env --ignore-signal=CHLD \
-		spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
+	ktap_check 'spare-qemu: and a reservation that is refused: 125, which is said, and QEMU not started' not_started 'CPU 1 is full' \
+		timeout 60 env --ignore-signal=CHLD spare-qemu --spare-reservation 99ms/100ms --spare-cpus 1 --spare-binary "$work/qemu" -- -name wrapped
 	rm -f "$work/ready"
 	python3 -c 'import os, pty, sys, time
 pid, terminal = pty.fork()
@@ -162,10 +186,28 @@ test_taps() {
 	ktap_check 'spare-qemu: it is said' eval 'grep "packets on wrapped2 are not seen" "$work/log" >/dev/null'
 	echo none >"$CGROUP/pool/p0/spare.netdev"
 	ktap_check 'spare-qemu: and bound when it is free' wait_for 20 file_is "$VM/spare.netdev" 'wrapped wrapped2'
+	bound_are() { file_is "$VM/spare.netdev" "$1"; }
+	ip netns add wrapped
+	ip link set wrapped netns wrapped
+	wait_for 10 bound_are wrapped2 || true
+	ip -n wrapped link set wrapped netns 1
+	ktap_check 'SPARE-2: one that has been in another network namespace is bound again' wait_for 20 eval '[[ $(sorted "$VM/spare.netdev") == "wrapped wrapped2" ]]'
+	ip netns del wrapped
+	ip link del wrapped2
+	ip tuntap add wrapped2 mode tap
+	ktap_check 'SPARE-2: and one that is made anew under its name' wait_for 20 eval '[[ $(sorted "$VM/spare.netdev") == "wrapped wrapped2" ]]'
 	kill -TERM "$WRAPPER"
 	wait "$WRAPPER" || true
 	ip link del wrapped
 	ip link del wrapped2
+}
+sorted() { tr ' ' '\n' <"$1" | sort | paste -sd ' '; }
+
+# Networks that pass every tap, in both of QEMU's forms.
+test_unseen() {
+	MODE=status "${WRAP[@]}" -name wrapped -netdev user,id=u -netdev '{"type":"vhost-user","id":"v","chardev":"c"}' \
+		-device '{"driver":"vfio-pci","host":"0000:01:00.0"}' -netdev '{"type":"tap","id":"n","fd":"9"}' >"$work/log" 2>&1 || true
+	ktap_check 'SPARE-9: what is not seen is said, JSON too' eval 'grep "packets by way of user, vfio-pci, vhost-user are not seen" "$work/log" >/dev/null'
 }
 
 test_drop_in() {
@@ -176,17 +218,33 @@ test_drop_in() {
 	wait "$WRAPPER" || true
 	ktap_check 'spare-qemu: without a reservation QEMU is just run' status_is 42 \
 		env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped
-	ktap_refused 'spare-qemu: which it says' 'runs without a reservation' \
-		env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped
+	env MODE=status SPARE_QEMU_BINARY="$work/qemu" "$work/qemu-system-x86_64" -name wrapped >"$work/log" 2>&1 || true
+	ktap_check 'spare-qemu: which it says, once' eval '(($(grep -c "runs without a reservation" "$work/log") == 1))'
 	ktap_check 'spare-qemu: the real one behind the link' eval \
 		"SPARE_RESERVATION=4ms/10ms $work/qemu-system-x86_64 -version | grep 'QEMU emulator' >/dev/null"
+}
+
+# hot_plug NAME: a tap more for the QEMU that listens there
+hot_plug() {
+	python3 - "$work/qmp" "$1" <<-'END'
+		import json, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		lines = s.makefile("r")
+		lines.readline()
+		for command, arguments in (("qmp_capabilities", {}), ("netdev_add", dict(type="tap", id="n1", ifname=sys.argv[2], script="no", downscript="no"))):
+		    s.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+		    while "event" in (answer := json.loads(lines.readline())): pass
+		    if "error" in answer: sys.exit(str(answer))
+	END
 }
 
 # A real QEMU that stops before its first instruction; the tap is QEMU's own, its name nobody knows beforehand.
 test_real() {
 	local tap
 	spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 --spare-use /pool/p0 -- -name wrapped -machine q35 -accel tcg -m 64 \
-		-display none -nodefaults -S -netdev tap,id=n0,script=no,downscript=no,vhost=on -device virtio-net-pci,netdev=n0 \
+		-display none -nodefaults -S -qmp "unix:$work/qmp,server=on,wait=off" \
+		-netdev tap,id=n0,script=no,downscript=no,vhost=on -device virtio-net-pci,netdev=n0 \
 		</dev/null >"$work/log" 2>&1 &
 	WRAPPER=$!
 	bound() { [[ $(cat "$VM/spare.netdev" 2>/dev/null) == tap* ]]; }
@@ -203,6 +261,14 @@ test_real() {
 	ktap_check 'spare-qemu: and looks when one does' wait_for 5 eval '! idle "$WRAPPER"'
 	ip link del wrapped2
 	ip link set wrapped name "$tap"
+	ip netns add wrapped
+	ip link set "$tap" netns wrapped
+	wait_for 10 file_is "$VM/spare.netdev" none || true
+	ip -n wrapped link set "$tap" netns 1
+	ktap_check "SPARE-2: QEMU's own, back from another network namespace, is bound again" wait_for 20 file_is "$VM/spare.netdev" "$tap"
+	ip netns del wrapped
+	hot_plug wrapped2 || true
+	ktap_check 'SPARE-2: a second one that is hot-plugged (QMP) is bound' wait_for 20 file_is "$VM/spare.netdev" "$tap wrapped2"
 	sed 's/^/# /' "$work/log"
 	ktap_note "tap: $tap"
 	ktap_check 'CBS-3: the vhost worker is in the cgroup' eval 'cat $(sed "s,.*,/proc/&/comm," "$VM/cgroup.threads") | grep vhost >/dev/null'
@@ -253,13 +319,14 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 56
+ktap_plan 64
 test_start
 test_end
 test_killed_wrapper
 test_refusals
 test_parents
 test_taps
+test_unseen
 test_drop_in
 test_real
 test_daemonized

@@ -116,6 +116,8 @@ test_refusals() {
 	unchanged 'sparectl: without CAP_SYS_NICE' 'CAP_SYS_NICE' /vm/a capsh --drop=cap_sys_nice -- -c 'sparectl set /vm/a -r 1ms/10ms'
 	ktap_refused 'sparectl: nothing to set' 'nothing to set' sparectl set /vm/a
 	ktap_refused 'sparectl: an unknown command' "did you mean 'status'" sparectl statsu
+	ktap_check 'sparectl: one like none: nothing is guessed' eval '! sparectl frobnicate 2>&1 | grep "did you mean" >&2'
+	ktap_check 'sparectl: no --create for what it would not make' eval '! { sparectl set /vm/../etc -r max; sparectl show /vm/none; } 2>&1 | grep -e "--create" >&2'
 	ktap_refused 'sparectl: create --exclusive of what is there' 'is there already' sparectl create --exclusive /vm/a
 	is 'sparectl: exit status 3' 3 "$(sparectl create --exclusive /vm/a >/dev/null 2>&1 || echo $?)"
 	is 'sparectl: of an unknown command 2' 2 "$(sparectl statsu >/dev/null 2>&1 || echo $?)"
@@ -133,6 +135,16 @@ test_refusals() {
 	is 'sparectl: it is not there' no "$([[ -d $CGROUP/vm/b ]] && echo yes || echo no)"
 }
 
+# shown_or_gone CGROUP: sparectl show tells all of it, or that it is not there
+shown_or_gone() {
+	local out
+	if out=$(sparectl show "$1" 2>&1); then
+		[[ $out == *reservation*stat*events* ]]
+	else
+		[[ $out == *"there is no cgroup $1"* || $out == *"the cgroup is gone"* ]]
+	fi || { ktap_note "$out"; return 1; }
+}
+
 # Names of any bytes, cgroups that come and go, cgroups that others have made.
 test_others() {
 	mkdir "$ODD" "$CGROUP/vm/by-hand"
@@ -147,11 +159,15 @@ test_others() {
 	is 'sparectl: then it is gone' no "$([[ -d $CGROUP/vm/by-hand ]] && echo yes || echo no)"
 	(while :; do mkdir -p "$CGROUP/vm/come/and"; echo '1000 100000' >"$CGROUP/vm/come/spare.reservation"; rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come"; done) &
 	local comes=$! i failed=0
-	for ((i = 0; i < 40; i++)); do sparectl status >/dev/null || failed=$((failed + 1)); done
+	for ((i = 0; i < 200; i++)); do
+		sparectl status >/dev/null || failed=$((failed + 1))
+		sparectl status --json | json "['vms']" >/dev/null || failed=$((failed + 1))
+		shown_or_gone /vm/come || failed=$((failed + 1))
+	done
 	kill "$comes"
 	wait "$comes" 2>/dev/null || true
 	rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come" 2>/dev/null || true
-	is 'sparectl: status beside cgroups that come and go, 40 times: failed' 0 "$failed"
+	is 'sparectl: status, its JSON and show beside cgroups that come and go, 200 times each: failed' 0 "$failed"
 }
 
 test_run() {
@@ -170,7 +186,7 @@ test_run() {
 }
 
 insmod "$SPARE_LIB/sched_spare.ko"
-ktap_plan 74
+ktap_plan 76
 test_set
 test_link
 test_show

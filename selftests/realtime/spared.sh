@@ -180,6 +180,8 @@ upgrade() {
 	sed 's/sched_spare: servers/sched_spare: SERVERS/' "$(command -v spared)" >"$work/spared"
 	chmod +x "$work/spared"
 	build=$(sparectl status | sed -n 's/^class .*build //p') before=$(<$SCX/enable_seq)
+	ktap_check "LIFE-1: sparectl status shows that it is the installed class, and the running daemon's version" eval \
+		'[[ $(sparectl status) == *", as installed, build "*"running, pid $SPARED_PID, version $(spared --version | cut -d" " -f2)"* ]]'
 	# A short period: what a window of one scheduler has too much at its ends is little.
 	echo 4000 10000 >"$BURN/spare.reservation"
 	sleep 1
@@ -195,6 +197,7 @@ upgrade() {
 	ktap_check 'LIFE-1: the spared of another build replaces the class' said 'replaced the class of another build'
 	ktap_check 'LIFE-1: once' test "$after" = $((before + 1))
 	ktap_check 'LIFE-1: sparectl status shows the build' eval '[[ $build && $(sparectl status) != *"build $build"* ]]'
+	ktap_check 'LIFE-1: and that it is not the installed one' eval '[[ $(sparectl status) == *", not as installed (restart spared), build "* ]]'
 	# The class, the kernel's cap, the class: each of the three windows has 2.4 ms too much at each end, the kernel's a tick more.
 	ktap_check 'LIFE-2: meanwhile no VM was without its cap for a tenth of a second' test "$used" -le $((us * 4 / 10 + 60000))
 	echo 40000 100000 >"$BURN/spare.reservation"
@@ -254,7 +257,7 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 10 rmmod sched_spare
 }
 
-ktap_plan 45
+ktap_plan 47
 test_refusals
 test_forms
 test_life

@@ -218,6 +218,38 @@ test_qemu() {
 	in_unit forking guessed -p Type=forking
 }
 
+# --- LIFE-2: caps of units are systemd's to write
+
+# written FILE: cgroups into whose cpu.max the daemon has written, one a line
+written() { sed -nE 's#.*openat\([0-9]+<'$CG'([^>]*)>, "cpu.max", [^)]*O_(WRONLY|RDWR).*#\1#p' "$1" | sort -u; }
+cap_of() { cat "$CG$1/cpu.max"; }
+
+test_caps() {
+	systemctl stop spared
+	systemd-run -q --unit=guest --slice=machine.slice -p CPUQuota=55% sleep infinity
+	sparectl set --create /vm/a -r 40ms/100ms -c 0
+	sparectl set --create /machine.slice/guest.service -r 33300us/100ms -c 1
+	strace -f -y -qq -o "$work/strace" -e trace=open,openat,openat2 spared >"$work/spared.log" 2>&1 &
+	local daemon
+	is 'LIFE-2: a unit has the cap of its reservation' '33300 100000' "$(until_is 60 '33300 100000' cap_of /machine.slice/guest.service)"
+	is 'LIFE-2: so has a cgroup of nobody' '40000 100000' "$(until_is 60 '40000 100000' cap_of /vm/a)"
+	systemd_looks_again --slice=machine.slice
+	is 'LIFE-2: also after a daemon-reload, which keeps whole per cents' '33300 100000' "$(until_is 20 '33300 100000' cap_of /machine.slice/guest.service)"
+	sparectl set /machine.slice/guest.service -r 30ms/100ms
+	until_is 20 '30000 100000' cap_of /machine.slice/guest.service >/dev/null
+	daemon=$(</run/sched_spare/spared.pid)
+	kill -TERM "$daemon"
+	wait_for 20 eval '! kill -0 '"$daemon"
+	is 'LIFE-2: cpu.max of a unit spared does not write' /vm/a "$(written "$work/strace")"
+	systemd_looks_again --slice=machine.slice
+	is 'LIFE-2: a daemon-reload leaves the cap' '30000 100000 300ms' "$(cap_of /machine.slice/guest.service) $(of_unit guest CPUQuotaPerSecUSec)"
+	spared --restore 2>/dev/null
+	is "LIFE-2: the operator's comes back" '55000 100000 550ms' "$(cap_of /machine.slice/guest.service) $(of_unit guest CPUQuotaPerSecUSec)"
+	systemctl stop guest
+	sparectl remove /vm/a
+	systemctl start spared
+}
+
 test_end() {
 	systemctl stop spared
 	spared --stop 2>/dev/null
@@ -225,11 +257,12 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 20 rmmod sched_spare
 }
 
-ktap_plan 62
+ktap_plan 68
 test_no_module
 test_root
 test_units
 test_unit
 test_qemu
+test_caps
 test_end
 ktap_done

@@ -1,25 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // LIFE-2: cpu.max of every cgroup with servers says what they give it together, with those of cgroups below it. While the class
-// runs, a reservation governs alone and this is without effect; when the class is gone, the kernel's scheduler goes by it.
+// runs, a reservation governs alone and this is without effect; when the class is gone, the kernel's scheduler goes by it. Of a unit systemd
+// writes it.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <thread>
 
 #include "cap.hpp"
 #include "manager.hpp"
+#include "systemd.hpp"
 
 namespace spare {
 namespace {
 
 constexpr int steps_most = 4;  // record, write, tidy the record; one to see that it is done
 
-Result<void> take(const Cgroup& cgroup, const CapStep& step) {
+constexpr std::chrono::milliseconds written_limit{2000}, written_pause{5};
+
+bool same_cap(const std::string& one, const std::string& other) { return one == other || (one.starts_with("max") && other.starts_with("max")); }
+
+Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& unit, const std::string& value) {
+  if (!unit) {
+    return cgroup.write(file::cpu_max, value);
+  }
+  if (auto set = set_unit_cap(*unit, value); !set) {
+    return set;
+  }
+  const auto limit = std::chrono::steady_clock::now() + written_limit;
+  for (;;) {
+    const auto current = cgroup.read(file::cpu_max);
+    if (!current) {
+      return current.error();
+    }
+    if (same_cap(*current, value)) {
+      return {};
+    }
+    if (std::chrono::steady_clock::now() > limit) {
+      return Error{fmt::format("{}: systemd was asked for cpu.max '{}', and it is '{}'", cgroup.path(), value, *current), ETIMEDOUT};
+    }
+    std::this_thread::sleep_for(written_pause);
+  }
+}
+
+Result<void> take(const Cgroup& cgroup, const std::optional<std::string>& unit, const CapStep& step) {
   if (step.record) {
     if (auto set = cgroup.set_mark(mark::cpu_max, step.record->text()); !set) {
       return set;
     }
   }
   if (step.write) {
-    if (auto written = cgroup.write(file::cpu_max, *step.write); !written) {
+    if (auto written = write_cap(cgroup, unit, *step.write); !written) {
       return written;
     }
   }
@@ -29,7 +62,11 @@ Result<void> take(const Cgroup& cgroup, const CapStep& step) {
   return {};
 }
 
-Result<void> mirror(const Cgroup& cgroup, const std::optional<std::string>& wanted) {
+Result<void> mirror(const CgroupTree& tree, const Cgroup& cgroup, std::optional<std::string> wanted) {
+  const auto unit = tree.systemds_unit(cgroup.path());
+  if (unit && wanted) {
+    wanted = unit_cap(*wanted);
+  }
   for (int i = 0; i < steps_most; i++) {
     const auto record = CapRecord::parse(cgroup.mark(mark::cpu_max));
     if (!wanted && !record) {
@@ -39,7 +76,7 @@ Result<void> mirror(const Cgroup& cgroup, const std::optional<std::string>& want
     if (!current) {
       return current.error();
     }
-    const CapStep step = cap_step(*current, record, wanted);
+    const CapStep step = cap_step(*current, record, wanted, unit.has_value());
     if (step.nothing()) {
       return {};
     }
@@ -48,7 +85,7 @@ Result<void> mirror(const Cgroup& cgroup, const std::optional<std::string>& want
       spdlog::info("{}: cpu.max was {}; it is {} while there is a reservation, and {} again afterwards", cgroup.path(), operators,
                    step.record->written, operators);
     }
-    if (auto taken = take(cgroup, step); !taken) {
+    if (auto taken = take(cgroup, unit, step); !taken) {
       return taken;
     }
   }
@@ -69,7 +106,7 @@ Result<unsigned> restore_caps(const Roots& roots) {
     if (!cgroup || !cgroup->mark(mark::cpu_max)) {
       continue;
     }
-    if (auto done = mirror(*cgroup, std::nullopt); done) {
+    if (auto done = mirror(*tree, *cgroup, std::nullopt); done) {
       restored++;
     } else if (done.error().code != ENODEV && !first) {  // the others get theirs all the same
       first = done.error();
@@ -102,7 +139,7 @@ void mirror_caps(Pass& pass) {
     if (claim.reservation && !claim.cpus.empty()) {
       wanted = cap_of(*claim.reservation, static_cast<unsigned>(claim.cpus.size()), inner_ppm(pass, claim));
     }
-    if (auto mirrored = mirror(*cgroup, wanted); !mirrored && mirrored.error().code != ENODEV) {
+    if (auto mirrored = mirror(pass.tree, *cgroup, wanted); !mirrored && mirrored.error().code != ENODEV) {
       pass.complaints.say("cap " + claim.path, "without the class its reservation would not hold: " + mirrored.error().text);
     }
   }

@@ -8,16 +8,6 @@
 #include "util/files.hpp"
 
 namespace spare {
-namespace {
-
-std::uint64_t sent_to(const Roots& roots, const std::string& name) {
-  const auto text = read_file(roots.sys / "class/net" / name / "statistics/tx_packets");
-  const auto number = text ? as_integer(trim(*text)) : std::nullopt;
-  return number && *number > 0 ? static_cast<std::uint64_t>(*number) : 0;
-}
-
-}  // namespace
-
 void look_at_taps(Pass& pass) {
   for (const Claim& claim : pass.ledger.claims()) {
     const auto cgroup = claim.reservation ? pass.tree.at(claim.path) : Result<Cgroup>(Error{});
@@ -28,7 +18,7 @@ void look_at_taps(Pass& pass) {
     }
     std::uint64_t sent = 0;
     for (const std::string& name : split(*names, " ")) {
-      sent += sent_to(pass.roots, name);
+      sent += packets_to_vm(pass.roots, name);
     }
     if (const auto unseen = pass.unseen.look(claim.path + " " + *names, sent, FlatKeyed::parse(*stat).number("rx_packets").value_or(0))) {
       pass.complaints.say("taps " + claim.path, fmt::format("{}: packets went to {}, and the module has counted none of them (rx_packets 0): none can wake "

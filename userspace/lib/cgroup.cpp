@@ -145,6 +145,11 @@ Result<Cgroup> CgroupTree::at(std::string_view name) const {
   return Cgroup(std::move(dir), std::move(*path));
 }
 
+std::optional<std::string> CgroupTree::systemds_unit(const std::string& path) const {
+  const auto parts = split(path, "/");
+  return systemd_ && !parts.empty() ? spare::systemds_unit(mount_, parts) : std::nullopt;
+}
+
 // The controllers wanted that the kernel has and that are not enabled for what is in a directory. One that is not there enables none.
 std::vector<std::string> CgroupTree::disabled_in(const fs::path& dir) const {
   const auto words_of = [](const fs::path& file) {

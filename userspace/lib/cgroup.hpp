@@ -77,6 +77,9 @@ class CgroupTree {
   [[nodiscard]] Result<std::string> normal_path(std::string_view name) const;
   [[nodiscard]] Result<Cgroup> at(std::string_view name) const;
 
+  // The unit of systemd's that has this cgroup, where only systemd writes its files.
+  [[nodiscard]] std::optional<std::string> systemds_unit(const std::string& path) const;
+
   // Kills what is left in the cgroup and below, and removes them. A cgroup that is not there is fine.
   [[nodiscard]] Result<void> remove(std::string_view name) const;
 

@@ -14,7 +14,7 @@ Result<void> ReloadReport::write() const {
   const std::string fresh = path().string() + ".new";
   {
     std::ofstream file(fresh, std::ios::trunc);
-    file << count << "\n" << mistake << "\n";
+    file << count << "\n" << version << "\n" << mistake << "\n";
     if (!file.flush()) {
       return errno_error("cannot write " + fresh);
     }
@@ -26,10 +26,10 @@ std::optional<ReloadReport> ReloadReport::read() {
   const auto text = read_file(path());
   const auto lines = text ? split(*text, "\n") : std::vector<std::string>();
   const auto count = lines.empty() ? std::nullopt : as_integer(lines[0]);
-  if (!count || *count < 0) {
+  if (!count || *count < 0 || lines.size() < 2) {
     return std::nullopt;
   }
-  return ReloadReport{static_cast<std::uint64_t>(*count), lines.size() > 1 ? lines[1] : ""};
+  return ReloadReport{static_cast<std::uint64_t>(*count), lines.size() > 2 ? lines[2] : "", lines[1]};
 }
 
 }  // namespace spare

@@ -14,6 +14,7 @@ namespace spare {
 struct ReloadReport {
   std::uint64_t count = 0;  // how often this daemon has read it
   std::string mistake;      // "FILE:LINE: ..."; empty: it is in force
+  std::string version = SPARE_VERSION;  // the daemon's
 
   static std::filesystem::path path() { return std::filesystem::path(run_dir) / "config"; }
   [[nodiscard]] Result<void> write() const;

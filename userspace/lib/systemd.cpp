@@ -6,12 +6,14 @@
 #include <systemd/sd-bus.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
 #include <memory>
 #include <string_view>
 
+#include "cap.hpp"
 #include "util/files.hpp"
 
 namespace spare {
@@ -22,6 +24,9 @@ constexpr std::string_view other_suffixes[] = {".service", ".scope", ".socket", 
 // systemd.resource-control(5), Delegate=: the directory then has one of these. (Before systemd 251 the second alone.)
 constexpr const char* delegated_attributes[] = {"user.delegate", "trusted.delegate"};
 constexpr std::uint64_t weight_of_all = 100;  // what a cgroup has that nobody has given a weight
+constexpr std::uint64_t no_limit = UINT64_MAX;
+constexpr const char *systemd_name = "org.freedesktop.systemd1", *systemd_object = "/org/freedesktop/systemd1";
+constexpr const char* systemd_manager = "org.freedesktop.systemd1.Manager";
 constexpr int first_memory_node = 1;          // a mask of bits; each host has node 0
 
 bool is_slice(const std::string& name) { return name.ends_with(slice_suffix); }
@@ -32,6 +37,18 @@ bool is_delegated(const std::filesystem::path& dir) {
     return ::getxattr(dir.c_str(), name, &value, sizeof(value)) == 1 && value == '1';
   });
 }
+
+using Bus = std::unique_ptr<sd_bus, sd_bus* (*)(sd_bus*)>;
+
+Result<Bus> open_bus() {
+  sd_bus* opened = nullptr;
+  if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
+    return errno_error("systemd cannot be asked, the system bus", -failed);
+  }
+  return Bus(opened, ::sd_bus_flush_close_unref);
+}
+
+const char* reason(const sd_bus_error& error, int failed) { return error.message != nullptr ? error.message : std::strerror(-failed); }
 
 }  // namespace
 
@@ -55,28 +72,53 @@ SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<s
   return part;
 }
 
+std::optional<std::string> systemds_unit(const std::filesystem::path& mount, const std::vector<std::string>& path) {
+  const SystemdPart part = systemd_part(mount, path);
+  if (part.slices + 1 != path.size() || !part.closed) {
+    return std::nullopt;
+  }
+  const std::string& name = path.back();
+  return name.starts_with('_') ? name.substr(1) : name;  // so escaped where it could be a file of the kernel's
+}
+
+Result<void> set_unit_cap(const std::string& unit, const std::string& cpu_max) {
+  const auto bus = open_bus();
+  if (!bus) {
+    return bus.error();
+  }
+  const auto quota = unit_quota(cpu_max);
+  sd_bus_error error = SD_BUS_ERROR_NULL;
+  const int failed = ::sd_bus_call_method(
+      bus->get(), systemd_name, systemd_object, systemd_manager, "SetUnitProperties", &error, nullptr, "sba(sv)", unit.c_str(), 1, 2,
+      "CPUQuotaPeriodUSec", "t", quota ? quota->period_us : no_limit, "CPUQuotaPerSecUSec", "t", quota ? quota->per_second_us : no_limit);
+  Result<void> asked;
+  if (failed < 0) {
+    const bool gone = ::sd_bus_error_has_name(&error, "org.freedesktop.systemd1.NoSuchUnit") != 0;
+    asked = Error{fmt::format("systemd does not set CPUQuota of {}: {}", unit, reason(error, failed)), gone ? ENODEV : -failed};
+  }
+  ::sd_bus_error_free(&error);
+  return asked;
+}
+
 std::string controllers_unit(const std::string& slice) {
   return slice == "-.slice" ? "spare.slice" : slice.substr(0, slice.size() - slice_suffix.size()) + "-spare.slice";
 }
 
 Result<void> ask_for_controllers(const std::string& slice) {
-  sd_bus* opened = nullptr;
-  if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
-    return errno_error("systemd cannot be asked, the system bus", -failed);
+  const auto bus = open_bus();
+  if (!bus) {
+    return bus.error();
   }
-  const std::unique_ptr<sd_bus, sd_bus* (*)(sd_bus*)> bus(opened, ::sd_bus_flush_close_unref);
   const std::string name = controllers_unit(slice);
   const std::string what = "sched_spare: has the controllers cpu, io and cpuset enabled in " + slice;
   sd_bus_error error = SD_BUS_ERROR_NULL;
   const int failed = ::sd_bus_call_method(
-      bus.get(), "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit",
-      &error, nullptr, "ssa(sv)a(sa(sv))", name.c_str(), "fail", 4, "Description", "s", what.c_str(), "CPUWeight", "t", weight_of_all,
+      bus->get(), systemd_name, systemd_object, systemd_manager, "StartTransientUnit", &error, nullptr, "ssa(sv)a(sa(sv))", name.c_str(), "fail", 4, "Description", "s", what.c_str(), "CPUWeight", "t", weight_of_all,
       "IOWeight", "t", weight_of_all, "AllowedMemoryNodes", "ay", 1, first_memory_node, 0);
   Result<void> asked;
   // One that is there has the same settings: another of us has been quicker.
   if (failed < 0 && ::sd_bus_error_has_name(&error, "org.freedesktop.systemd1.UnitExists") == 0) {
-    const char* why = error.message != nullptr ? error.message : std::strerror(-failed);
-    asked = Error{fmt::format("systemd does not start {}: {}", name, why), -failed};
+    asked = Error{fmt::format("systemd does not start {}: {}", name, reason(error, failed)), -failed};
   }
   ::sd_bus_error_free(&error);
   return asked;

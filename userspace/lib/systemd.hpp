@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,13 @@ struct SystemdPart {
   bool closed = false;  // the next one is a unit that systemd has not delegated: what is below it is systemd's, too
 };
 [[nodiscard]] SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<std::string>& path);
+
+// The unit whose cgroup this is, where systemd alone writes its files: not one that it has delegated, or below one.
+[[nodiscard]] std::optional<std::string> systemds_unit(const std::filesystem::path& mount, const std::vector<std::string>& path);
+
+// Has systemd write cpu.max ("QUOTA PERIOD" or "max ...") of a unit, until the next boot (SetUnitProperties, as systemctl set-property --runtime).
+// Returns when it has taken the order, which it carries out soon. ENODEV: there is no such unit.
+[[nodiscard]] Result<void> set_unit_cap(const std::string& unit, const std::string& cpu_max);
 
 // Has systemd pass cpu, io and cpuset on to what is in a slice ("-.slice": the root), for as long as the host runs, and start the slice if it has
 // not been. It enables those that a unit in the slice has a setting for: so there will be one, a slice without processes ("machine-spare.slice").

@@ -5,7 +5,12 @@
 #include <map>
 #include <string>
 
+#include "paths.hpp"
+
 namespace spare {
+
+// What a tap or macvtap has carried to its VM; 0: there is no such device.
+std::uint64_t packets_to_vm(const Roots& roots, const std::string& tap);
 
 // Packets that go to a VM's taps although its rx_packets stays 0: they take a way that the module's hook does not see, and wake nobody. A few
 // that went there before spared looked are no sign.
@@ -13,7 +18,7 @@ class Unseen {
  public:
   static constexpr std::uint64_t enough = 16;
 
-  // How many since the first look, when there are enough to tell; else 0. vm: path and taps; sent: tx_packets of these together, seen: its rx_packets.
+  // How many since the first look, when there are enough to tell; else 0. vm: path and taps; sent: packets_to_vm() of these together, seen: its rx_packets.
   std::uint64_t look(const std::string& vm, std::uint64_t sent, std::uint64_t seen) {
     const auto before = before_.find(vm);
     const bool anew = seen != 0 || before == before_.end() || sent < before->second;

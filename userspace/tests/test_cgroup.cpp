@@ -136,6 +136,15 @@ TEST_CASE("what is systemd's on the way to a cgroup") {
   CHECK(part("/machine.slice/a.scope").slices == 1);
   CHECK(part("/machine.slice/a.scope/libvirt").closed);
   CHECK(part("/init.scope/x").closed);
+  using Unit = std::optional<std::string>;
+  const auto unit = [&](const std::string& path) { return spare::systemds_unit(tree.root() / "sys/fs/cgroup", spare::split(path, "/")); };
+  CHECK(unit("/machine.slice") == Unit("machine.slice"));
+  CHECK(unit("/machine.slice/a.scope") == Unit("a.scope"));
+  CHECK(unit("/_cgroup.service") == Unit("cgroup.service"));
+  CHECK(unit("/machine.slice/vm1") == std::nullopt);
+  CHECK(unit("/machine.slice/a.scope/libvirt") == std::nullopt);
+  CHECK(unit("/machine.slice/a.scope/odd.slice") == std::nullopt);
+  CHECK(unit("/vm/odd.slice") == std::nullopt);
   CHECK(spare::controllers_unit("-.slice") == "spare.slice");
   CHECK(spare::controllers_unit("machine.slice") == "machine-spare.slice");
 }

@@ -39,6 +39,28 @@ TEST_CASE("LIFE-2: the cap is n Q/P exactly, in a form that the kernel takes") {
   CHECK(cap_of({50, 100}, 1, 5001) == "1020 2000");
 }
 
+TEST_CASE("LIFE-2: a unit's cap is what systemd is told, exactly; what a daemon-reload makes of it is ours, and never no limit") {
+  std::mt19937 random(8);
+  for (int round = 0; round < 20000; round++) {
+    const std::uint64_t period = std::uniform_int_distribution<std::uint64_t>(1000, 1'000'000)(random);
+    const std::uint64_t quota = std::uniform_int_distribution<std::uint64_t>(1000, 8 * period)(random);
+    const std::string cap = unit_cap(std::to_string(quota) + " " + std::to_string(period));
+    const auto told = unit_quota(cap);
+    INFO(cap);
+    REQUIRE(told);
+    REQUIRE(std::to_string(told->per_second_us * told->period_us / 1'000'000) + " " + std::to_string(told->period_us) == cap);
+    const std::string after = reloaded_unit_cap(cap);
+    REQUIRE_FALSE(after.starts_with("max"));
+    const CapStep step = cap_step(after, CapRecord{"max 100000", cap, ""}, cap, true);
+    REQUIRE((after == cap ? step.nothing() : step.write == cap && step.record->operators == "max 100000"));
+  }
+  CHECK(unit_cap("33300 100000") == "33300 100000");
+  CHECK(reloaded_unit_cap("33300 100000") == "33000 100000");
+  CHECK(unit_cap("1000 200000") == "2000 200000");
+  CHECK(reloaded_unit_cap("1000 1900") == "1000 1923");
+  CHECK_FALSE(unit_quota("max 100000"));
+}
+
 namespace {
 
 // A cgroup and a daemon that may be killed between any two of its steps.
@@ -165,6 +187,19 @@ TEST_CASE("SPARE-9: packets to a tap of which none is counted are told, when the
   unseen.end_of_pass();  // the VM has gone, and another one comes
   CHECK(look(400, 0) == 0);
   CHECK(unseen.look("/vm/b", 400, 0) == 0);
+}
+
+TEST_CASE("SPARE-9: what a tap sends, and a macvtap receives, goes to the VM") {
+  FakeTree tree;
+  tree.file("sys/class/net/tap0/tun_flags", "0x1002\n");
+  tree.file("sys/class/net/tap0/statistics/tx_packets", "7\n");
+  tree.file("sys/class/net/tap0/statistics/rx_packets", "3\n");
+  tree.file("sys/class/net/macvtap0/statistics/tx_packets", "7\n");
+  tree.file("sys/class/net/macvtap0/statistics/rx_packets", "3\n");
+  const Roots roots = Roots::below(tree.root());
+  CHECK(packets_to_vm(roots, "tap0") == 7);
+  CHECK(packets_to_vm(roots, "macvtap0") == 3);
+  CHECK(packets_to_vm(roots, "none") == 0);
 }
 
 TEST_CASE("CBS-11: a pass follows a change within a second, and passes use a tenth of a CPU at most, whatever changes") {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "fake_tree.hpp"
+#include "guest_taps.hpp"
 #include "options.hpp"
 #include "taps.hpp"
 
@@ -56,6 +57,12 @@ TEST_CASE("what QEMU's arguments say") {
                          "-device", "virtio-net-pci,netdev=n", "-nic", "none", "-netdev", "id=s,type=stream"}) ==
         std::set<std::string>{"stream", "user", "vfio-pci", "vhost-user"});
   CHECK(unseen_networks({"-netdev", "bridge,id=b", "-nic", "tap"}).empty());
+  // As libvirt writes them.
+  CHECK(unseen_networks({"-netdev", R"({"type":"user","id":"u"})", "-netdev", R"({"type":"tap","fd":"27","vhost":true,"id":"n"})", "-device",
+                         R"({"driver":"vfio-pci","host":"0000:01:00.0","id":"h"})", "-device", R"({"driver":"virtio-net-pci","netdev":"n"})",
+                         "-device", "driver=vfio-ccw,id=c"}) == std::set<std::string>{"user", "vfio-ccw", "vfio-pci"});
+  CHECK(unseen_networks({"-netdev", "{", "-netdev", R"({"id":"x"})", "-device", "[]"}).empty());
+  CHECK(tap_names({"-netdev", R"({"type":"tap","ifname":"tap0","script":"no","id":"n"})"}) == Words{"tap0"});
   CHECK(has_flag({"-daemonize"}, "daemonize"));
   CHECK_FALSE(has_flag({"-name", "daemonize"}, "daemonize"));
   CHECK(only_asks({"-machine", "none,accel=kvm"}));
@@ -70,4 +77,52 @@ TEST_CASE("taps are found in what a process has open") {
   tree.file("5/fdinfo/10", "pos:\t0\niff:\t\n");
   CHECK(spare_qemu::open_taps({5, 6}, tree.root()) == std::set<std::string>{"tap7"});
   CHECK(spare_qemu::open_taps({6}, tree.root()).empty());
+}
+
+TEST_CASE("the guest's taps are those that it has open, and what its command line names") {
+  using Names = std::set<std::string>;
+  spare_qemu::GuestTaps taps({"named"});
+  taps.replace({{1, "named"}, {2, "tap0"}, {3, "tap1"}});
+  CHECK(taps.to_bind() == Names{"named"});
+  CHECK(taps.unknown());
+  taps.opened({"tap0"});
+  CHECK(taps.to_bind() == Names{"named", "tap0"});
+  taps.bound({"named", "tap0"});
+  CHECK(taps.to_bind().empty());
+  taps.give_up();
+  CHECK_FALSE(taps.unknown());
+
+  SECTION("another's is looked for again when somebody opens it, not for anything else") {
+    taps.hear({3, "tap1", false});
+    CHECK_FALSE(taps.unknown());
+    taps.hear({3, "tap1", true});
+    CHECK(taps.unknown());
+    taps.give_up();
+    taps.hear({3, "tap1", true});
+    CHECK_FALSE(taps.unknown());
+  }
+  SECTION("one that goes and comes back is bound again, under either index") {
+    taps.hear({2, "tap0", true, true});
+    CHECK(taps.to_bind().empty());
+    taps.hear({2, "tap0", true});
+    CHECK(taps.unknown());
+    taps.opened({"tap0"});
+    CHECK(taps.to_bind() == Names{"tap0"});
+    taps.hear({1, "named", false, true});
+    taps.hear({9, "named"});
+    CHECK(taps.to_bind() == Names{"named", "tap0"});
+  }
+  SECTION("one of the same name that the guest has not open is not its own") {
+    taps.hear({2, "tap0", true, true});
+    taps.hear({7, "tap0"});
+    taps.opened({});
+    CHECK(taps.to_bind().empty());
+  }
+  SECTION("after news of its own, and after lost news, it is compared; a new name counts") {
+    taps.hear({2, "tap7"});
+    CHECK(taps.to_bind() == Names{"tap7"});
+    taps.bound({"tap7"});
+    taps.replace({{1, "named"}, {2, "tap7"}});
+    CHECK(taps.to_bind() == Names{"named", "tap7"});
+  }
 }
