@@ -64,9 +64,53 @@ class Island : private model::Kernel, private model::Module::Watch {
 
  private:
   struct Guest;
-  struct Thread;
-  struct Interrupts;
-  struct Book;
+  struct Thread : model::Task {
+    Guest* guest = nullptr;
+    Fifo ring;  // a vCPU: packets on their way to it
+  };
+
+  struct Guest {
+    Guest(const Vm& given, std::uint64_t seed, unsigned of_system, std::size_t of_island)
+        : spec(given), index(of_system), number(static_cast<unsigned>(of_island)), arrivals(given.traffic, seed, of_system) {}
+
+    const Vm& spec;
+    unsigned index, number;  // in the system, in the island
+    Arrivals arrivals;
+    model::Vm* vm = nullptr;
+    std::vector<model::Server*> servers;  // the first is home
+    std::unique_ptr<Thread> net;
+    std::vector<std::unique_ptr<Thread>> vcpus;
+    Fifo tap;
+    bool in_hand = false;  // the network thread has taken a packet from the tap
+    Packet hand{};
+    std::uint64_t served = 0;  // packets that the network thread has run for
+    unsigned next_vcpu = 0;    // packets go to the vCPUs in turn
+    VmResult result;
+  };
+
+  // The host's way from the wire to a tap's queue, on one CPU.
+  struct Interrupts {
+    model::Task task;
+    std::deque<std::pair<Guest*, Time>> packets;  // for whom, and how long it takes
+  };
+
+  // What is written down of a server beside the class's own account.
+  struct Book {
+    model::Server* s = nullptr;
+    unsigned owner = 0;
+    bool provider = false;
+    Guest* guest = nullptr;
+    std::uint64_t asked = 0;
+    Time use_max = 0, held = 0, waited = 0;
+    Time deadline = 0, period_used = 0;  // of the last charge, and what was charged under that deadline
+    Book* partner = nullptr;             // it borrows from, or lends to, since
+    Time held_since = 0;
+    bool waits = false;                  // since
+    Time waits_since = 0;
+    std::uint64_t blocked = 0, denied = 0, misses = 0;  // as last seen
+
+    [[nodiscard]] Place place() const { return {s->cpu, s->slot, s->abi, owner, provider}; }
+  };
 
   void work_done(model::Task& p) override;
   void switched(model::Cpu& c, model::Task& prev, model::Task& next) override;
