@@ -78,17 +78,17 @@ struct host_cpu {
 	u64 turn_end_ns;/* when the turn ends that the rest of the host has before them */
 };
 
-u64 servers_total;	/* configured servers on all CPUs */
-u64 idle_cpus;
-u32 nr_cpus;		/* possible, */
-u32 cpus_end;		/* and behind the last that has been idle so far */
+CLASS_VAR u64 servers_total;	/* configured servers on all CPUs */
+CLASS_VAR u64 idle_cpus;
+CLASS_VAR u32 nr_cpus;		/* possible, */
+CLASS_VAR u32 cpus_end;		/* and behind the last that has been idle so far */
 const volatile bool smt_active = true;	/* user space knows */
 
 /* For user space. */
-u64 host_valve_tasks;	/* host tasks that had waited so long that the valve let them run (host_balance.bpf.h) */
+CLASS_VAR u64 host_valve_tasks;	/* host tasks that had waited so long that the valve let them run (host_balance.bpf.h) */
 const volatile u32 host_share_ppm = 100000;	/* 1 - admission limit */
 
-u64 host_vref;		/* the host's virtual time, roughly: where the queue of a CPU that was idle goes on */
+CLASS_VAR u64 host_vref;		/* the host's virtual time, roughly: where the queue of a CPU that was idle goes on */
 
 static __always_inline u64 host_dsq(s32 cpu)
 {

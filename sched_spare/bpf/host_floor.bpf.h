@@ -17,7 +17,7 @@ enum floor_const : __u64 {
 	SPARE_FLOOR_MAX_NS	= 10000000ULL,	/* longer ones cost the servers deadlines */
 };
 
-u64 host_floor_ns;	/* for user space: what the host ran in such turns */
+CLASS_VAR u64 host_floor_ns;	/* for user space: what the host ran in such turns */
 
 /* The host runs without anybody's favour, or nobody of it waits. */
 static __always_inline void host_floor_reset(struct host_cpu *h, u64 now)

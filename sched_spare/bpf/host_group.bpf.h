@@ -65,8 +65,8 @@ struct {
 } more_groups SEC(".maps");
 
 static const struct host_group no_group = {};
-u64 groups_missing;	/* times that there was no memory for one */
-s64 host_limits;	/* cgroups with cpu.max */
+CLASS_VAR u64 groups_missing;	/* times that there was no memory for one */
+CLASS_VAR s64 host_limits;	/* cgroups with cpu.max */
 
 /* (The call takes 60 instructions; writing the field is deprecated since 7.2.) */
 static __always_inline void set_dsq_vtime(struct task_struct *p, u64 vtime)
@@ -97,7 +97,7 @@ static __always_inline struct host_group *group(u32 id)
 	return id < SPARE_GROUPS ? bpf_map_lookup_elem(&groups, &id) : more_group(id);
 }
 
-u64 root_group;		/* the root's task group, once seen: most tasks of a host are told by it without a look at it */
+CLASS_VAR u64 root_group;		/* the root's task group, once seen: most tasks of a host are told by it without a look at it */
 
 /* Of a group beyond the array; of the nearest one above it while there is no memory for it: what holds there holds here. */
 static __noinline u32 task_group_beyond(const struct task_struct *p)

@@ -18,7 +18,7 @@ enum kthread_const : __u64 {
 };
 
 /* For user space: what they took of ready servers beyond the host's share. */
-u64 host_overrun_ns;
+CLASS_VAR u64 host_overrun_ns;
 
 /* Bound to its CPU by the kernel. (With one CPU alone every kernel thread has but that one: kdamond would starve the host.) */
 static __always_inline bool is_percpu_kthread(const struct task_struct *p)

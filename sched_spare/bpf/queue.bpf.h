@@ -19,9 +19,9 @@ struct {
 /* User space sets it, too. */
 const volatile u32 queues_max = 4096;
 
-u32 queue_ids;		/* numbers given to queues, also to those that could not be made */
-u32 queues_made;
-s64 queues_free;
+CLASS_VAR u32 queue_ids;		/* numbers given to queues, also to those that could not be made */
+CLASS_VAR u32 queues_made;
+CLASS_VAR s64 queues_free;
 
 /* The next free queue; 0: none just now (the lock of the stock is taken, or one was lost and is yet to be replaced). */
 static __always_inline u64 queue_take(void)

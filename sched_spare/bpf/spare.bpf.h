@@ -20,6 +20,11 @@ SEC("struct_ops.s/" #name) BPF_PROG(name, ##args)
 #define class_error(format, args...) bpf_bstr(scx_bpf_error_bstr, format, args)
 #define dump_line(format, args...) bpf_bstr(scx_bpf_dump_bstr, format, args)
 
+/* A variable that the class writes. The simulator has one for each of its threads. */
+#ifndef CLASS_VAR
+#define CLASS_VAR
+#endif
+
 #define barrier() asm volatile("" ::: "memory")
 #define PF_KTHREAD 0x00200000
 #define PF_NO_SETAFFINITY 0x04000000

@@ -20,14 +20,6 @@ TEST_CASE("SPARE-5: the second half of first service is denied only for packets 
 	CHECK(spare_pool_denied_half(0, ~0ull));
 }
 
-TEST_CASE("SPARE-5: a free provider is lent; else the mark waits, or in loss mode is lost")
-{
-	REQUIRE(spare_pool_ask(1, 0) == SPARE_POOL_LENT);
-	REQUIRE(spare_pool_ask(1, 1) == SPARE_POOL_LENT);
-	REQUIRE(spare_pool_ask(0, 0) == SPARE_POOL_WAITS);
-	REQUIRE(spare_pool_ask(0, 1) == SPARE_POOL_LOST);
-}
-
 TEST_CASE("SPARE-3, SPARE-5: a provider is fresh exactly when waking it gives a full budget and the deadline t + Ps")
 {
 	Random r(34);

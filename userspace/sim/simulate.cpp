@@ -35,6 +35,7 @@ struct Members {
   std::vector<unsigned> cpus, vms;
 };
 
+// Of VMs whose CPUs are some of the system's.
 std::vector<Members> islands_of(const System& system) {
   Partition partition(system.cpus);
   for (const Vm& vm : system.vms) {
@@ -130,6 +131,13 @@ spare::Result<void> check(const System& system, std::uint32_t limit_ppm) {
     }
     if (loads[cpu].servers > SPARE_SLOTS) {
       return Error{fmt::format("CPU {}: {} servers, at most {}", cpu, loads[cpu].servers, static_cast<int>(SPARE_SLOTS)), EBUSY};
+    }
+  }
+  for (const Members& members : islands_of(system)) {
+    if (members.cpus.size() > Island::cpus_max) {
+      return Error{fmt::format("VMs with servers on several CPUs tie {} of them together, at most {} can be simulated so", members.cpus.size(),
+                               static_cast<unsigned>(Island::cpus_max)),
+                   E2BIG};
     }
   }
   return {};

@@ -16,7 +16,8 @@ struct RunOptions {
   Observer* observer = nullptr;  // only with one thread
 };
 
-// Runs the system from time 0 for its warm-up and length. Needs a system that check() admits. Deterministic by its seed.
+// Runs the system from time 0 for its warm-up and length, under the class itself. Needs a system that check() admits. Deterministic by its seed.
+// What the class calls an impossible state (scx_bpf_error) ends the program, by name.
 // Memory: that of the system and of the results; it does not grow with the length.
 Result simulate(const System& system, const RunOptions& options = {});
 

@@ -62,7 +62,7 @@ struct Vm {
 // another through the class, and (not counted by default) the way of a packet to the wake-up of its network thread.
 struct Host {
   Time switch_ns = 7 * us;  // charged to whoever leaves, as the class does
-  Time packet_ns = 0;        // on the VM's first CPU, charged to nobody: host time (CBS-9)
+  Time packet_ns = 0;        // of a real-time thread on the VM's first CPU, at a priority above the class
 };
 
 struct System {

@@ -14,12 +14,6 @@
 #include "abi.h"
 #include "cbs.h"
 
-enum spare_pool_answer {
-	SPARE_POOL_LENT,	/* the first free provider is the VM's */
-	SPARE_POOL_WAITS,	/* blocked: in the order of arrival */
-	SPARE_POOL_LOST,	/* blocked and denied: the packet is left to the VM's own budget */
-};
-
 /*
  * How long an unclaimed provider may be away: 0 when its bandwidth is fresh, so that waking it now gives (Qs, t + Ps) and first
  * service by t + Ps - Qs (CBS-2); else until the deadline of what it has left, or a period later when it has nothing left. Of several
@@ -34,17 +28,9 @@ static inline __u64 spare_pool_delay(const struct spare_cbs *s, __u64 now)
 	return (__u64)s->q_ns * s->period_ns > (s->d_ns - now) * s->runtime_ns ? 0 : s->d_ns - now;
 }
 
-/* A mark asks the pool. free: a provider of its list is unclaimed; loss: nobody waits in this pool. */
-static inline enum spare_pool_answer spare_pool_ask(int free, int loss)
-{
-	if (free)
-		return SPARE_POOL_LENT;
-	return loss ? SPARE_POOL_LOST : SPARE_POOL_WAITS;
-}
-
 /*
  * Does a packet wait that may still ask? rx_seq: packets seen, rx_served: those that had first service, rx_lost: those seen
- * when the pool last answered LOST. What was lost asks no more; the next packet does. All three count up and may wrap.
+ * when one was last denied. What was denied asks no more; the next packet does. All three count up and may wrap.
  */
 static inline int spare_pool_due(__u64 rx_seq, __u64 rx_served, __u64 rx_lost)
 {

@@ -19,7 +19,7 @@
 #include "abi.h"
 #include "cbs.h"
 
-/* How the class tells first service from none. The simulator lives by the same numbers. */
+/* How the class tells first service from none. */
 #define SPARE_SERVICE_NS	100000ULL	/* what a vCPU needs to see the packet that its network thread left */
 #define SPARE_DRAINED_NS	50000ULL	/* a younger packet may still be on its way to the network thread that goes to sleep */
 

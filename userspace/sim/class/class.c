@@ -3,16 +3,18 @@
 #include "sched_spare.bpf.c"
 #include "class.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CPUS = 64, HASHED = 32, EBUSY = 16 };
+enum { HASHED = 32, EBUSY = 16 };
 
-static struct cpu_ctx cpu_values[CPUS];
-static struct host_group group_values[SPARE_GROUPS];
-static u64 stock[CPUS * SPARE_SLOTS];
-static u32 stocked;
-static struct {
+_Thread_local struct cpu_ctx *shim_cpus;
+_Thread_local struct host_group *shim_groups;
+_Thread_local u32 shim_nr_cpus, shim_nr_groups;
+static _Thread_local u64 *stock;
+static _Thread_local u32 stocked;
+static _Thread_local struct {
 	u32 key;	/* 0: free */
 	struct host_group value;
 } hashed[HASHED];
@@ -45,7 +47,7 @@ long shim_stack_push(const u64 *id)
 {
 	if (shim_fails())
 		return -EBUSY;
-	if (stocked == CPUS * SPARE_SLOTS)
+	if (stocked == shim_nr_cpus * SPARE_SLOTS)
 		return -E2BIG;
 	stock[stocked++] = *id;
 	return 0;
@@ -53,17 +55,28 @@ long shim_stack_push(const u64 *id)
 
 void class_begin(u32 nr)
 {
-	__builtin_memset(cpu_values, 0, sizeof(cpu_values));
-	__builtin_memset(group_values, 0, sizeof(group_values));
+	class_end();
 	__builtin_memset(hashed, 0, sizeof(hashed));
-	cpus.value = cpu_values;
-	cpus.max_entries = (void *)(unsigned long)nr;
-	groups.value = group_values;
-	groups.max_entries = (void *)SPARE_GROUPS;
+	shim_nr_cpus = nr;
+	shim_nr_groups = SPARE_GROUPS;
+	shim_cpus = calloc(nr, sizeof(*shim_cpus));
+	shim_groups = calloc(SPARE_GROUPS, sizeof(*shim_groups));
+	stock = calloc(nr, SPARE_SLOTS * sizeof(*stock));
+	if (!shim_cpus || !shim_groups || !stock)
+		abort();
 	stocked = 0;
 	servers_total = idle_cpus = nr_cpus = cpus_end = host_overrun_ns = host_valve_tasks = host_vref = host_floor_ns = 0;
 	groups_missing = host_limits = root_group = queue_ids = queues_made = queues_free = 0;
-	exit_info_kind = exit_info_code = 0;
+}
+
+void class_end(void)
+{
+	free(shim_cpus);
+	free(shim_groups);
+	free(stock);
+	shim_cpus = NULL;
+	shim_groups = NULL;
+	stock = NULL;
 }
 
 void class_smt(bool smt)
@@ -171,6 +184,18 @@ struct class_cpu_view class_cpu(s32 cpu)
 	const struct cpu_ctx *c = cpu_ctx(cpu);
 
 	return (struct class_cpu_view) { c->cur, c->by, c->host.servers, c->host.idle, c->host.queued, c->ready.n > 0, c->host.park_ns };
+}
+
+struct class_charge class_charges(s32 cpu)
+{
+	const struct cpu_ctx *c = &shim_cpus[cpu];
+
+	return c->cur == SPARE_NO_SLOT ? (struct class_charge) { c->left, SPARE_NO_SLOT } : (struct class_charge) { c->by, c->cur };
+}
+
+bool class_waits(s32 cpu, u32 slot)
+{
+	return spare_edf_has(&shim_cpus[cpu].waiting, slot);
 }
 
 struct class_task_view class_task(struct task_struct *p)

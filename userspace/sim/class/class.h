@@ -25,13 +25,22 @@ struct class_task_view {
 	u64 server_id;
 };
 
-/* Everything as if it had just been loaded, on so many CPUs. */
+/* Who pays for what has passed since a CPU was last charged, and for whose thread (SPARE_NO_SLOT: a switch). Slots. */
+struct class_charge {
+	u32 payer, user;
+};
+
+/* Everything of this thread as if it had just been loaded, on so many CPUs; no longer loaded. */
 void class_begin(u32 cpus);
+void class_end(void);
 /* Whether the CPUs have siblings. */
 void class_smt(bool smt);
 /* What is wrong with this CPU's servers, by the rules of abi.h, and in which slot; NULL: nothing. */
 const char *class_check(s32 cpu, u32 *slot);
 struct class_cpu_view class_cpu(s32 cpu);
+struct class_charge class_charges(s32 cpu);
+/* Whether it waits for a provider. */
+bool class_waits(s32 cpu, u32 slot);
 struct class_task_view class_task(struct task_struct *p);
 u64 class_servers_total(void);
 u64 class_idle_cpus(void);

@@ -4,13 +4,14 @@
 #include "kernel.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 namespace spare::model {
 
-Kernel* kernel;
+constinit thread_local Kernel* kernel;
 
 namespace {
 
@@ -38,8 +39,10 @@ bool test(const cpumask& m, int cpu) { return m.bits >> cpu & 1; }
 
 Task::~Task() { std::free(storage); }
 
-Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), noise_(random_.next(), 2), cpu_(cpus), timer_(cpus), kicked_(cpus) {
+Kernel::Kernel(Draw draw, unsigned cpus, const Exact* exact)
+    : exact_(exact), switch_ns_(exact ? exact->switch_ns : 0), random_(draw), noise_(random_.next(), 2), cpu_(cpus), timer_(cpus), kicked_(cpus) {
   kernel = this;
+  if (exact) dump_most = 0;
   for (unsigned i = 0; i < cpus; i++) {
     Cpu& c = cpu_[i];
     c.id = static_cast<int>(i);
@@ -66,11 +69,14 @@ Kernel::Kernel(Draw draw, unsigned cpus) : random_(draw), noise_(random_.next(),
     c.stopper.role = Role::stopper;
     c.stopper.prio = -1;
     c.stopper.pid = static_cast<int>(1000 + i);
-    post(now_ + noise(0, jiffy), What::tick, c.id, 0);
+    post(now_ + (exact ? jiffy : noise(0, jiffy)), What::tick, c.id, 0);
   }
 }
 
-Kernel::~Kernel() { kernel = nullptr; }
+Kernel::~Kernel() {
+  kernel = nullptr;
+  class_end();
+}
 
 // ---- events --------------------------------------------------------------------------------------------------------
 
@@ -85,6 +91,10 @@ int Kernel::step() {
   const Event e = events_.top();
   events_.pop();
   now_ = std::max(now_, e.when);
+  if (const Time end = cpu(e.cpu).switching; end > now_) {
+    post(end, e.what, e.cpu, e.gen);
+    return e.cpu;
+  }
   here_ = e.cpu;
   done_++;
   handle(e);
@@ -127,6 +137,10 @@ void Kernel::handle(const Event& e) {
       if (c.dead) return;
       trace("kicked", c.curr);
       kick_current();
+      interrupt_ends(e.cpu);
+      return;
+    case What::own:
+      happens(e.gen);
       interrupt_ends(e.cpu);
       return;
     case What::work:
@@ -243,15 +257,25 @@ void Kernel::set_task_runnable(Task& p) {
   p.reset_runnable = false;
 }
 
+std::unique_ptr<dsq>* Kernel::place(std::uint64_t id) {
+  const auto kind = static_cast<unsigned>(std::countr_zero(id >> 40));
+  const std::uint64_t n = id & ((1ULL << 40) - 1);
+  return id >> 44 || !(id >> 40) || n >= queues_[kind].size() ? nullptr : &queues_[kind][n];
+}
+
 dsq* Kernel::find(std::uint64_t id, Cpu& c) {
   if (id == SCX_DSQ_LOCAL) return c.local.get();
   if ((id & SCX_DSQ_LOCAL_ON) == SCX_DSQ_LOCAL_ON) return cpu(static_cast<int>(id & 0xffffffff)).local.get();
-  const auto q = queues_.find(id);
-  return q == queues_.end() ? nullptr : q->second.get();
+  const auto* q = place(id);
+  return q ? q->get() : nullptr;
 }
 
 void Kernel::create(std::uint64_t id) {
-  if (!queues_.emplace(id, std::make_unique<dsq>(id)).second) fail("queue %llx is made twice", static_cast<unsigned long long>(id));
+  auto& kind = queues_[std::countr_zero(id >> 40) & 3];
+  const std::uint64_t n = id & ((1ULL << 40) - 1);
+  if (n >= kind.size()) kind.resize(n + 1);
+  if (kind[n]) fail("queue %llx is made twice", static_cast<unsigned long long>(id));
+  kind[n] = std::make_unique<dsq>(id);
 }
 
 void Kernel::dispatch_dequeue(Task& p) {
@@ -426,9 +450,10 @@ void Kernel::schedule(int id) {
   Cpu& c = cpu(id);
   Task& prev = *c.curr;
   if (c.busy) fail("CPU %d schedules within schedule()", id);
+  const Time began = now_;
   on(id, [&] {
     if (prev.left != forever) prev.left -= std::min(prev.left, now_ - c.run_from);
-    if (&prev != &c.idle && prev.left == 0 && !prev.__state && prev.on_rq) prev.left = us;
+    if (!exact_ && &prev != &c.idle && prev.left == 0 && !prev.__state && prev.on_rq) prev.left = us;
     c.busy = true;
     c.runs++;
     advance(200, 1200);
@@ -437,6 +462,7 @@ void Kernel::schedule(int id) {
     Task& next = pick(c, prev);
     if (&next != &prev) {
       put_prev(c, prev, &next);
+      if (prev.policy != Policy::realtime && next.policy != Policy::realtime) now_ += switch_ns_;
       set_next(c, next);
     } else if (&next == &c.idle) {
       update_idle(c, true, false);
@@ -478,6 +504,10 @@ void Kernel::schedule(int id) {
       gone(prev);
     }
   });
+  if (exact_) {
+    c.switching = now_;
+    now_ = began;
+  }
 }
 
 void Kernel::run_for(Task& p) {
@@ -524,18 +554,22 @@ unsigned Kernel::fallback(Task& p) {
 // wake_up_new_task(), after scx_init_task() and scx_post_fork()
 void Kernel::fork(int id, Task& p, unsigned to) {
   on(id, [&] {
-    p.thread_info.cpu = to;
-    call("init", &p, [&] {
-      if (sched_spare_ops.init_task(&p, nullptr)) fail("init_task fails");
-    });
-    call("enable", &p, [&] { sched_spare_ops.enable(&p); });
-    if (p.policy == Policy::realtime) {
-      call("disable", &p, [&] { sched_spare_ops.disable(&p); });
-      p.prio = 50;
-    }
-    p.__state = 1;
+    born(p, to);
     wake(id, p);
   });
+}
+
+void Kernel::born(Task& p, unsigned to) {
+  p.thread_info.cpu = to;
+  call("init", &p, [&] {
+    if (sched_spare_ops.init_task(&p, nullptr)) fail("init_task fails");
+  });
+  call("enable", &p, [&] { sched_spare_ops.enable(&p); });
+  if (p.policy == Policy::realtime) {
+    call("disable", &p, [&] { sched_spare_ops.disable(&p); });
+    p.prio = 50;
+  }
+  p.__state = 1;
 }
 
 // try_to_wake_up()
@@ -827,11 +861,12 @@ void Kernel::reload(const std::vector<Task*>& tasks) {
     p->storage = nullptr;
     p->reset_runnable = true;  // it would run in the fair class
   }
-  for (const auto& q : queues_)
-    if (q.second->n) fail("the class ends, and queue %llx is not empty", static_cast<unsigned long long>(q.first));
+  for (const auto& kind : queues_)
+    for (const auto& q : kind)
+      if (q && q->n) fail("the class ends, and queue %llx is not empty", static_cast<unsigned long long>(q->id));
   scx_exit_info info{64, 0, "unregistered", "", ""};
   call("exit", nullptr, [&] { sched_spare_ops.exit(&info); });
-  queues_.clear();
+  for (auto& kind : queues_) kind.clear();
   class_begin(cpus());
   call("init", nullptr, [&] {
     if (sched_spare_ops.init()) fail("init fails");
@@ -859,6 +894,7 @@ void Kernel::deadline(unsigned permille) {
 // ---- for who looks -------------------------------------------------------------------------------------------------
 
 void Kernel::trace(const char* what, const Task* p, std::uint64_t a, std::uint64_t b) {
+  if (!dump_most && !verbose) return;
   const Line l{now_, here_, what, p ? p->pid : -1, a, b};
   if (verbose)
     std::printf("%12.6f [%d] %-22s %6d %llx %llx\n", static_cast<double>(l.when) * 1e-9, l.cpu, l.what, l.pid, static_cast<unsigned long long>(l.a),

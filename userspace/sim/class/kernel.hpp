@@ -3,6 +3,9 @@
 // A model of the kernel's core scheduler and of sched_ext (7.2), for the class itself: CPUs and tasks in discrete virtual time, the callbacks
 // in the kernel's order, the kfuncs. One thread; what happens "at once" on another CPU happens where a run-queue lock is let go of
 // (Kernel::let_go). Left out: core scheduling, ops.exit_task; between two classes nobody runs in the fair one.
+//
+// With noise, how long everything takes is random, and what else may happen in a kernel does; without (Exact), nothing takes time but a switch, which
+// its CPU alone spends.
 #pragma once
 
 #include <array>
@@ -23,7 +26,7 @@ namespace spare::model {
 
 using Time = unsigned long long;
 constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
-constexpr unsigned cpus_max = 8;
+constexpr unsigned cpus_max = 64;
 constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
 constexpr Time forever = ~0ULL >> 2;
@@ -101,9 +104,14 @@ struct Cpu : rq {
   Time idle_since = 0;
   Time looked = 0;         // last ops.dispatch
   Time realtime_at = 0;    // when a higher class last had it
+  Time switching = 0;      // until when it switches, its interrupts off (Exact)
 };
 
 class Violation {};
+
+struct Exact {
+  Time switch_ns;  // from a thread of the class, or idle, to another
+};
 
 // Where chance comes from: a fuzzer's input as far as it goes, then a stream of its own.
 class Draw {
@@ -136,7 +144,8 @@ class Draw {
 
 class Kernel {
  public:
-  Kernel(Draw draw, unsigned cpus);
+  Kernel(Draw draw, unsigned cpus) : Kernel(draw, cpus, nullptr) {}
+  Kernel(Exact exact, unsigned cpus) : Kernel(Draw(0), cpus, &exact) {}
   virtual ~Kernel();
 
   Time now() const { return now_; }
@@ -149,13 +158,20 @@ class Kernel {
   bool running(const Task& p) { return cpu_of(p).curr == &p; }
   Draw& random() { return random_; }
   std::uint64_t events() const { return done_; }
-  bool chance(unsigned one_in) { return random_.in(1, one_in) == 1; }
+  bool chance(unsigned one_in) { return !exact_ && random_.in(1, one_in) == 1; }
 
   // The next event. Returns the CPU that it was for.
   int step();
+  // All events before `end`.
+  void run_until(Time end) {
+    while (!events_.empty() && events_.top().when < end) step();
+  }
+  // happens(what) on this CPU, in an interrupt.
+  void post(Time when, int cpu, std::uint32_t what) { post(when, What::own, cpu, what); }
   void at(Time when, std::function<void()> what);  // in an interrupt of some CPU
 
   // What happens to tasks; on: the CPU on which somebody does it.
+  void born(Task& p, unsigned cpu);  // asleep
   void fork(int on, Task& p, unsigned cpu);
   void wake(int on, Task& p);
   void block(int cpu);  // the current task sleeps
@@ -190,7 +206,7 @@ class Kernel {
     f();
     here_ = before;
   }
-  Time noise(Time least, Time most) { return noise_.in(least, most); }
+  Time noise(Time least, Time most) { return exact_ ? 0 : noise_.in(least, most); }
   void advance(Time least, Time most) { now_ += noise(least, most); }
 
   // kfuncs (kfuncs.cpp)
@@ -218,9 +234,15 @@ class Kernel {
   virtual void switched(Cpu& c, Task& prev, Task& next) = 0;
   virtual void gone(Task& p) = 0;
   virtual void describe() = 0;  // after a violation
+  virtual void happens(std::uint32_t) {}
+  // Around each callback of the class.
+  virtual void call_begins() {}
+  virtual void call_ends() {}
 
  private:
-  enum class What : std::uint8_t { call, tick, resched, timer, kick, work };
+  Kernel(Draw draw, unsigned cpus, const Exact* exact);
+
+  enum class What : std::uint8_t { call, tick, resched, timer, kick, work, own };
   struct Event {
     Time when;
     std::uint64_t seq;
@@ -249,7 +271,9 @@ class Kernel {
     advance(40, 300);
     ++cur.migration_disabled;  // as while any BPF program runs
     ++depth_;
+    call_begins();
     f();
+    call_ends();
     --depth_;
     --cur.migration_disabled;
   }
@@ -278,6 +302,8 @@ class Kernel {
   void update_idle(Cpu& c, bool idle, bool notify);
   void set_task_runnable(Task& p);
 
+  bool exact_;
+  Time switch_ns_;
   Time now_ = second;  // of CLOCK_MONOTONIC
   Draw random_;
   sim::Random noise_;  // how long the kernel takes: an input is for what happens
@@ -289,7 +315,8 @@ class Kernel {
   std::unordered_map<std::uint32_t, std::function<void()>> calls_;
   std::uint64_t seq_ = 0, done_ = 0;
   std::uint32_t next_call_ = 0;
-  std::unordered_map<std::uint64_t, std::unique_ptr<dsq>> queues_;
+  std::vector<std::unique_ptr<dsq>> queues_[4];  // by kind (spare.bpf.h) and number
+  std::unique_ptr<dsq>* place(std::uint64_t id);
   root_domain root_{};
   unsigned deadline_ = 0;
   std::vector<Line> lines_;
@@ -297,7 +324,7 @@ class Kernel {
   friend class World;
 };
 
-extern Kernel* kernel;  // kfuncs have no other way to it
+extern constinit thread_local Kernel* kernel;  // kfuncs have no other way to it
 
 }  // namespace spare::model
 

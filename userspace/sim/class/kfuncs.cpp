@@ -152,7 +152,7 @@ void scx_bpf_dump_bstr(char* format, unsigned long long* data, u32 size) {
 }
 
 const cpumask* scx_bpf_get_online_cpumask(void) {
-  static cpumask online;
+  static thread_local cpumask online;
   online.bits = 0;
   for (unsigned i = 0; i < kernel->cpus(); i++)
     if (kernel->cpu(static_cast<int>(i)).online) online.bits |= 1ULL << i;

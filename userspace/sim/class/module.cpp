@@ -2,16 +2,17 @@
 #include "module.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include <sched_spare/cbs.h>
 
 namespace spare::model {
 
-Module* module;
+constinit thread_local Module* module;
 
 namespace {
 
-constexpr unsigned limit_ppm = 900000, queues_ahead = 64;
+constexpr unsigned queues_ahead = 64;
 constexpr Time wakes_within = ms;
 
 std::uint32_t util_ppm(const Reservation& r) {
@@ -239,8 +240,8 @@ Server* Module::by_queue(std::uint64_t id) const {
 }
 
 int Module::next_cpu(const Vm& vm, unsigned from) const {
-  for (unsigned i = from; i < kernel_.cpus(); i++)
-    if (vm.abi.cpus[0] >> i & 1 && kernel_.cpu(static_cast<int>(i)).active) return static_cast<int>(i);
+  for (std::uint64_t rest = from < cpus_max ? vm.abi.cpus[0] >> from << from : 0; rest; rest &= rest - 1)
+    if (const int i = std::countr_zero(rest); kernel_.cpu(i).active) return i;
   return -1;
 }
 
@@ -264,13 +265,13 @@ std::vector<const spare_stats*> Module::all_stats() const {
 }
 
 // hook.c: packets(), mark()
-void Module::packet(Vm& vm) {
+void Module::packet(Vm& vm, unsigned count) {
   PerCpu& c = cpu_[static_cast<unsigned>(kernel_.here_cpu())];
   kernel_.trace("packet", nullptr, vm.abi.id);
   c.arrival = &vm;
   c.arrival_in = &kernel_.current();
   c.arrival_ns = vm.abi.rx_ns = kernel_.now();
-  vm.abi.rx_seq++;
+  vm.abi.rx_seq += count;
   if (!vm.abi.nr_throttled) return;
   for (unsigned i = 0; i < kernel_.cpus(); i++) {
     const Server* s = vm.abi.cpus[0] >> i & 1 ? at(static_cast<int>(i), vm.slot[i]) : nullptr;
@@ -358,6 +359,10 @@ void spare_cpu_deadline(s32 cpu, u32 ppm) {
 
 int* spare_server_get(s32 cpu, u32 slot, const int) {
   Server* s = module->at(cpu, slot);
+  if (s && module->watch && !s->seen) {
+    s->seen = true;
+    module->watch->seen.push_back(s);
+  }
   return s ? reinterpret_cast<int*>(&s->abi) : nullptr;
 }
 
@@ -385,6 +390,7 @@ void spare_notify(s32, u32) {}
 void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider) {
   static const char* const words[] = {"throttle", "replenish", "grant", "deny"};
   kernel->trace(words[what], nullptr, static_cast<u64>(cpu) << 16 | slot, provider);
+  if (what == SPARE_TRACE_GRANT && module->watch) module->watch->granted(*module->at(cpu, slot), *module->at(cpu, provider));
 }
 
 void spare_server_release(s32 cpu, u32 slot) {

@@ -19,6 +19,7 @@ struct Server {
   Vm* vm = nullptr;
   unsigned cpu = 0, slot = 0;
   bool withdrawn = false, told = false, released = false;
+  bool seen = false;  // Module::Watch
 };
 
 struct Reservation {
@@ -70,7 +71,7 @@ class Module {
   void reap();
 
   std::vector<const spare_stats*> all_stats() const;
-  void packet(Vm& vm);
+  void packet(Vm& vm, unsigned count = 1);
   void switched(Cpu& c, Task& prev, Task& next);
 
   // kfuncs
@@ -84,6 +85,15 @@ class Module {
   void changes(Task& p, bool goes);
   void released(Server& s);
   unsigned queues_wanted_ = 64, queues_made_ = 0;
+  std::uint32_t limit_ppm = 900000;
+  // Who wants to know what the class does looks at these after each callback, and empties them.
+  struct Watch {
+    std::vector<Server*> seen;  // servers that it has looked at, once each
+    virtual void granted(Server& s, Server& provider) = 0;
+   protected:
+    ~Watch() = default;
+  };
+  Watch* watch = nullptr;
 
  private:
   struct PerCpu {
@@ -116,6 +126,6 @@ class Module {
   std::uint64_t next_id_ = 2;
 };
 
-extern Module* module;
+extern constinit thread_local Module* module;
 
 }  // namespace spare::model

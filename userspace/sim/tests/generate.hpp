@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "sim/server.hpp"
+#include "sim/observer.hpp"
 #include "sim/simulate.hpp"
 
 namespace generate {
@@ -43,10 +43,10 @@ struct Run {
 class Recorder : public spare::sim::Observer {
  public:
   using Key = std::pair<unsigned, unsigned>;  // CPU and slot
-  void ran(unsigned cpu, const spare::sim::Server& payer, const spare::sim::Server& user, int, Time from, Time to) override {
-    auto& runs = by_payer[{cpu, payer.s.slot}];
-    runs.push_back({from, to, payer.s.cbs.d_ns, &payer == &user});
-    servers[{cpu, payer.s.slot}] = {payer.s.cbs.runtime_ns, payer.s.cbs.period_ns};
+  void charged(const spare::sim::Charge& charge) override {
+    const Key key{charge.payer.cpu, charge.payer.slot};
+    by_payer[key].push_back({charge.from, charge.to, charge.deadline, charge.payer.slot == charge.user.slot});
+    servers[key] = {charge.payer.abi.cbs.runtime_ns, charge.payer.abi.cbs.period_ns};
   }
   std::map<Key, std::vector<Run>> by_payer;
   std::map<Key, std::pair<Time, Time>> servers;  // Q and P

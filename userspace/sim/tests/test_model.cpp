@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "generate.hpp"
+#include "sim/arrivals.hpp"
 #include "sim/erlang.hpp"
 #include "sim/random.hpp"
 

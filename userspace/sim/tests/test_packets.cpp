@@ -2,6 +2,7 @@
 //
 // What every packet gets, on random systems.
 #include <fmt/format.h>
+#include <sched_spare/cbs.h>
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
@@ -12,13 +13,15 @@
 #include "sim/random.hpp"
 
 using generate::Limits;
+using spare::sim::Charge;
 using spare::sim::Found;
 using spare::sim::Observer;
 using spare::sim::Packet;
+using spare::sim::Place;
 using spare::sim::Result;
-using spare::sim::Server;
 using spare::sim::System;
-using spare::sim::Thread;
+using spare::sim::ThreadState;
+using spare::sim::ThreadView;
 using spare::sim::Time;
 
 namespace {
@@ -30,24 +33,23 @@ class Bounds : public Observer {
  public:
   explicit Bounds(const System& system) : system_(system) {}
 
-  void came(const Server& home, Found found, Time now) override {
-    if (home.thread[spare::sim::net_thread].state == Thread::State::running) {
+  void came(const Place& home, const ThreadView& net, const ThreadView& vcpu, Found found, Time now) override {
+    if (net.state == ThreadState::running) {
       return;
     }
     /* A vCPU stands before a network thread that waits already and has had a turn before (CBS-8). */
-    const Thread &vcpu = home.thread[spare::sim::vcpu_thread], &net = home.thread[spare::sim::net_thread];
-    const bool behind = vcpu.state == Thread::State::queued && net.state == Thread::State::queued && !spare_before(net.key, vcpu.key);
-    const bool lendable = found == Found::free && home.s.lender == SPARE_NO_SLOT && !behind;
+    const bool behind = vcpu.state == ThreadState::queued && net.state == ThreadState::queued && !spare_before(net.key, vcpu.key);
+    const bool lendable = found == Found::free && home.abi.lender == SPARE_NO_SLOT && !behind;
     waits_[home.owner].push_back({now, lendable, false});
   }
-  void served(const Server& home, Time now) override {
-    for (const Wait& wait : waits_[home.owner]) {
-      judge(home.owner, wait, now);
+  void served(unsigned vm, Time now) override {
+    for (const Wait& wait : waits_[vm]) {
+      judge(vm, wait, now);
     }
-    waits_[home.owner].clear();
+    waits_[vm].clear();
   }
-  void blocked(const Server& server, Time) override { counted(server.owner); }
-  void denied(const Server& server, Time) override { counted(server.owner); }
+  void blocked(const Place& server, Time) override { counted(server.owner); }
+  void denied(const Place& server, Time) override { counted(server.owner); }
 
   // Those that still wait at the end are judged as if served then.
   std::string verdict() {
@@ -164,7 +166,7 @@ std::string gains(const System& system) {
 // How long the packets that found a provider free took to reach the vCPU.
 class Seen : public Observer {
  public:
-  void seen(const Server&, const Packet& packet, Time now) override {
+  void seen(unsigned, const Packet& packet, Time now) override {
     if (packet.found == Found::free) {
       most = std::max(most, now - packet.arrived);
       packets++;
@@ -178,13 +180,13 @@ class Seen : public Observer {
 class Answer : public Observer {
  public:
   explicit Answer(Time enough) : left_(enough) {}
-  void served(const Server& home, Time now) override { since_ = home.owner == 0 ? now : since_; }
-  void ran(unsigned, const Server&, const Server& user, int thread, Time from, Time to) override {
-    if (since_ == 0 || user.owner != 0 || thread != spare::sim::vcpu_thread || after != 0) {
+  void served(unsigned vm, Time now) override { since_ = vm == 0 ? now : since_; }
+  void charged(const Charge& charge) override {
+    if (since_ == 0 || charge.user.owner != 0 || charge.thread != spare::sim::vcpu_thread || after != 0) {
       return;
     }
-    const Time part = to - std::max(from, since_);
-    after = part >= left_ ? to - (part - left_) - since_ : 0;
+    const Time part = charge.to - std::max(charge.from, since_);
+    after = part >= left_ ? charge.to - (part - left_) - since_ : 0;
     left_ -= std::min(part, left_);
   }
   Time after = 0;
@@ -196,7 +198,7 @@ class Answer : public Observer {
 // How often a VM's packets were denied.
 class Denials : public Observer {
  public:
-  void denied(const Server&, Time now) override { times.push_back(now); }
+  void denied(const Place&, Time now) override { times.push_back(now); }
   std::vector<Time> times;
 };
 
@@ -225,10 +227,12 @@ spare::sim::Vm make_vm(std::uint64_t runtime_us, std::uint64_t period_us, std::v
 class Order : public Observer {
  public:
   explicit Order(Time since) : since_(since) {}
-  void came(const Server& home, Found, Time) override { found = home.owner == 0 ? home.s.mark.phase : found; }
-  void served(const Server& home, Time now) override {
+  void came(const Place& home, const ThreadView&, const ThreadView&, Found, Time) override {
+    found = home.owner == 0 ? home.abi.mark.phase : found;
+  }
+  void served(unsigned vm, Time now) override {
     if (now >= since_) {
-      owners.push_back(home.owner);
+      owners.push_back(vm);
     }
   }
   std::vector<unsigned> owners;
@@ -241,25 +245,21 @@ class Order : public Observer {
 // A deadline missed by a server whose threads have slept since before it.
 class Missed : public Observer {
  public:
-  void ran(unsigned, const Server&, const Server& user, int thread, Time, Time to) override {
-    if (thread >= 0) {
-      ran_[&user] = to;
+  void charged(const Charge& charge) override {
+    if (charge.thread >= 0) {
+      ran_[{charge.user.cpu, charge.user.slot}] = charge.to;
     }
   }
-  void missed(const Server& server, Time now) override {
-    if (server.vm == nullptr) {
-      return;
-    }
-    const auto asleep = [](const Thread& thread) { return thread.state == Thread::State::asleep; };
-    if (asleep(server.thread[0]) && asleep(server.thread[1]) && ran_[&server] < server.s.cbs.d_ns && why.empty()) {
-      why = fmt::format("VM {}: a miss of {} ns at {} ns; its threads sleep since {} ns", server.owner, server.s.cbs.d_ns, now,
-                        ran_[&server]);
+  void missed(const Place& server, bool asleep, Time now) override {
+    const Time ran = ran_[{server.cpu, server.slot}], deadline = server.abi.cbs.d_ns - spare::sim::class_begins;
+    if (!server.provider && asleep && ran < deadline && why.empty()) {
+      why = fmt::format("VM {}: a miss of {} ns at {} ns; its threads sleep since {} ns", server.owner, deadline, now, ran);
     }
   }
   std::string why;
 
  private:
-  std::map<const Server*, Time> ran_;
+  std::map<std::pair<unsigned, unsigned>, Time> ran_;
 };
 
 // The host's work for packets takes what it wants.
@@ -358,7 +358,7 @@ TEST_CASE("SPARE-5, SPARE-6: what the gain's bound leaves of a packet's grant is
       vm.net_ns = 50 * us;
       vm.policy.grant_ns = 2 * ms;
     }
-    system.vms[0].policy.window_ns = 120 * ms;
+    system.vms[0].policy.window_ns = 95 * ms;  /* it begins with the first loan, at 50 ms */
     system.vms[0].policy.gain_ns = 2 * ms;
     return system;
   };

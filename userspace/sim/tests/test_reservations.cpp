@@ -115,8 +115,9 @@ std::string within_budget(const System& system, Time over) {
     if (use.use_max_ns > q + over) {
       return fmt::format("VM {} used {} ns in a period, Q is {} ns", i, use.use_max_ns, q);
     }
-    if (use.used_ns > (use.periods + vm.cpus.size()) * q + over * vm.cpus.size()) {
-      return fmt::format("VM {} used {} ns in {} periods of {} ns", i, use.used_ns, use.periods, q);
+    const Time most = ((system.length_ns / (vm.reservation.period_us * 1000) + 2) * q + over) * vm.cpus.size();
+    if (use.used_ns > most) {
+      return fmt::format("VM {} used {} ns, {} at most are its", i, use.used_ns, most);
     }
   }
   const auto& pool = system.pools;

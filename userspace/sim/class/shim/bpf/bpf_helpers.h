@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * bpf_helpers.h - libbpf's words for a program in user space. A map is the variable itself: `value` points to its memory, and max_entries,
- * a pointer that BPF only declares, says how many there are (class.c: class_begin).
+ * bpf_helpers.h - libbpf's words for a program in user space. The memory of the class's arrays is told by the type of their values, each thread's
+ * its own (class.c: class_begin).
  */
 #ifndef SPARE_SHIM_BPF_HELPERS_H
 #define SPARE_SHIM_BPF_HELPERS_H
 
+#define CLASS_VAR _Thread_local
 #define SEC(name)
 #define __ksym
 #define __weak __attribute__((weak))
@@ -30,6 +31,11 @@ extern u64 bpf_ktime_get_ns(void);
 extern u64 bpf_jiffies64(void);
 extern u32 bpf_get_smp_processor_id(void);
 extern struct task_struct *bpf_get_current_task_btf(void);
+struct cpu_ctx;
+struct host_group;
+extern _Thread_local struct cpu_ctx *shim_cpus;
+extern _Thread_local struct host_group *shim_groups;
+extern _Thread_local u32 shim_nr_cpus, shim_nr_groups;
 extern const struct rq *shim_rq(s32 cpu);
 extern void *shim_task_storage(struct task_struct *p, u32 size, u64 flags);
 extern void *shim_hash(u32 key, bool create);
@@ -39,10 +45,11 @@ extern long shim_stack_push(const u64 *id);
 extern void shim_copy_string(char *to, u32 size, const char *from);
 
 #define bpf_per_cpu_ptr(rqs, cpu) shim_rq(cpu)
+#define shim_array(map, cpus, groups) _Generic((map)->value, struct cpu_ctx *: shim_##cpus, struct host_group *: shim_##groups)
 /* The one hash has entries for its keys alone, and may have no memory for another one just now. */
 #define shim_is_hash(map) (sizeof(*(map)->type) == sizeof(int) * BPF_MAP_TYPE_HASH)
 #define bpf_map_lookup_elem(map, k)									\
-	(shim_is_hash(map) ? shim_hash(*(k), false) : *(k) < (u64)(map)->max_entries ? &(map)->value[*(k)] : NULL)
+	(shim_is_hash(map) ? shim_hash(*(k), false) : *(k) < shim_array(map, nr_cpus, nr_groups) ? &shim_array(map, cpus, groups)[*(k)] : NULL)
 #define bpf_map_update_elem(map, k, v, flags) ((void)(v), shim_hash(*(k), true) ? 0 : -E2BIG)
 #define bpf_map_pop_elem(map, v) shim_stack_pop(v)
 #define bpf_map_push_elem(map, v, flags) shim_stack_push(v)
