@@ -20,7 +20,7 @@
 
 /* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it, and nobody else. */
 struct arrival {
-	const struct vm *vm;		/* not a reference: told by its address alone */
+	const struct spare_vm_kern *vm;		/* not a reference: told by its address alone */
 	const struct task_struct *in;	/* current, then; likewise */
 	u8 level;			/* task, softirq or hard IRQ on its back */
 	u64 ns;
@@ -31,12 +31,12 @@ struct arrival {
 static DEFINE_PER_CPU(struct arrival, arrivals);
 
 /* The VM has THROTTLED servers: those that may borrow shall look whether this packet is theirs. */
-static noinline void mark(struct vm *vm)
+static noinline void mark(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
 
 	for_each_set_bit(cpu, (unsigned long *)vm->abi.cpus, nr_cpu_ids) {
-		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 		if (srv && READ_ONCE(srv->abi.state) == SPARE_THROTTLED && READ_ONCE(srv->abi.use[0]) != SPARE_NO_SLOT) {
 			trace_spare_mark(srv);
@@ -49,8 +49,8 @@ static noinline void mark(struct vm *vm)
 static void notrace packets(const struct net_device *dev, int n)
 {
 	struct arrival *last;
-	struct tap *tap;
-	struct vm *vm;
+	struct spare_tap *tap;
+	struct spare_vm_kern *vm;
 	u64 now;
 
 	hash_for_each_possible_rcu_notrace(spare_taps, tap, node, (unsigned long)dev) {

@@ -14,7 +14,7 @@
 #include "node.h"
 #include "vm.h"
 
-#define UNRESOLVED ((struct vm *)ERR_PTR(-EAGAIN))
+#define UNRESOLVED ((struct spare_vm_kern *)ERR_PTR(-EAGAIN))
 
 static struct blkcg_policy policy;
 
@@ -25,10 +25,10 @@ struct spare_node *spare_css_node(struct cgroup_subsys_state *css)
 }
 
 /* Under RCU. */
-static struct vm *css_effective(struct cgroup_subsys_state *css)
+static struct spare_vm_kern *css_effective(struct cgroup_subsys_state *css)
 {
 	struct spare_node *first = spare_css_node(css), *node = first;
-	struct vm *vm = node ? rcu_dereference(node->effective) : NULL;
+	struct spare_vm_kern *vm = node ? rcu_dereference(node->effective) : NULL;
 
 	if (likely(vm != UNRESOLVED))
 		return vm;
@@ -37,12 +37,12 @@ static struct vm *css_effective(struct cgroup_subsys_state *css)
 		node = css ? spare_css_node(css) : NULL;
 		vm = node ? rcu_dereference(node->effective) : NULL;
 	}
-	cmpxchg((struct vm __force **)&first->effective, UNRESOLVED, vm);
+	cmpxchg((struct spare_vm_kern __force **)&first->effective, UNRESOLVED, vm);
 	return vm;
 }
 
 /* The VM that p belongs to, or NULL. Under RCU; any context. */
-struct vm *spare_task_effective(struct task_struct *p)
+struct spare_vm_kern *spare_task_effective(struct task_struct *p)
 {
 	struct css_set *cset = rcu_dereference_raw(p->cgroups);
 
@@ -59,7 +59,7 @@ void spare_node_refresh(struct cgroup_subsys_state *css)
 	guard(rcu)();
 	css_for_each_descendant_pre(pos, css) {
 		struct spare_node *node = spare_css_node(pos);
-		struct vm *vm;
+		struct spare_vm_kern *vm;
 
 		if (!node)
 			continue;
@@ -94,7 +94,7 @@ static struct blkcg_policy_data *node_alloc(gfp_t gfp)
 static void node_free(struct blkcg_policy_data *cpd)
 {
 	struct spare_node *node = container_of(cpd, struct spare_node, pd);
-	struct vm *vm = node->vm;
+	struct spare_vm_kern *vm = node->vm;
 
 	if (vm && !READ_ONCE(vm->removed)) {
 		guard(mutex)(&spare_config);

@@ -31,9 +31,9 @@ static DEFINE_PER_CPU(struct run, runs);
 static struct tracepoint *sched_switch;
 
 /* The VM's server on @cpu, else its first. Under RCU. */
-static struct server *payer(struct vm *vm, unsigned int cpu)
+static struct spare_server_kern *payer(struct spare_vm_kern *vm, unsigned int cpu)
 {
-	struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+	struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 	if (srv)
 		return srv;
@@ -48,8 +48,8 @@ static struct server *payer(struct vm *vm, unsigned int cpu)
 /* Preemption is off; the run-queue lock is held. */
 static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
 {
-	struct server *srv;
-	struct vm *vm;
+	struct spare_server_kern *srv;
+	struct spare_vm_kern *vm;
 	u64 now;
 
 	guard(rcu)();

@@ -48,7 +48,7 @@ bool spare_server_attached(void)
 }
 
 /* The server published at (cpu, slot), or NULL. Under RCU or spare_config. */
-struct server *spare_server_at(s32 cpu, u32 slot)
+struct spare_server_kern *spare_server_at(s32 cpu, u32 slot)
 {
 	if (!spare_cpu_valid(cpu) || slot >= SPARE_SLOTS)
 		return NULL;
@@ -57,11 +57,11 @@ struct server *spare_server_at(s32 cpu, u32 slot)
 }
 
 /* A server with a reserved slot, not yet visible. ERR_PTR: -ENOMEM; -EAGAIN: no slot, but one may come free (spare_server_settle()). */
-struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
+struct spare_server_kern *spare_server_alloc(struct spare_vm_kern *vm, unsigned int cpu, u64 cfg)
 {
 	struct spare_cpu *c = per_cpu_ptr(spare_cpus, cpu);
 	unsigned int i, slot;
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	lockdep_assert_held(&spare_config);
 	slot = find_first_zero_bit(c->used, SPARE_SLOTS);
@@ -87,15 +87,15 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 }
 
 /* Undo spare_server_alloc(). */
-void spare_server_discard(struct server *srv)
+void spare_server_discard(struct spare_server_kern *srv)
 {
 	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
 }
 
-void spare_server_publish(struct server *srv)
+void spare_server_publish(struct spare_server_kern *srv)
 {
-	struct vm *vm = srv->vm;
+	struct spare_vm_kern *vm = srv->vm;
 
 	lockdep_assert_held(&spare_config);
 	spare_vm_get(vm);
@@ -107,7 +107,7 @@ void spare_server_publish(struct server *srv)
 
 static void server_free(struct rcu_head *rcu)
 {
-	struct server *srv = container_of(rcu, struct server, rcu);
+	struct spare_server_kern *srv = container_of(rcu, struct spare_server_kern, rcu);
 
 	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
@@ -128,9 +128,9 @@ static void add_stats(struct spare_stats *sum, const struct spare_stats *st)
 	sum->lat_max_ns = lat;
 }
 
-static void unpublish(struct server *srv)
+static void unpublish(struct spare_server_kern *srv)
 {
-	struct vm *vm = srv->vm;
+	struct spare_vm_kern *vm = srv->vm;
 
 	lockdep_assert_held(&spare_config);
 	list_del(&srv->dying);
@@ -146,7 +146,7 @@ static void unpublish(struct server *srv)
 
 static void tell_class(struct rcu_head *rcu)
 {
-	struct server *srv = container_of(rcu, struct server, rcu);
+	struct spare_server_kern *srv = container_of(rcu, struct spare_server_kern, rcu);
 
 	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
 	smp_store_release(&srv->told, true);
@@ -161,7 +161,7 @@ static void tell_class(struct rcu_head *rcu)
  * The class shall forget it, then it is freed. Nobody's use[] names it any more, nor does its VM: once a grace period has passed, no
  * thread is on its way into its queue, which may then be another server's.
  */
-void spare_server_withdraw(struct server *srv)
+void spare_server_withdraw(struct spare_server_kern *srv)
 {
 	lockdep_assert_held(&spare_config);
 	list_add_tail(&srv->dying, &dying);
@@ -175,7 +175,7 @@ void spare_server_withdraw(struct server *srv)
  */
 void spare_server_reap(void)
 {
-	struct server *srv, *next;
+	struct spare_server_kern *srv, *next;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(srv, next, &dying, dying)
@@ -213,7 +213,7 @@ void spare_server_settle(void)
 }
 
 /* From the class, any context. */
-void spare_server_released(struct server *srv)
+void spare_server_released(struct spare_server_kern *srv)
 {
 	if (!READ_ONCE(srv->withdrawn))
 		return;
@@ -304,7 +304,7 @@ int spare_server_attach(void)
 	return 0;
 }
 
-static void forget(struct server *srv)
+static void forget(struct spare_server_kern *srv)
 {
 	struct spare_server *s = &srv->abi;
 
@@ -338,7 +338,7 @@ void spare_server_detach(void)
 	for_each_possible_cpu(cpu) {
 		spare_timer_stop(cpu);
 		for (slot = 0; slot < SPARE_SLOTS; slot++) {
-			struct server *srv = spare_server_at(cpu, slot);
+			struct spare_server_kern *srv = spare_server_at(cpu, slot);
 
 			if (srv)
 				forget(srv);
@@ -351,9 +351,9 @@ void spare_server_detach(void)
 }
 
 /* Sums of @vm's servers, gone ones included. Under vm->lock. */
-void spare_server_sum(struct vm *vm, struct spare_stats *sum)
+void spare_server_sum(struct spare_vm_kern *vm, struct spare_stats *sum)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 	unsigned int cpu;
 
 	lockdep_assert_held(&vm->lock);

@@ -22,9 +22,9 @@ static DEFINE_MUTEX(taps_lock);
 static LIST_HEAD(all_taps);
 DEFINE_HASHTABLE(spare_taps, SPARE_TAPS_BITS);
 
-static struct tap *tap_of(struct net_device *dev)
+static struct spare_tap *tap_of(struct net_device *dev)
 {
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	lockdep_assert_held(&taps_lock);
 	list_for_each_entry(tap, &all_taps, all)
@@ -39,9 +39,9 @@ static int check(const struct net_device *dev)
 	return dev->type == ARPHRD_ETHER ? spare_hook_sees(dev, dev->rtnl_link_ops ? dev->rtnl_link_ops->kind : "") : -EINVAL;
 }
 
-static struct tap *make(struct vm *vm, struct net_device *dev)
+static struct spare_tap *make(struct spare_vm_kern *vm, struct net_device *dev)
 {
-	struct tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
+	struct spare_tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
 
 	ASSERT_RTNL();
 	if (!tap)
@@ -55,7 +55,7 @@ static struct tap *make(struct vm *vm, struct net_device *dev)
 }
 
 /* Who sees it still keeps tap and VM until the grace period ends. No lock of ours. */
-static void drop(struct tap *tap)
+static void drop(struct spare_tap *tap)
 {
 	spare_vm_put(tap->vm);
 	kfree_rcu(tap, rcu);
@@ -63,13 +63,13 @@ static void drop(struct tap *tap)
 
 static void drop_all(struct list_head *list)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 
 	list_for_each_entry_safe(tap, next, list, all)
 		drop(tap);
 }
 
-static void take_off(struct tap *tap, struct list_head *to)
+static void take_off(struct spare_tap *tap, struct list_head *to)
 {
 	lockdep_assert_held(&taps_lock);
 	hash_del_rcu(&tap->node);
@@ -78,9 +78,9 @@ static void take_off(struct tap *tap, struct list_head *to)
 }
 
 /* @vm has been removed. Under spare_config. */
-void spare_tap_unbind_all(struct vm *vm)
+void spare_tap_unbind_all(struct spare_vm_kern *vm)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 	LIST_HEAD(old);
 
 	scoped_guard(mutex, &taps_lock)
@@ -90,9 +90,9 @@ void spare_tap_unbind_all(struct vm *vm)
 }
 
 /* Is @dev @vm's already? 1: yes, and it stays; 0: nobody's; -EEXIST: another VM's; -EINVAL: named twice. Under RTNL. */
-static int keep(struct vm *vm, struct net_device *dev)
+static int keep(struct spare_vm_kern *vm, struct net_device *dev)
 {
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(mutex)(&taps_lock);
 	tap = tap_of(dev);
@@ -107,10 +107,10 @@ static int keep(struct vm *vm, struct net_device *dev)
 }
 
 /* Taps for what @text names on top of what @vm has, on @fresh. */
-static int make_named(struct vm *vm, char *text, struct list_head *fresh)
+static int make_named(struct spare_vm_kern *vm, char *text, struct list_head *fresh)
 {
 	struct net *net = current->nsproxy->net_ns;
-	struct tap *tap;
+	struct spare_tap *tap;
 	char *word;
 	int err;
 
@@ -142,9 +142,9 @@ static int make_named(struct vm *vm, char *text, struct list_head *fresh)
 }
 
 /* Make @fresh @vm's, besides those that it keeps; the others go to @old. -ENODEV: it has been removed meanwhile. */
-static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *old)
+static int exchange(struct spare_vm_kern *vm, struct list_head *fresh, struct list_head *old)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 
 	guard(mutex)(&taps_lock);
 	if (READ_ONCE(vm->removed))	/* pairs with spare_tap_unbind_all() */
@@ -169,11 +169,11 @@ static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *ol
  * Return: 0; -ENODEV: no such device, or the cgroup is being removed; -EINVAL: not a tap, or named twice; -EEXIST: another VM's; -ENOMEM;
  * -EOPNOTSUPP: the kernel does not let us see its packets.
  */
-int spare_tap_set(struct vm *vm, char *text)
+int spare_tap_set(struct spare_vm_kern *vm, char *text)
 {
 	LIST_HEAD(fresh);
 	LIST_HEAD(old);
-	struct tap *tap;
+	struct spare_tap *tap;
 	int err = 0;
 
 	ASSERT_RTNL();
@@ -192,10 +192,10 @@ int spare_tap_set(struct vm *vm, char *text)
 	return err;
 }
 
-void spare_tap_show(struct vm *vm, struct seq_file *m)
+void spare_tap_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	const char *sep = "";
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(rcu)();
 	if (vm)
@@ -210,10 +210,10 @@ void spare_tap_show(struct vm *vm, struct seq_file *m)
  * What the taps that are bound now have carried since they were made, seen from the VM: rx is to it. A tap drops to the VM when
  * its ring is full. RCU keeps the devices, as it does those of /proc/net/dev.
  */
-void spare_tap_show_packets(struct vm *vm, struct seq_file *m)
+void spare_tap_show_packets(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	struct rtnl_link_stats64 st, sum = { };
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(rcu)();
 	if (vm) {
@@ -239,7 +239,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	LIST_HEAD(old);
 	char path[160];
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	if (event != NETDEV_UNREGISTER)
 		return NOTIFY_DONE;

@@ -19,7 +19,7 @@
 #include "use.h"
 #include "vm.h"
 
-static struct vm *vm_at(struct cgroup_subsys_state *css)
+static struct spare_vm_kern *vm_at(struct cgroup_subsys_state *css)
 {
 	struct spare_node *node = spare_css_node(css);
 
@@ -27,18 +27,18 @@ static struct vm *vm_at(struct cgroup_subsys_state *css)
 }
 
 /* Does @u name @provider, itself or as a member of a pool? */
-static bool names(const struct use *u, struct vm *provider)
+static bool names(const struct spare_use *u, struct spare_vm_kern *provider)
 {
-	struct vm *direct = vm_at(u->css);
+	struct spare_vm_kern *direct = vm_at(u->css);
 
 	if (u->css == provider->css)
 		return true;
 	return u->css == provider->css->parent && !(direct && direct->cfg.provide);
 }
 
-static bool any_names(struct list_head *uses, struct vm *provider)
+static bool any_names(struct list_head *uses, struct spare_vm_kern *provider)
 {
-	struct use *u;
+	struct spare_use *u;
 
 	list_for_each_entry(u, uses, list)
 		if (names(u, provider))
@@ -47,9 +47,9 @@ static bool any_names(struct list_head *uses, struct vm *provider)
 }
 
 /* Does a VM that has a server on @cpu (-1: any VM) use @provider? */
-bool spare_use_has_user(struct vm *provider, int cpu)
+bool spare_use_has_user(struct spare_vm_kern *provider, int cpu)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_vms, all)
 		if (!vm->removed && vm != provider && (cpu < 0 || vm->slot[cpu] != SPARE_NO_SLOT) &&
@@ -58,7 +58,7 @@ bool spare_use_has_user(struct vm *provider, int cpu)
 	return false;
 }
 
-static bool mark_one(struct list_head *uses, struct vm *vm)
+static bool mark_one(struct list_head *uses, struct spare_vm_kern *vm)
 {
 	if (vm->removed || vm->visited || !any_names(uses, vm))
 		return false;
@@ -67,9 +67,9 @@ static bool mark_one(struct list_head *uses, struct vm *vm)
 }
 
 /* Mark the providers that @uses name, @self as if it were one; true when something new was marked. */
-static bool mark(struct list_head *uses, struct vm *self)
+static bool mark(struct list_head *uses, struct spare_vm_kern *self)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	bool grown = self && mark_one(uses, self);
 
 	list_for_each_entry(vm, &spare_providers, providing)
@@ -82,10 +82,10 @@ static bool mark(struct list_head *uses, struct vm *self)
  * Would @vm, with @uses as its list and spare.provide @provides, reach itself? A provider without a reservation
  * counts: it may get one. A VM that provides nothing may use a pool in whose directory it is.
  */
-bool spare_use_would_loop(struct vm *vm, struct list_head *uses, bool provides)
+bool spare_use_would_loop(struct spare_vm_kern *vm, struct list_head *uses, bool provides)
 {
-	struct vm *self = provides ? vm : NULL, *pos;
-	struct use *u;
+	struct spare_vm_kern *self = provides ? vm : NULL, *pos;
+	struct spare_use *u;
 	bool grown;
 
 	list_for_each_entry(u, uses, list)
@@ -111,7 +111,7 @@ bool spare_use_would_loop(struct vm *vm, struct list_head *uses, bool provides)
 bool spare_use_covers(struct list_head *uses, const unsigned long *cpus)
 {
 	bool some = false;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	if (list_empty(uses) || bitmap_empty(cpus, nr_cpu_ids))
 		return true;
@@ -126,9 +126,9 @@ bool spare_use_covers(struct list_head *uses, const unsigned long *cpus)
 }
 
 /* Append the slots on @cpu of what @u names to use[n ..]. */
-static unsigned int expand(const struct use *u, unsigned int cpu, u16 *use, unsigned int n)
+static unsigned int expand(const struct spare_use *u, unsigned int cpu, u16 *use, unsigned int n)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	unsigned int i;
 
 	list_for_each_entry(vm, &spare_providers, providing) {
@@ -145,13 +145,13 @@ static unsigned int expand(const struct use *u, unsigned int cpu, u16 *use, unsi
 	return n;
 }
 
-static void resolve(struct vm *vm, unsigned int cpu)
+static void resolve(struct spare_vm_kern *vm, unsigned int cpu)
 {
-	struct server *srv = spare_server_at(cpu, vm->slot[cpu]);
+	struct spare_server_kern *srv = spare_server_at(cpu, vm->slot[cpu]);
 	u16 use[SPARE_USE_MAX];
 	unsigned int i, n = 0;
 	bool changed = false;
-	struct use *u;
+	struct spare_use *u;
 
 	if (!srv)
 		return;
@@ -170,7 +170,7 @@ static void resolve(struct vm *vm, unsigned int cpu)
 }
 
 /* Bring use[] of @vm's servers up to date. */
-void spare_use_resolve(struct vm *vm)
+void spare_use_resolve(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
 
@@ -182,7 +182,7 @@ void spare_use_resolve(struct vm *vm)
 /* A provider has come or gone: everybody's. */
 void spare_use_resolve_all(void)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_vms, all)
 		spare_use_resolve(vm);
@@ -191,7 +191,7 @@ void spare_use_resolve_all(void)
 /* Any context, no lock. */
 void spare_use_free(struct list_head *uses)
 {
-	struct use *u, *next;
+	struct spare_use *u, *next;
 
 	list_for_each_entry_safe(u, next, uses, list) {
 		list_del(&u->list);
@@ -201,7 +201,7 @@ void spare_use_free(struct list_head *uses)
 }
 
 /* Exchange @vm's list and @uses; @manual: an operator's. */
-static void exchange(struct vm *vm, struct list_head *uses, bool manual)
+static void exchange(struct spare_vm_kern *vm, struct list_head *uses, bool manual)
 {
 	LIST_HEAD(old);
 
@@ -214,7 +214,7 @@ static void exchange(struct vm *vm, struct list_head *uses, bool manual)
 	vm->use_manual = manual;
 }
 
-void spare_use_clear(struct vm *vm)
+void spare_use_clear(struct spare_vm_kern *vm)
 {
 	LIST_HEAD(uses);
 
@@ -223,9 +223,9 @@ void spare_use_clear(struct vm *vm)
 }
 
 /* @provider goes; tell those who use it. */
-void spare_use_provider_lost(struct vm *provider)
+void spare_use_provider_lost(struct spare_vm_kern *provider)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
@@ -236,14 +236,14 @@ void spare_use_provider_lost(struct vm *provider)
 /* Being removed, and not as a VM that the sweep has yet to remove: that tells its users first. */
 static bool is_gone(struct cgroup_subsys_state *css)
 {
-	struct vm *vm = vm_at(css);
+	struct spare_vm_kern *vm = vm_at(css);
 
 	return css_is_dying(css) && !(vm && !vm->removed);
 }
 
-static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
+static void drop_names(struct spare_vm_kern *vm, struct cgroup_subsys_state *css)
 {
-	struct use *u, *next;
+	struct spare_use *u, *next;
 	LIST_HEAD(gone);
 
 	list_for_each_entry_safe(u, next, &vm->uses, list) {
@@ -259,7 +259,7 @@ static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
 /* @css goes: no list names it any more. */
 void spare_use_forget(struct cgroup_subsys_state *css)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
@@ -269,7 +269,7 @@ void spare_use_forget(struct cgroup_subsys_state *css)
 /* Pools that have been removed. Their providers went before them. */
 void spare_use_drop_dying(void)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
@@ -277,11 +277,11 @@ void spare_use_drop_dying(void)
 }
 
 /* The cgroup at @path in the writer's cgroup namespace, as an entry of a list. */
-static struct use *use_of_path(const char *path)
+static struct spare_use *use_of_path(const char *path)
 {
 	struct cgroup_subsys_state *css;
 	struct cgroup *cgrp;
-	struct use *u;
+	struct spare_use *u;
 
 	if (path[0] != '/')
 		return ERR_PTR(-EINVAL);
@@ -305,9 +305,9 @@ static struct use *use_of_path(const char *path)
 }
 
 /* Is there a provider behind this name? */
-static bool names_a_provider(const struct use *u)
+static bool names_a_provider(const struct spare_use *u)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_providers, providing)
 		if (spare_vm_is_provider(vm) && names(u, vm))
@@ -317,7 +317,7 @@ static bool names_a_provider(const struct use *u)
 
 static int parse_names(char *text, struct list_head *uses)
 {
-	struct use *u, *pos;
+	struct spare_use *u, *pos;
 	char *word;
 
 	while ((word = strsep(&text, " \t"))) {
@@ -342,19 +342,19 @@ static int parse_names(char *text, struct list_head *uses)
  * spare_use_parse - find the cgroups that a write to spare.use names
  * @text: one line without its newline; is changed
  * @who: out: who asks
- * @uses: out: struct use, to be freed by spare_use_free(), also after an error
+ * @uses: out: struct spare_use, to be freed by spare_use_free(), also after an error
  *
  * Context: process; takes locks of kernfs and of cgroups, so none of ours is held.
  * Return: 0, -EINVAL, -ENOENT, -ENOTDIR, -EOPNOTSUPP (one without the io controller), -ENOMEM.
  */
-int spare_use_parse(char *text, enum use_who *who, struct list_head *uses)
+int spare_use_parse(char *text, enum spare_use_who *who, struct list_head *uses)
 {
 	size_t prefix = str_has_prefix(text, "auto ");
 
 	text = strim(text + prefix);
-	*who = prefix ? USE_PROGRAM : USE_OPERATOR;
+	*who = prefix ? SPARE_USE_PROGRAM : SPARE_USE_OPERATOR;
 	if (!prefix && !strcmp(text, "default")) {
-		*who = USE_HANDED_BACK;
+		*who = SPARE_USE_HANDED_BACK;
 		return 0;
 	}
 	return strcmp(text, "none") ? parse_names(text, uses) : 0;
@@ -370,15 +370,15 @@ int spare_use_parse(char *text, enum use_who *who, struct list_head *uses)
  * Return: 0; -EEXIST: a program asks, and the list is an operator's; -EINVAL: a name without a provider behind it, or none of them on
  * its CPUs; -ELOOP; -ENODEV: the cgroup is being removed.
  */
-int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
+int spare_use_set(struct spare_vm_kern *vm, struct list_head *uses, enum spare_use_who who)
 {
-	struct use *u;
+	struct spare_use *u;
 
 	lockdep_assert_held(&spare_config);
 	spare_config_sweep_for(vm);
 	if (vm->removed)
 		return -ENODEV;
-	if (who == USE_PROGRAM && vm->use_manual)
+	if (who == SPARE_USE_PROGRAM && vm->use_manual)
 		return -EEXIST;
 	if (spare_use_would_loop(vm, uses, vm->cfg.provide))
 		return -ELOOP;
@@ -387,17 +387,17 @@ int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
 			return -EINVAL;
 	if (!spare_use_covers(uses, vm->cfg.cpus))
 		return -EINVAL;
-	exchange(vm, uses, who == USE_OPERATOR);
+	exchange(vm, uses, who == SPARE_USE_OPERATOR);
 	spare_use_resolve(vm);
 	return 0;
 }
 
 /* References to the @n cgroups on @vm's list. Returns -ENOMEM: none. */
-static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned int *n)
+static int get_all(struct spare_vm_kern *vm, struct cgroup_subsys_state ***all, unsigned int *n)
 {
 	struct cgroup_subsys_state **css = NULL;
 	unsigned int room = 0;
-	struct use *u;
+	struct spare_use *u;
 
 	for (;;) {
 		scoped_guard(spinlock, &vm->lock) {
@@ -423,7 +423,7 @@ static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned in
  * Context: process, in a file's operation. That keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not
  * wait for that, and cgroup_path_ns() does. This is what that does with it.
  */
-int spare_use_show(struct vm *vm, struct seq_file *m)
+int spare_use_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	struct kernfs_node *root = current->nsproxy->cgroup_ns->root_cset->dfl_cgrp->kn;
 	char *path = kmalloc(PATH_MAX, GFP_KERNEL);

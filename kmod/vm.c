@@ -17,10 +17,10 @@ LIST_HEAD(spare_providers);	/* of these, those with spare.provide 1, in that ord
  * Context: process, under spare_config.
  * Return: the VM, which lives as long as @node; NULL: no memory.
  */
-struct vm *spare_vm_make(struct spare_node *node)
+struct spare_vm_kern *spare_vm_make(struct spare_node *node)
 {
 	static const struct spare_policy policy = SPARE_POLICY_DEFAULT;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	unsigned int i;
 
 	lockdep_assert_held(&spare_config);
@@ -46,27 +46,27 @@ struct vm *spare_vm_make(struct spare_node *node)
 	return vm;
 }
 
-void spare_vm_get(struct vm *vm)
+void spare_vm_get(struct spare_vm_kern *vm)
 {
 	refcount_inc(&vm->refs);
 }
 
 /* Any context. */
-void spare_vm_put(struct vm *vm)
+void spare_vm_put(struct spare_vm_kern *vm)
 {
 	if (refcount_dec_and_test(&vm->refs))
 		kfree_rcu(vm, rcu);
 }
 
 /* Path in the initial cgroup namespace, for messages. Before @vm is removed. */
-const char *spare_vm_path(const struct vm *vm, char *buf, size_t size)
+const char *spare_vm_path(const struct spare_vm_kern *vm, char *buf, size_t size)
 {
 	if (kernfs_path_from_node(vm->css->cgroup->kn, NULL, buf, size) < 0)
 		return "?";
 	return buf;
 }
 
-void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol)
+void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *pol)
 {
 	WRITE_ONCE(vm->abi.grant_ns, pol->grant_us * (u64)NSEC_PER_USEC);
 	WRITE_ONCE(vm->abi.chances, pol->chances);
@@ -77,7 +77,7 @@ void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol)
 }
 
 /* Each value is a true one of this moment, without a lock. */
-struct spare_policy spare_vm_policy(const struct vm *vm)
+struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm)
 {
 	u32 flags = READ_ONCE(vm->abi.flags);
 

@@ -34,14 +34,14 @@ struct cgroup_subsys_state;
 
 extern struct mutex spare_config;
 
-struct vm_config {
+struct spare_vm_config {
 	struct spare_reservation res;
 	bool provide;
 	bool cpus_auto;			/* cpus were written with "auto" */
 	unsigned long cpus[BITS_TO_LONGS(SPARE_CPUS_MAX)];
 };
 
-struct vm {
+struct spare_vm_kern {
 	struct spare_vm abi;		/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
 	struct cgroup_subsys_state *css;/* reference until it is removed */
 	bool removed;			/* [config] css is dying: no files, no servers, not in spare_vms */
@@ -50,15 +50,15 @@ struct vm {
 	bool visited;			/* [config] cycle search */
 
 	spinlock_t lock;
-	struct vm_config cfg;		/* [lock] */
-	struct list_head uses;		/* [lock] struct use (use.h) */
+	struct spare_vm_config cfg;		/* [lock] */
+	struct list_head uses;		/* [lock] struct spare_use (use.h) */
 	unsigned int nr_uses;		/* [lock] */
 	bool use_manual;		/* [lock] that list was written, or emptied, by an operator: without "auto" */
 	unsigned int nr_servers;	/* [lock] published and not dying */
 	struct list_head gone;		/* [lock] servers that are dying */
 	struct spare_stats past;	/* [lock] of servers that are gone */
 
-	struct list_head taps;		/* struct tap (tap.h), under its lock or RCU */
+	struct list_head taps;		/* struct spare_tap (tap.h), under its lock or RCU */
 	u64 rt_said_ns;			/* when SPARE_EV_RT was last counted */
 	atomic_t notify;		/* spare.events is to be notified */
 	refcount_t refs;		/* node, servers (dying ones too), taps */
@@ -68,29 +68,29 @@ struct vm {
 
 extern struct list_head spare_vms, spare_providers;
 
-static inline bool spare_vm_placed(const struct vm *vm)
+static inline bool spare_vm_placed(const struct spare_vm_kern *vm)
 {
 	return vm->nr_servers;
 }
 
-static inline bool spare_vm_is_provider(const struct vm *vm)
+static inline bool spare_vm_is_provider(const struct spare_vm_kern *vm)
 {
 	return vm->cfg.provide && vm->cfg.res.period_us && !vm->removed;
 }
 
 /* Under vm->lock or spare_config, or RCU as the class does. */
-static inline u16 spare_vm_slot_on(const struct vm *vm, unsigned int cpu)
+static inline u16 spare_vm_slot_on(const struct spare_vm_kern *vm, unsigned int cpu)
 {
 	return READ_ONCE(vm->slot[cpu]);
 }
 
-struct vm *spare_vm_make(struct spare_node *node);
-void spare_vm_get(struct vm *vm);
-void spare_vm_put(struct vm *vm);
+struct spare_vm_kern *spare_vm_make(struct spare_node *node);
+void spare_vm_get(struct spare_vm_kern *vm);
+void spare_vm_put(struct spare_vm_kern *vm);
 
-void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol);
-struct spare_policy spare_vm_policy(const struct vm *vm);
-const char *spare_vm_path(const struct vm *vm, char *buf, size_t size);
+void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *pol);
+struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm);
+const char *spare_vm_path(const struct spare_vm_kern *vm, char *buf, size_t size);
 
 void spare_lock_order(void);
 
