@@ -46,19 +46,38 @@ struct spare_vm_kern *spare_vm_make(struct spare_node *node)
 	return vm;
 }
 
+/**
+ * spare_vm_get - keep a VM
+ * @vm: one that is held
+ *
+ * Context: any.
+ */
 void spare_vm_get(struct spare_vm_kern *vm)
 {
 	refcount_inc(&vm->refs);
 }
 
-/* Any context. */
+/**
+ * spare_vm_put - and no more; RCU holds it for a grace period
+ * @vm: may be freed
+ *
+ * Context: any.
+ */
 void spare_vm_put(struct spare_vm_kern *vm)
 {
 	if (refcount_dec_and_test(&vm->refs))
 		kfree_rcu(vm, rcu);
 }
 
-/* Path in the initial cgroup namespace, for messages. Before @vm is removed. */
+/**
+ * spare_vm_path - path of a VM in the initial cgroup namespace, for messages
+ * @vm: one that has not been removed
+ * @buf: for it
+ * @size: of @buf
+ *
+ * Context: any (vm.h: a leaf of kernfs's).
+ * Return: @buf, or "?".
+ */
 const char *spare_vm_path(const struct spare_vm_kern *vm, char *buf, size_t size)
 {
 	if (kernfs_path_from_node(vm->css->cgroup->kn, NULL, buf, size) < 0)
@@ -66,6 +85,13 @@ const char *spare_vm_path(const struct spare_vm_kern *vm, char *buf, size_t size
 	return buf;
 }
 
+/**
+ * spare_vm_set_policy - what the class reads of spare.policy
+ * @vm: whose
+ * @pol: checked
+ *
+ * Context: process, under spare_config.
+ */
 void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *pol)
 {
 	WRITE_ONCE(vm->abi.grant_ns, pol->grant_us * (u64)NSEC_PER_USEC);
@@ -76,7 +102,13 @@ void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *po
 				  (pol->hasten ? SPARE_VM_HASTEN : 0));
 }
 
-/* Each value is a true one of this moment, without a lock. */
+/**
+ * spare_vm_policy - the same back
+ * @vm: whose
+ *
+ * Context: any, no lock.
+ * Return: the policy; each value is a true one of this moment.
+ */
 struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm)
 {
 	u32 flags = READ_ONCE(vm->abi.flags);
@@ -92,18 +124,32 @@ struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm)
 	};
 }
 
-/*
- * Foreign locks go before ours: said once here, so that a kernel with PROVE_LOCKING names whoever takes one under ours the first time
- * that he does, contended or not.
+static void __maybe_unused take_config(void)
+{
+	mutex_lock(&spare_config);
+	mutex_unlock(&spare_config);
+}
+
+/**
+ * spare_lock_order - teach lockdep the order of locks (LIFE-8)
+ *
+ * Foreign locks go before ours: said once here, so that a kernel with PROVE_LOCKING names whoever takes one under ours the first time that he does,
+ * contended or not. (It exports cgroup_mutex to modules.)
+ *
+ * Context: process, at load; no locks.
  */
 void spare_lock_order(void)
 {
 #ifdef CONFIG_PROVE_LOCKING
-	rtnl_lock();
+	/* One by one: how they stand to each other is the kernel's business. */
+	cgroup_lock();	/* (exported to modules where there is lockdep) */
+	take_config();
+	cgroup_unlock();
 	cpus_read_lock();
-	mutex_lock(&spare_config);
-	mutex_unlock(&spare_config);
+	take_config();
 	cpus_read_unlock();
+	rtnl_lock();
+	take_config();
 	rtnl_unlock();
 #endif
 }

@@ -5,16 +5,20 @@
  *
  * Locks (LIFE-8), from the outermost:
  *
+ *   arm_lock		(hook.c) serializes tracing the functions where taps receive. ftrace's locks are taken under it, so it is apart: nobody
+ *			takes it who has one of ours or RTNL, and who waits for it is a writer to spare.netdev, or who loads or unloads a module.
  *   spare_config	serializes configuration: writes to the files, and the sweep. Who reads a file does not take it.
  *   vm->lock		what the files of one VM show. To change that takes both, to read it this one. A spinlock: anybody may read, and whoever does
  *			is not stopped by a cpu.max of his while a writer waits for him.
+ *   taps_lock		(tap.c) the lists of taps; under spare_config, or under RTNL, never with vm->lock.
  *
  * An operation of a file keeps its cgroup from being removed, by somebody who holds cgroup_mutex meanwhile: none may wait for that either, nor
  * for whoever may (a fork, while a scheduler is being loaded), but for some time.
  *
- * Under these locks nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex, the io controller's
- * mutex, ftrace's, CPU hotplug, nor kernfs. What needs one of them is done before or after. Under a foreign lock only a leaf of
- * ours is taken (tap.c's taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
+ * Under spare_config and what comes after it nothing is waited for that others hold while they wait for us, or for long: not RTNL, cgroup_mutex,
+ * the io controller's mutex, ftrace's, CPU hotplug, nor kernfs's semaphores. What needs one of them is done before or after. (Not so leaves that
+ * are held for some instructions: the allocator's, a workqueue's, and kernfs's around the name of a cgroup, spare_vm_path().) Under a foreign lock
+ * only a leaf of ours is taken (taps_lock, under RTNL), but for the unloading of the module, which nobody else waits for. spare_lock_order()
  * teaches lockdep that order when the module is loaded.
  */
 #ifndef KMOD_VM_H
@@ -50,7 +54,7 @@ struct spare_vm_kern {
 	bool visited;			/* [config] cycle search */
 
 	spinlock_t lock;
-	struct spare_vm_config cfg;		/* [lock] */
+	struct spare_vm_config cfg;	/* [lock] */
 	struct list_head uses;		/* [lock] struct spare_use (use.h) */
 	unsigned int nr_uses;		/* [lock] */
 	bool use_manual;		/* [lock] that list was written, or emptied, by an operator: without "auto" */
@@ -68,17 +72,38 @@ struct spare_vm_kern {
 
 extern struct list_head spare_vms, spare_providers;
 
+/**
+ * spare_vm_placed - has a VM servers?
+ * @vm: which
+ *
+ * Context: under vm->lock or spare_config.
+ * Return: true: it has.
+ */
 static inline bool spare_vm_placed(const struct spare_vm_kern *vm)
 {
 	return vm->nr_servers;
 }
 
+/**
+ * spare_vm_is_provider - may others borrow from a VM?
+ * @vm: which
+ *
+ * Context: process, under spare_config.
+ * Return: true: they may, where it has servers.
+ */
 static inline bool spare_vm_is_provider(const struct spare_vm_kern *vm)
 {
 	return vm->cfg.provide && vm->cfg.res.period_us && !vm->removed;
 }
 
-/* Under vm->lock or spare_config, or RCU as the class does. */
+/**
+ * spare_vm_slot_on - a VM's server on a CPU
+ * @vm: which
+ * @cpu: below nr_cpu_ids
+ *
+ * Context: under vm->lock or spare_config, or RCU as the class does.
+ * Return: its slot, or SPARE_NO_SLOT.
+ */
 static inline u16 spare_vm_slot_on(const struct spare_vm_kern *vm, unsigned int cpu)
 {
 	return READ_ONCE(vm->slot[cpu]);
