@@ -69,6 +69,17 @@ static struct spare_vm_config seq_config(struct seq_file *m)
 	return vm->cfg;
 }
 
+/* What ran out is said (CBS-12), where somebody asked for it. */
+static int no_memory(struct kernfs_open_file *of, const char *what)
+{
+	char path[160];
+
+	if (kernfs_path_from_node(of->kn, NULL, path, sizeof(path)) < 0)
+		path[0] = '\0';
+	pr_info_ratelimited("%s: no memory for %s\n", path, what);
+	return -ENOMEM;
+}
+
 typedef int (*config_change)(struct spare_vm_kern *vm, struct spare_vm_config *cfg, const void *to);
 
 static int try_configure(struct kernfs_open_file *of, config_change change, const void *to)
@@ -110,6 +121,8 @@ static int configure(struct kernfs_open_file *of, config_change change, const vo
 		pr_info("the class could not make a queue for another server\n");
 		return -ENOMEM;
 	}
+	if (err == -ENOMEM)
+		return no_memory(of, "servers");
 	return err;
 }
 
@@ -228,9 +241,13 @@ static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, 
 	if (!err) {
 		guard(mutex)(&spare_config);
 		vm = file_vm(of);
+		if (vm)
+			spare_config_sweep_for(vm);
 		err = vm ? spare_use_set(vm, &uses, who) : -ENOMEM;
 	}
 	spare_use_free(&uses);
+	if (err == -ENOMEM)
+		no_memory(of, "the list");
 	return err ?: nbytes;
 }
 
@@ -253,7 +270,7 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 		vm = file_vm(of);
 	}
 	if (!vm)
-		return -ENOMEM;
+		return no_memory(of, "a tap");
 	if (strcmp(strim(buf), "none"))
 		spare_hook_arm();
 	/* Who has RTNL may wait for who waits for this operation to end (vm.h). */
@@ -263,6 +280,8 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	}
 	err = spare_tap_set(vm, buf);
 	rtnl_unlock();
+	if (err == -ENOMEM)
+		no_memory(of, "a tap");
 	return err ?: nbytes;
 }
 
@@ -285,7 +304,7 @@ static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	guard(mutex)(&spare_config);
 	vm = file_vm(of);
 	if (!vm)
-		return -ENOMEM;
+		return no_memory(of, "the policy");
 	pol = spare_vm_policy(vm);
 	err = spare_parse_policy(buf, len, &pol);
 	if (err)
