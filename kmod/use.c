@@ -12,7 +12,6 @@
 #include <linux/nsproxy.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include "config.h"
 #include "event.h"
 #include "node.h"
 #include "server.h"
@@ -46,7 +45,14 @@ static bool any_names(struct list_head *uses, struct spare_vm_kern *provider)
 	return false;
 }
 
-/* Does a VM that has a server on @cpu (-1: any VM) use @provider? */
+/**
+ * spare_use_has_user - does anybody use a provider?
+ * @provider: which
+ * @cpu: only VMs that have a server there; -1: any VM
+ *
+ * Context: process, under spare_config.
+ * Return: true: somebody does.
+ */
 bool spare_use_has_user(struct spare_vm_kern *provider, int cpu)
 {
 	struct spare_vm_kern *vm;
@@ -78,9 +84,16 @@ static bool mark(struct list_head *uses, struct spare_vm_kern *self)
 	return grown;
 }
 
-/*
- * Would @vm, with @uses as its list and spare.provide @provides, reach itself? A provider without a reservation
- * counts: it may get one. A VM that provides nothing may use a pool in whose directory it is.
+/**
+ * spare_use_would_loop - would a VM reach itself?
+ * @vm: which
+ * @uses: as its list
+ * @provides: as its spare.provide
+ *
+ * A provider without a reservation counts: it may get one. A VM that provides nothing may use a pool in whose directory it is.
+ *
+ * Context: process, under spare_config.
+ * Return: true: it would.
  */
 bool spare_use_would_loop(struct spare_vm_kern *vm, struct list_head *uses, bool provides)
 {
@@ -104,9 +117,13 @@ bool spare_use_would_loop(struct spare_vm_kern *vm, struct list_head *uses, bool
 	return vm->visited;
 }
 
-/*
- * May a VM on @cpus have this list? Not when its providers are all elsewhere; a pool that is empty now covers
- * nothing yet.
+/**
+ * spare_use_covers - may a VM on these CPUs have this list?
+ * @uses: the list
+ * @cpus: bitmap of nr_cpu_ids bits
+ *
+ * Context: process, under spare_config.
+ * Return: false: its providers are all elsewhere. (A pool that is empty now covers nothing yet.).
  */
 bool spare_use_covers(struct list_head *uses, const unsigned long *cpus)
 {
@@ -169,7 +186,12 @@ static void resolve(struct spare_vm_kern *vm, unsigned int cpu)
 		spare_server_attend(cpu, srv->slot);
 }
 
-/* Bring use[] of @vm's servers up to date. */
+/**
+ * spare_use_resolve - bring use[] of a VM's servers up to date
+ * @vm: whose
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_resolve(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
@@ -179,7 +201,11 @@ void spare_use_resolve(struct spare_vm_kern *vm)
 		resolve(vm, cpu);
 }
 
-/* A provider has come or gone: everybody's. */
+/**
+ * spare_use_resolve_all - everybody's: a provider has come or gone
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_resolve_all(void)
 {
 	struct spare_vm_kern *vm;
@@ -188,7 +214,12 @@ void spare_use_resolve_all(void)
 		spare_use_resolve(vm);
 }
 
-/* Any context, no lock. */
+/**
+ * spare_use_free - free a list
+ * @uses: struct spare_use, on no VM
+ *
+ * Context: any, no lock needed.
+ */
 void spare_use_free(struct list_head *uses)
 {
 	struct spare_use *u, *next;
@@ -214,6 +245,12 @@ static void exchange(struct spare_vm_kern *vm, struct list_head *uses, bool manu
 	vm->use_manual = manual;
 }
 
+/**
+ * spare_use_clear - a VM uses nothing any more
+ * @vm: it is being removed
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_clear(struct spare_vm_kern *vm)
 {
 	LIST_HEAD(uses);
@@ -222,7 +259,12 @@ void spare_use_clear(struct spare_vm_kern *vm)
 	spare_use_free(&uses);
 }
 
-/* @provider goes; tell those who use it. */
+/**
+ * spare_use_provider_lost - tell those who use a provider
+ * @provider: it goes
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_provider_lost(struct spare_vm_kern *provider)
 {
 	struct spare_vm_kern *vm;
@@ -256,7 +298,12 @@ static void drop_names(struct spare_vm_kern *vm, struct cgroup_subsys_state *css
 	spare_use_free(&gone);
 }
 
-/* @css goes: no list names it any more. */
+/**
+ * spare_use_forget - no list names a cgroup any more
+ * @css: it goes
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_forget(struct cgroup_subsys_state *css)
 {
 	struct spare_vm_kern *vm;
@@ -266,7 +313,11 @@ void spare_use_forget(struct cgroup_subsys_state *css)
 		drop_names(vm, css);
 }
 
-/* Pools that have been removed. Their providers went before them. */
+/**
+ * spare_use_drop_dying - nor pools that have been removed; their providers went before them
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_drop_dying(void)
 {
 	struct spare_vm_kern *vm;
@@ -366,7 +417,7 @@ int spare_use_parse(char *text, enum spare_use_who *who, struct list_head *uses)
  * @uses: the new list; out, after success: the old one
  * @who: who asks
  *
- * Context: process, under spare_config.
+ * Context: process, under spare_config, after spare_config_sweep_for().
  * Return: 0; -EEXIST: a program asks, and the list is an operator's; -EINVAL: a name without a provider behind it, or none of them on
  * its CPUs; -ELOOP; -ENODEV: the cgroup is being removed.
  */
@@ -375,7 +426,6 @@ int spare_use_set(struct spare_vm_kern *vm, struct list_head *uses, enum spare_u
 	struct spare_use *u;
 
 	lockdep_assert_held(&spare_config);
-	spare_config_sweep_for(vm);
 	if (vm->removed)
 		return -ENODEV;
 	if (who == SPARE_USE_PROGRAM && vm->use_manual)
@@ -419,9 +469,16 @@ static int get_all(struct spare_vm_kern *vm, struct cgroup_subsys_state ***all, 
 	}
 }
 
-/*
- * Context: process, in a file's operation. That keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not
- * wait for that, and cgroup_path_ns() does. This is what that does with it.
+/**
+ * spare_use_show - the text of spare.use
+ * @vm: NULL: nobody has written to the cgroup's files
+ * @m: where to
+ *
+ * That operation keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not wait for that, and cgroup_path_ns() does.
+ * This is what that does with it.
+ *
+ * Context: process, in a file's operation, no lock.
+ * Return: 0; -ENOMEM.
  */
 int spare_use_show(struct spare_vm_kern *vm, struct seq_file *m)
 {

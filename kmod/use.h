@@ -21,7 +21,7 @@ struct spare_use {
 enum spare_use_who {
 	SPARE_USE_OPERATOR,
 	SPARE_USE_PROGRAM,	/* "auto": not where the list is an operator's */
-	SPARE_USE_HANDED_BACK,/* "default": none, and a program may write it again */
+	SPARE_USE_HANDED_BACK,	/* "default": none, and a program may write it again */
 };
 
 int __must_check spare_use_parse(char *text, enum spare_use_who *who, struct list_head *uses);
