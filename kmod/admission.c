@@ -64,7 +64,15 @@ static bool deadline_changes(unsigned int cpu)
 	return READ_ONCE(*ppm) != before;
 }
 
-/* -EBUSY, and a line that names the first full CPU, when @vm cannot have @res on every one of @cpus. */
+/**
+ * spare_admission_check - does a reservation fit on CPUs?
+ * @vm: who asks; what it has is not counted
+ * @cpus: bitmap of nr_cpu_ids bits
+ * @res: the whole of what it would have on each of them
+ *
+ * Context: process, under spare_config; waits for up to a millisecond for a CPU that is full.
+ * Return: 0; -EBUSY, and a line in the log that names the first full CPU.
+ */
 int spare_admission_check(struct spare_vm_kern *vm, const unsigned long *cpus, const struct spare_reservation *res)
 {
 	u32 ask = spare_util_ppm(res->runtime_us, res->period_us), limit = READ_ONCE(limit_ppm);
@@ -92,9 +100,13 @@ int spare_admission_check(struct spare_vm_kern *vm, const unsigned long *cpus, c
 	return 0;
 }
 
-/*
- * spare.host: what is taken of each CPU besides reservations, for who plans. One that has idled since looks first: asked for at most
- * ten times a second, however many read.
+/**
+ * spare_admission_show - the text of spare.host: what is taken of each CPU besides reservations, for who plans
+ * @m: where to
+ *
+ * One that has idled since looks first: asked for at most ten times a second, however many read.
+ *
+ * Context: process, no locks; may sleep.
  */
 void spare_admission_show(struct seq_file *m)
 {

@@ -140,7 +140,13 @@ static void apply(struct spare_vm_kern *vm, const struct spare_vm_config *new, s
 		spare_kick_online();
 }
 
-/* The VM of a cgroup, and the sweep for when that goes. As spare_vm_make(). */
+/**
+ * spare_config_vm - the VM of a cgroup, and the sweep for when that goes
+ * @node: of the cgroup, one of whose files is open for writing
+ *
+ * Context: process, under spare_config.
+ * Return: as spare_vm_make().
+ */
 struct spare_vm_kern *spare_config_vm(struct spare_node *node)
 {
 	sweep_later();
@@ -218,7 +224,11 @@ void spare_config_remove(struct spare_vm_kern *vm)
 	css_put(vm->css);
 }
 
-/* Remove every VM whose cgroup is dying. */
+/**
+ * spare_config_sweep - remove every VM whose cgroup is dying
+ *
+ * Context: process, under spare_config.
+ */
 void spare_config_sweep(void)
 {
 	struct spare_vm_kern *vm, *next;
@@ -230,9 +240,13 @@ void spare_config_sweep(void)
 	spare_use_drop_dying();
 }
 
-/*
- * Remove what a change of @vm depends on, if its cgroup is dying: the VM itself and the providers. Admission leaves the others out
- * by itself; to look at everybody at each write would make the making of n VMs cost n squared.
+/**
+ * spare_config_sweep_for - remove what a change depends on, if its cgroup is dying: the VM itself and the providers
+ * @vm: what is to be changed
+ *
+ * Admission leaves the others out by itself; to look at everybody at each write would make the making of n VMs cost n squared.
+ *
+ * Context: process, under spare_config.
  */
 void spare_config_sweep_for(struct spare_vm_kern *vm)
 {
@@ -255,7 +269,11 @@ static void sweep_work_fn(struct work_struct *work)
 		sweep_later();
 }
 
-/* No sweep runs any more, or will: nodes can be freed without us. */
+/**
+ * spare_config_stop - no sweep runs any more, or will: nodes can be freed without us
+ *
+ * Context: process, at unload; no locks.
+ */
 void spare_config_stop(void)
 {
 	scoped_guard(mutex, &spare_config)

@@ -66,19 +66,36 @@ static void notify_all(struct work_struct *work)
 	}
 }
 
-/* Any context. */
+/**
+ * spare_event_notify - tell who polls spare.events
+ * @vm: whose
+ *
+ * Context: any; @vm is held, by a reference or RCU.
+ */
 void spare_event_notify(struct spare_vm_kern *vm)
 {
 	if (!atomic_xchg(&vm->notify, 1))
 		irq_work_queue(&notify_irq);
 }
 
+/**
+ * spare_event - count an event and tell who polls
+ * @vm: whose
+ * @ev: which
+ *
+ * Context: any; @vm is held, by a reference or RCU.
+ */
 void spare_event(struct spare_vm_kern *vm, enum spare_event ev)
 {
 	atomic64_inc((atomic64_t *)&vm->abi.ev[ev]);
 	spare_event_notify(vm);
 }
 
+/**
+ * spare_event_exit - nobody is told any more
+ *
+ * Context: process, at unload; no locks.
+ */
 void spare_event_exit(void)
 {
 	irq_work_sync(&notify_irq);

@@ -424,6 +424,12 @@ static const struct btf_kfunc_id_set class_set = {
 	.filter	= class_only,
 };
 
+/**
+ * spare_kfuncs_init - let programs of the class call the kfuncs
+ *
+ * Context: process, at load, when all else is there.
+ * Return: 0; -errno.
+ */
 int spare_kfuncs_init(void)
 {
 	int err = register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS, &class_set);

@@ -35,9 +35,14 @@ static bool end_slice(struct task_struct *p)
 	return ours;
 }
 
-/*
- * Hard IRQ: the time of what runs is over, but it is in the kernel, perhaps with a lock that others want, and is made to reschedule on its way
- * out. Not so a vCPU in its guest, which holds none, and threads that have no way out. Returns whether it is.
+/**
+ * spare_kick_leaving - let what runs leave the kernel first
+ *
+ * The time of what runs is over, but it may hold a lock that others want. Not so a vCPU in its guest, which holds none, and threads that have no
+ * way out.
+ *
+ * Context: hard IRQ.
+ * Return: true: it is in the kernel, and is made to reschedule on its way out.
  */
 bool spare_kick_leaving(void)
 {
@@ -50,7 +55,12 @@ bool spare_kick_leaving(void)
 	return true;
 }
 
-/* Make this CPU reschedule. Returns whether a task of the class runs. Preemption off. */
+/**
+ * spare_kick_current - make this CPU reschedule
+ *
+ * Context: preemption off.
+ * Return: true: a task of the class runs.
+ */
 bool spare_kick_current(void)
 {
 	struct task_struct *p = current;
@@ -72,7 +82,12 @@ static void kick_handler(void *info)
 	spare_kick_current();
 }
 
-/* Any context. */
+/**
+ * spare_kick_cpu - make a CPU reschedule
+ * @cpu: a possible one; nothing happens where it is offline
+ *
+ * Context: any; another CPU gets an interrupt.
+ */
 void spare_kick_cpu(int cpu)
 {
 	struct kick *k;
@@ -88,7 +103,11 @@ void spare_kick_cpu(int cpu)
 	preempt_enable();
 }
 
-/* What runs anywhere may have to be judged again. */
+/**
+ * spare_kick_online - make all of them: what runs anywhere may have to be judged again
+ *
+ * Context: process.
+ */
 void spare_kick_online(void)
 {
 	unsigned int cpu;
@@ -97,6 +116,12 @@ void spare_kick_online(void)
 		spare_kick_cpu(cpu);
 }
 
+/**
+ * spare_kick_init - before the first kick
+ *
+ * Context: process, at load.
+ * Return: 0.
+ */
 int spare_kick_init(void)
 {
 	unsigned int cpu;
@@ -109,7 +134,11 @@ int spare_kick_init(void)
 	return 0;
 }
 
-/* Nobody kicks any more; wait for the last ones. */
+/**
+ * spare_kick_exit - nobody kicks any more: wait for the last ones
+ *
+ * Context: process, at unload.
+ */
 void spare_kick_exit(void)
 {
 	unsigned int cpu;

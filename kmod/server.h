@@ -15,7 +15,7 @@ struct spare_vm_kern;
 
 struct spare_server_kern {
 	struct spare_server abi;	/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
-	struct spare_vm_kern *vm;			/* reference */
+	struct spare_vm_kern *vm;	/* reference */
 	u32 cpu, slot;			/* abi's are copies */
 	bool withdrawn;			/* its VM has it no more */
 	bool told;			/* abi.flags has SPARE_F_DYING */
@@ -34,12 +34,25 @@ struct spare_cpu {
 
 extern struct spare_cpu __percpu *spare_cpus;
 
+/**
+ * spare_cpu_valid - may there be such a CPU?
+ * @cpu: any number
+ *
+ * Context: any.
+ * Return: true: it is possible.
+ */
 static inline bool spare_cpu_valid(s32 cpu)
 {
 	return (u32)cpu < nr_cpu_ids && cpu_possible(cpu);
 }
 
-/* The class schedules there: not yet, or no more, on a CPU that comes or goes. */
+/**
+ * spare_cpu_serves - does the class schedule there?
+ * @cpu: any number
+ *
+ * Context: any.
+ * Return: false: not yet, or no more, on a CPU that comes or goes.
+ */
 static inline bool spare_cpu_serves(s32 cpu)
 {
 	return spare_cpu_valid(cpu) && cpu_active(cpu);

@@ -91,7 +91,13 @@ static void show_servers(struct spare_vm_kern *vm, struct seq_file *m)
 	}
 }
 
-/* @vm NULL: nobody has written to the cgroup's files. Process context, without spare_config: no writer is waited for. */
+/**
+ * spare_stat_show - the text of spare.stat
+ * @vm: NULL: nobody has written to the cgroup's files
+ * @m: where to
+ *
+ * Context: process, without spare_config: no writer is waited for.
+ */
 void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	bool cpus_auto = false, use_auto = true;
@@ -123,6 +129,13 @@ void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 		show_servers(vm, m);
 }
 
+/**
+ * spare_stat_show_events - the text of spare.events
+ * @vm: NULL: as there
+ * @m: where to
+ *
+ * Context: process, no lock.
+ */
 void spare_stat_show_events(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	unsigned int i;

@@ -60,9 +60,15 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-/*
- * Arm this CPU's timer for @when_ns of CLOCK_MONOTONIC; 0 cancels. @end_ns: budget_timer. IRQs off. The class says so at every switch, and programming
- * the clock is dear, most of all on a host that is itself a guest: what is armed already is left alone.
+/**
+ * spare_timer_set - arm this CPU's timer
+ * @when_ns: of CLOCK_MONOTONIC; 0 cancels
+ * @end_ns: from then on what runs may leave the kernel first; 0: it may not
+ *
+ * The class says so at every switch, and programming the clock is dear, most of all on a host that is itself a guest: what is armed already is left
+ * alone.
+ *
+ * Context: IRQs off.
  */
 void spare_timer_set(u64 when_ns, u64 end_ns)
 {
@@ -83,22 +89,37 @@ void spare_timer_set(u64 when_ns, u64 end_ns)
 		hrtimer_try_to_cancel(timer);
 }
 
-/*
- * ops.dispatch looks at what is due on @cpu, whose run-queue lock it holds. (Unless it arms the timer anew, too, that goes on ever later: a
- * pinned kernel thread is let run on.)
+/**
+ * spare_timer_answered - ops.dispatch looks at what is due
+ * @cpu: where
+ *
+ * (Unless it arms the timer anew, too, that goes on ever later: a pinned kernel thread is let run on.)
+ *
+ * Context: under the run-queue lock of @cpu.
  */
 void spare_timer_answered(unsigned int cpu)
 {
 	per_cpu_ptr(&timers, cpu)->unanswered = false;
 }
 
-/* A callback that runs right now sees that the class is detached. */
+/**
+ * spare_timer_stop - disarm the timer of a CPU
+ * @cpu: a possible one
+ *
+ * Context: any; the class is detached, which a callback that runs right now sees.
+ */
 void spare_timer_stop(unsigned int cpu)
 {
 	WRITE_ONCE(per_cpu_ptr(&timers, cpu)->when_ns, 0);
 	hrtimer_try_to_cancel(&per_cpu_ptr(&timers, cpu)->timer);
 }
 
+/**
+ * spare_timer_init - before a class attaches
+ *
+ * Context: process, at load.
+ * Return: 0.
+ */
 int spare_timer_init(void)
 {
 	unsigned int cpu;
@@ -113,6 +134,11 @@ int spare_timer_init(void)
 	return 0;
 }
 
+/**
+ * spare_timer_exit - wait for all timers
+ *
+ * Context: process, at unload.
+ */
 void spare_timer_exit(void)
 {
 	unsigned int cpu;
