@@ -29,18 +29,18 @@ module_param_cb(limit_ppm, &limit_ops, &limit_ppm, 0644);
 MODULE_PARM_DESC(limit_ppm, "most of a CPU that reservations and providers may take, in parts per million (900000)");
 
 /* It counts: not withdrawn, nor about to be because its cgroup is dying (DESIGN section 5). */
-static bool counts(const struct server *srv)
+static bool counts(const struct spare_server_kern *srv)
 {
 	return !srv->withdrawn && !css_is_dying(srv->vm->css);
 }
 
 /* What everybody but @vm has on @cpu; SCHED_DEADLINE threads too, which go before every reservation. */
-static u32 others_ppm(struct vm *vm, unsigned int cpu)
+static u32 others_ppm(struct spare_vm_kern *vm, unsigned int cpu)
 {
 	u32 slot, sum = READ_ONCE(per_cpu_ptr(spare_cpus, cpu)->deadline_ppm);
 
 	for (slot = 0; slot < SPARE_SLOTS; slot++) {
-		struct server *srv = spare_server_at(cpu, slot);
+		struct spare_server_kern *srv = spare_server_at(cpu, slot);
 
 		if (srv && srv->vm != vm && counts(srv))
 			sum += spare_util_ppm(srv->vm->cfg.res.runtime_us, srv->vm->cfg.res.period_us);
@@ -64,8 +64,16 @@ static bool deadline_changes(unsigned int cpu)
 	return READ_ONCE(*ppm) != before;
 }
 
-/* -EBUSY, and a line that names the first full CPU, when @vm cannot have @res on every one of @cpus. */
-int spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct spare_reservation *res)
+/**
+ * spare_admission_check - does a reservation fit on CPUs?
+ * @vm: who asks; what it has is not counted
+ * @cpus: bitmap of nr_cpu_ids bits
+ * @res: the whole of what it would have on each of them
+ *
+ * Context: process, under spare_config; waits for up to a millisecond for a CPU that is full.
+ * Return: 0; -EBUSY, and a line in the log that names the first full CPU.
+ */
+int spare_admission_check(struct spare_vm_kern *vm, const unsigned long *cpus, const struct spare_reservation *res)
 {
 	u32 ask = spare_util_ppm(res->runtime_us, res->period_us), limit = READ_ONCE(limit_ppm);
 	char path[160];
@@ -92,9 +100,13 @@ int spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct
 	return 0;
 }
 
-/*
- * spare.host: what is taken of each CPU besides reservations, for who plans. One that has idled since looks first: asked for at most
- * ten times a second, however many read.
+/**
+ * spare_admission_show - the text of spare.host: what is taken of each CPU besides reservations, for who plans
+ * @m: where to
+ *
+ * One that has idled since looks first: asked for at most ten times a second, however many read.
+ *
+ * Context: process, no locks; may sleep.
  */
 void spare_admission_show(struct seq_file *m)
 {

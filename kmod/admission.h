@@ -8,9 +8,9 @@
 #include <sched_spare/parse.h>
 
 struct seq_file;
-struct vm;
+struct spare_vm_kern;
 
-int __must_check spare_admission_check(struct vm *vm, const unsigned long *cpus, const struct spare_reservation *res);
+int __must_check spare_admission_check(struct spare_vm_kern *vm, const unsigned long *cpus, const struct spare_reservation *res);
 void spare_admission_show(struct seq_file *m);
 
 #endif /* KMOD_ADMISSION_H */

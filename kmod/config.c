@@ -36,7 +36,7 @@ static u64 pack(const struct spare_reservation *res)
 }
 
 /* CPUs on which a VM so configured has a server. */
-static const unsigned long *wanted_cpus(const struct vm_config *cfg)
+static const unsigned long *wanted_cpus(const struct spare_vm_config *cfg)
 {
 	static const unsigned long none[BITS_TO_LONGS(SPARE_CPUS_MAX)];
 
@@ -44,7 +44,7 @@ static const unsigned long *wanted_cpus(const struct vm_config *cfg)
 }
 
 /* Servers for the CPUs that @vm gains, on @fresh through srv->dying. */
-static int alloc_servers(struct vm *vm, const struct vm_config *new, struct list_head *fresh)
+static int alloc_servers(struct spare_vm_kern *vm, const struct spare_vm_config *new, struct list_head *fresh)
 {
 	unsigned int cpu, gained = 0;
 
@@ -53,13 +53,13 @@ static int alloc_servers(struct vm *vm, const struct vm_config *new, struct list
 	if (gained && !spare_server_queues_fit(gained))
 		return -ENOBUFS;
 	for_each_set_bit(cpu, wanted_cpus(new), nr_cpu_ids) {
-		struct server *srv;
+		struct spare_server_kern *srv;
 
 		if (vm->slot[cpu] != SPARE_NO_SLOT)
 			continue;
 		srv = spare_server_alloc(vm, cpu, pack(&new->res));
 		if (IS_ERR(srv)) {
-			struct server *next;
+			struct spare_server_kern *next;
 			int err = PTR_ERR(srv);
 
 			list_for_each_entry_safe(srv, next, fresh, dying)
@@ -73,7 +73,7 @@ static int alloc_servers(struct vm *vm, const struct vm_config *new, struct list
 	return 0;
 }
 
-static void publish(struct vm *vm, struct server *srv)
+static void publish(struct spare_vm_kern *vm, struct spare_server_kern *srv)
 {
 	list_del_init(&srv->dying);
 	spare_server_publish(srv);
@@ -82,7 +82,7 @@ static void publish(struct vm *vm, struct server *srv)
 	set_bit(srv->cpu, (unsigned long *)vm->abi.cpus);
 }
 
-static void reconfigure(struct server *srv, const struct vm_config *new)
+static void reconfigure(struct spare_server_kern *srv, const struct spare_vm_config *new)
 {
 	u64 cfg = pack(&new->res);
 	u32 flags = new->provide ? SPARE_F_PROVIDER : 0;
@@ -95,10 +95,10 @@ static void reconfigure(struct server *srv, const struct vm_config *new)
 }
 
 /* Cannot fail. @fresh holds a server for every CPU that is gained. */
-static void apply(struct vm *vm, const struct vm_config *new, struct list_head *fresh)
+static void apply(struct spare_vm_kern *vm, const struct spare_vm_config *new, struct list_head *fresh)
 {
 	bool was_placed = spare_vm_placed(vm), moved = !list_empty(fresh), provider = vm->cfg.provide || new->provide;
-	struct server *srv, *next;
+	struct spare_server_kern *srv, *next;
 	LIST_HEAD(lost);
 	unsigned int cpu;
 
@@ -140,8 +140,14 @@ static void apply(struct vm *vm, const struct vm_config *new, struct list_head *
 		spare_kick_online();
 }
 
-/* The VM of a cgroup, and the sweep for when that goes. As spare_vm_make(). */
-struct vm *spare_config_vm(struct spare_node *node)
+/**
+ * spare_config_vm - the VM of a cgroup, and the sweep for when that goes
+ * @node: of the cgroup, one of whose files is open for writing
+ *
+ * Context: process, under spare_config.
+ * Return: as spare_vm_make().
+ */
+struct spare_vm_kern *spare_config_vm(struct spare_node *node)
 {
 	sweep_later();
 	return spare_vm_make(node);
@@ -157,7 +163,7 @@ struct vm *spare_config_vm(struct spare_node *node)
  * yet (spare_server_settle()); -ENOBUFS: the class has no queue for one yet (spare_server_queues_make()); -ELOOP: it would come to borrow from itself; -EINVAL: none of its providers is on its CPUs; -ENOMEM.
  * Nothing has changed then.
  */
-int spare_config_set(struct vm *vm, const struct vm_config *new)
+int spare_config_set(struct spare_vm_kern *vm, const struct spare_vm_config *new)
 {
 	LIST_HEAD(fresh);
 	unsigned int cpu;
@@ -199,9 +205,9 @@ int spare_config_set(struct vm *vm, const struct vm_config *new)
  *
  * Context: process, under spare_config.
  */
-void spare_config_remove(struct vm *vm)
+void spare_config_remove(struct spare_vm_kern *vm)
 {
-	struct vm_config none = { };
+	struct spare_vm_config none = { };
 	LIST_HEAD(fresh);
 
 	lockdep_assert_held(&spare_config);
@@ -218,10 +224,14 @@ void spare_config_remove(struct vm *vm)
 	css_put(vm->css);
 }
 
-/* Remove every VM whose cgroup is dying. */
+/**
+ * spare_config_sweep - remove every VM whose cgroup is dying
+ *
+ * Context: process, under spare_config.
+ */
 void spare_config_sweep(void)
 {
-	struct vm *vm, *next;
+	struct spare_vm_kern *vm, *next;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(vm, next, &spare_vms, all)
@@ -230,13 +240,17 @@ void spare_config_sweep(void)
 	spare_use_drop_dying();
 }
 
-/*
- * Remove what a change of @vm depends on, if its cgroup is dying: the VM itself and the providers. Admission leaves the others out
- * by itself; to look at everybody at each write would make the making of n VMs cost n squared.
+/**
+ * spare_config_sweep_for - remove what a change depends on, if its cgroup is dying: the VM itself and the providers
+ * @vm: what is to be changed
+ *
+ * Admission leaves the others out by itself; to look at everybody at each write would make the making of n VMs cost n squared.
+ *
+ * Context: process, under spare_config.
  */
-void spare_config_sweep_for(struct vm *vm)
+void spare_config_sweep_for(struct spare_vm_kern *vm)
 {
-	struct vm *pos, *next;
+	struct spare_vm_kern *pos, *next;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(pos, next, &spare_providers, providing)
@@ -255,7 +269,11 @@ static void sweep_work_fn(struct work_struct *work)
 		sweep_later();
 }
 
-/* No sweep runs any more, or will: nodes can be freed without us. */
+/**
+ * spare_config_stop - no sweep runs any more, or will: nodes can be freed without us
+ *
+ * Context: process, at unload; no locks.
+ */
 void spare_config_stop(void)
 {
 	scoped_guard(mutex, &spare_config)

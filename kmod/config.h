@@ -6,15 +6,15 @@
 #define KMOD_CONFIG_H
 
 struct spare_node;
-struct vm;
-struct vm_config;
+struct spare_vm_kern;
+struct spare_vm_config;
 
-struct vm *spare_config_vm(struct spare_node *node);
-int __must_check spare_config_set(struct vm *vm, const struct vm_config *new);
+struct spare_vm_kern *spare_config_vm(struct spare_node *node);
+int __must_check spare_config_set(struct spare_vm_kern *vm, const struct spare_vm_config *new);
 
 void spare_config_sweep(void);
-void spare_config_sweep_for(struct vm *vm);
-void spare_config_remove(struct vm *vm);
+void spare_config_sweep_for(struct spare_vm_kern *vm);
+void spare_config_remove(struct spare_vm_kern *vm);
 void spare_config_stop(void);
 
 #endif /* KMOD_CONFIG_H */

@@ -27,9 +27,9 @@ static void notify_soon(struct irq_work *work)
 static struct irq_work notify_irq = IRQ_WORK_INIT_HARD(notify_soon);
 
 /* The next VM after @vm (NULL: the first) whose event file has news, referenced; @vm's reference is dropped. @dir: its directory, referenced. */
-static struct vm *next_notified(struct vm *vm, struct kernfs_node **dir)
+static struct spare_vm_kern *next_notified(struct spare_vm_kern *vm, struct kernfs_node **dir)
 {
-	struct vm *prev = vm;
+	struct spare_vm_kern *prev = vm;
 
 	guard(mutex)(&spare_config);
 	vm = list_prepare_entry(vm, &spare_vms, all);
@@ -54,7 +54,7 @@ static struct vm *next_notified(struct vm *vm, struct kernfs_node **dir)
 static void notify_all(struct work_struct *work)
 {
 	struct kernfs_node *dir, *file;
-	struct vm *vm = NULL;
+	struct spare_vm_kern *vm = NULL;
 
 	/* Finding a file takes a lock of kernfs: not under ours. */
 	while ((vm = next_notified(vm, &dir))) {
@@ -66,19 +66,36 @@ static void notify_all(struct work_struct *work)
 	}
 }
 
-/* Any context. */
-void spare_event_notify(struct vm *vm)
+/**
+ * spare_event_notify - tell who polls spare.events
+ * @vm: whose
+ *
+ * Context: any; @vm is held, by a reference or RCU.
+ */
+void spare_event_notify(struct spare_vm_kern *vm)
 {
 	if (!atomic_xchg(&vm->notify, 1))
 		irq_work_queue(&notify_irq);
 }
 
-void spare_event(struct vm *vm, enum spare_event ev)
+/**
+ * spare_event - count an event and tell who polls
+ * @vm: whose
+ * @ev: which
+ *
+ * Context: any; @vm is held, by a reference or RCU.
+ */
+void spare_event(struct spare_vm_kern *vm, enum spare_event ev)
 {
 	atomic64_inc((atomic64_t *)&vm->abi.ev[ev]);
 	spare_event_notify(vm);
 }
 
+/**
+ * spare_event_exit - nobody is told any more
+ *
+ * Context: process, at unload; no locks.
+ */
 void spare_event_exit(void)
 {
 	irq_work_sync(&notify_irq);

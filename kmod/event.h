@@ -7,10 +7,10 @@
 
 #include <sched_spare/abi.h>
 
-struct vm;
+struct spare_vm_kern;
 
-void spare_event(struct vm *vm, enum spare_event ev);
-void spare_event_notify(struct vm *vm);
+void spare_event(struct spare_vm_kern *vm, enum spare_event ev);
+void spare_event_notify(struct spare_vm_kern *vm);
 void spare_event_exit(void);
 
 #endif /* KMOD_EVENT_H */

@@ -41,40 +41,51 @@ static int write_begin(struct kernfs_open_file *of, char *buf, size_t *len)
 }
 
 /* A reservation is useless where threads cannot be told apart by the cpu controller. */
-static bool has_cpu_controller(struct vm *vm)
+static bool has_cpu_controller(struct spare_vm_kern *vm)
 {
 	return rcu_access_pointer(vm->css->cgroup->subsys[cpu_cgrp_id]);
 }
 
 /* The VM of an open file, under spare_config; NULL: no memory. */
-static struct vm *file_vm(struct kernfs_open_file *of)
+static struct spare_vm_kern *file_vm(struct kernfs_open_file *of)
 {
 	return spare_config_vm(spare_css_node(of_css(of)));
 }
 
 /* The same for reading, without a lock: NULL when nothing has been written. */
-static struct vm *seq_vm(struct seq_file *m)
+static struct spare_vm_kern *seq_vm(struct seq_file *m)
 {
 	return spare_node_vm(spare_css_node(seq_css(m)));
 }
 
 /* What a file shows of its VM's configuration. */
-static struct vm_config seq_config(struct seq_file *m)
+static struct spare_vm_config seq_config(struct seq_file *m)
 {
-	struct vm *vm = seq_vm(m);
+	struct spare_vm_kern *vm = seq_vm(m);
 
 	if (!vm)
-		return (struct vm_config) { };
+		return (struct spare_vm_config) { };
 	guard(spinlock)(&vm->lock);
 	return vm->cfg;
 }
 
-typedef int (*config_change)(struct vm *vm, struct vm_config *cfg, const void *to);
+/* What ran out is said (CBS-12), where somebody asked for it. */
+static int no_memory(struct kernfs_open_file *of, const char *what)
+{
+	char path[160];
+
+	if (kernfs_path_from_node(of->kn, NULL, path, sizeof(path)) < 0)
+		path[0] = '\0';
+	pr_info_ratelimited("%s: no memory for %s\n", path, what);
+	return -ENOMEM;
+}
+
+typedef int (*config_change)(struct spare_vm_kern *vm, struct spare_vm_config *cfg, const void *to);
 
 static int try_configure(struct kernfs_open_file *of, config_change change, const void *to)
 {
-	struct vm_config cfg;
-	struct vm *vm;
+	struct spare_vm_config cfg;
+	struct spare_vm_kern *vm;
 	int err;
 
 	guard(mutex)(&spare_config);
@@ -110,10 +121,12 @@ static int configure(struct kernfs_open_file *of, config_change change, const vo
 		pr_info("the class could not make a queue for another server\n");
 		return -ENOMEM;
 	}
+	if (err == -ENOMEM)
+		return no_memory(of, "servers");
 	return err;
 }
 
-static int change_reservation(struct vm *vm, struct vm_config *cfg, const void *to)
+static int change_reservation(struct spare_vm_kern *vm, struct spare_vm_config *cfg, const void *to)
 {
 	cfg->res = *(const struct spare_reservation *)to;
 	return cfg->res.period_us && !has_cpu_controller(vm) ? -EOPNOTSUPP : 0;
@@ -133,7 +146,7 @@ static ssize_t reservation_write(struct kernfs_open_file *of, char *buf, size_t 
 
 static int reservation_show(struct seq_file *m, void *v)
 {
-	struct vm_config cfg = seq_config(m);
+	struct spare_vm_config cfg = seq_config(m);
 
 	if (cfg.res.period_us)
 		seq_printf(m, "%u %u\n", cfg.res.runtime_us, cfg.res.period_us);
@@ -147,7 +160,7 @@ struct cpus_wanted {
 	bool by_program;
 };
 
-static int change_cpus(struct vm *vm, struct vm_config *cfg, const void *to)
+static int change_cpus(struct spare_vm_kern *vm, struct spare_vm_config *cfg, const void *to)
 {
 	const struct cpus_wanted *want = to;
 
@@ -184,13 +197,13 @@ static ssize_t cpus_write(struct kernfs_open_file *of, char *buf, size_t nbytes,
 
 static int cpus_show(struct seq_file *m, void *v)
 {
-	struct vm_config cfg = seq_config(m);
+	struct spare_vm_config cfg = seq_config(m);
 
 	seq_printf(m, "%*pbl\n", (int)nr_cpu_ids, cfg.cpus);
 	return 0;
 }
 
-static int change_provide(struct vm *vm, struct vm_config *cfg, const void *to)
+static int change_provide(struct spare_vm_kern *vm, struct spare_vm_config *cfg, const void *to)
 {
 	cfg->provide = *(const int *)to;
 	return 0;
@@ -216,9 +229,9 @@ static int provide_show(struct seq_file *m, void *v)
 static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
 	size_t len = nbytes;
-	enum use_who who;
+	enum spare_use_who who;
 	LIST_HEAD(uses);
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
@@ -228,9 +241,13 @@ static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, 
 	if (!err) {
 		guard(mutex)(&spare_config);
 		vm = file_vm(of);
+		if (vm)
+			spare_config_sweep_for(vm);
 		err = vm ? spare_use_set(vm, &uses, who) : -ENOMEM;
 	}
 	spare_use_free(&uses);
+	if (err == -ENOMEM)
+		no_memory(of, "the list");
 	return err ?: nbytes;
 }
 
@@ -242,7 +259,7 @@ static int use_show(struct seq_file *m, void *v)
 static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
 	size_t len = nbytes;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
@@ -253,7 +270,7 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 		vm = file_vm(of);
 	}
 	if (!vm)
-		return -ENOMEM;
+		return no_memory(of, "a tap");
 	if (strcmp(strim(buf), "none"))
 		spare_hook_arm();
 	/* Who has RTNL may wait for who waits for this operation to end (vm.h). */
@@ -263,6 +280,8 @@ static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	}
 	err = spare_tap_set(vm, buf);
 	rtnl_unlock();
+	if (err == -ENOMEM)
+		no_memory(of, "a tap");
 	return err ?: nbytes;
 }
 
@@ -276,7 +295,7 @@ static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 {
 	struct spare_policy pol;
 	size_t len = nbytes;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	int err;
 
 	err = write_begin(of, buf, &len);
@@ -285,7 +304,7 @@ static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 	guard(mutex)(&spare_config);
 	vm = file_vm(of);
 	if (!vm)
-		return -ENOMEM;
+		return no_memory(of, "the policy");
 	pol = spare_vm_policy(vm);
 	err = spare_parse_policy(buf, len, &pol);
 	if (err)
@@ -297,7 +316,7 @@ static ssize_t policy_write(struct kernfs_open_file *of, char *buf, size_t nbyte
 static int policy_show(struct seq_file *m, void *v)
 {
 	struct spare_policy pol = SPARE_POLICY_DEFAULT;
-	struct vm *vm = seq_vm(m);
+	struct spare_vm_kern *vm = seq_vm(m);
 
 	if (vm)
 		pol = spare_vm_policy(vm);

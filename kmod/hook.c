@@ -8,19 +8,19 @@
  * up, then reads rx_seq. Both with a full barrier between, so at least one of them sees the other.
  */
 #include <linux/ftrace.h>
+#include <linux/hashtable.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/timekeeping.h>
 #include "hook.h"
 #include "node.h"
 #include "server.h"
-#include "tap.h"
 #include "trace.h"
 #include "vm.h"
 
 /* The last packet that this CPU has brought to a VM: who is woken next, in the same context, is woken by it, and nobody else. */
 struct arrival {
-	const struct vm *vm;		/* not a reference: told by its address alone */
+	const struct spare_vm_kern *vm;		/* not a reference: told by its address alone */
 	const struct task_struct *in;	/* current, then; likewise */
 	u8 level;			/* task, softirq or hard IRQ on its back */
 	u64 ns;
@@ -29,14 +29,15 @@ struct arrival {
 #define WAKES_NS (NSEC_PER_MSEC)
 
 static DEFINE_PER_CPU(struct arrival, arrivals);
+static DEFINE_HASHTABLE(devices, 10);	/* struct spare_hook_device by dev, under RCU; one writer at a time */
 
 /* The VM has THROTTLED servers: those that may borrow shall look whether this packet is theirs. */
-static noinline void mark(struct vm *vm)
+static noinline void mark(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
 
 	for_each_set_bit(cpu, (unsigned long *)vm->abi.cpus, nr_cpu_ids) {
-		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 		if (srv && READ_ONCE(srv->abi.state) == SPARE_THROTTLED && READ_ONCE(srv->abi.use[0]) != SPARE_NO_SLOT) {
 			trace_spare_mark(srv);
@@ -49,14 +50,14 @@ static noinline void mark(struct vm *vm)
 static void notrace packets(const struct net_device *dev, int n)
 {
 	struct arrival *last;
-	struct tap *tap;
-	struct vm *vm;
+	struct spare_hook_device *hd;
+	struct spare_vm_kern *vm;
 	u64 now;
 
-	hash_for_each_possible_rcu_notrace(spare_taps, tap, node, (unsigned long)dev) {
-		if (tap->dev != dev)
+	hash_for_each_possible_rcu_notrace(devices, hd, node, (unsigned long)dev) {
+		if (hd->dev != dev)
 			continue;
-		vm = tap->vm;
+		vm = hd->vm;
 		last = this_cpu_ptr(&arrivals);
 		now = ktime_get_mono_fast_ns();
 		WRITE_ONCE(last->vm, NULL);
@@ -74,9 +75,15 @@ static void notrace packets(const struct net_device *dev, int n)
 	}
 }
 
-/*
- * Is p, which is being woken here, woken by a packet for its VM (SPARE-9)? One packet wakes one. What a VM's own thread brings (the host's
- * answer to a ping of the guest) wakes no reader: that thread is the reader, and wakes vCPUs. Under RCU, IRQs off.
+/**
+ * spare_hook_wakes - is a task woken by a packet for its VM (SPARE-9)?
+ * @p: which is being woken on this CPU
+ *
+ * One packet wakes one. What a VM's own thread brings (the host's answer to a ping of the guest) wakes no reader: that thread is the reader, and
+ * wakes vCPUs.
+ *
+ * Context: under RCU, IRQs off.
+ * Return: true once for each packet.
  */
 bool spare_hook_wakes(struct task_struct *p)
 {
@@ -123,7 +130,7 @@ static struct receiver {
 	{ "tun_xdp_xmit", "tun", "tun", HOOK(tun_xdp) },
 	{ "tap_handle_frame", "tap", "macvtap", HOOK(tap_frame) },
 };
-static DEFINE_MUTEX(arm_lock);
+static DEFINE_MUTEX(arm_lock);			/* vm.h says where it stands */
 static atomic_t arm_wanted = ATOMIC_INIT(1);	/* a module has been loaded since: perhaps one with such a function */
 
 /* Not registered. (ftrace_free_filter() alone leaves freed hashes behind in some kernels.) */
@@ -137,15 +144,17 @@ static void forget(struct receiver *r)
 	r->ops.flags = HOOK_FLAGS;
 }
 
-/*
- * Trace those of these functions that are there and not traced yet. Process context, no lock of ours; ftrace has locks of its own, so not
- * under RTNL.
+/**
+ * spare_hook_arm - trace those of the receiving functions that are there and not traced yet
+ *
+ * Context: process; no lock of ours nor RTNL, as ftrace has locks of its own; may sleep.
  */
 void spare_hook_arm(void)
 {
 	struct receiver *r;
 	int err;
 
+	lockdep_assert_not_held(&spare_config);
 	guard(mutex)(&arm_lock);
 	if (!atomic_xchg(&arm_wanted, 0))
 		return;
@@ -204,6 +213,28 @@ static int module_event(struct notifier_block *nb, unsigned long event, void *mo
 	return NOTIFY_DONE;
 }
 
+/**
+ * spare_hook_bind - packets of a device are its VM's from now on
+ * @hd: with its device and VM
+ *
+ * Context: any; who binds and unbinds excludes the others.
+ */
+void spare_hook_bind(struct spare_hook_device *hd)
+{
+	hash_add_rcu(devices, &hd->node, (unsigned long)hd->dev);
+}
+
+/**
+ * spare_hook_unbind - and no more
+ * @hd: one that is bound; RCU may see it still
+ *
+ * Context: any; who binds and unbinds excludes the others.
+ */
+void spare_hook_unbind(struct spare_hook_device *hd)
+{
+	hash_del_rcu(&hd->node);
+}
+
 static struct notifier_block module_nb = { .notifier_call = module_event };
 
 /**
@@ -232,12 +263,22 @@ int spare_hook_sees(const struct net_device *dev, const char *kind)
 	return err;
 }
 
+/**
+ * spare_hook_init - before the first tap
+ *
+ * Context: process, at load.
+ * Return: 0; -errno.
+ */
 int spare_hook_init(void)
 {
 	return register_module_notifier(&module_nb);
 }
 
-/* No tap is bound any more. */
+/**
+ * spare_hook_exit - trace no more; no tap is bound
+ *
+ * Context: process, at unload; waits for handlers that run.
+ */
 void spare_hook_exit(void)
 {
 	disarm(NULL);

@@ -61,7 +61,7 @@ __bpf_kfunc int *spare_task_vm(struct task_struct *p__ign, const int rdwr_buf_si
  */
 __bpf_kfunc u32 spare_task_slot(struct task_struct *p__ign, s32 cpu)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	if (!spare_cpu_serves(cpu))
 		return SPARE_NO_SLOT;
@@ -70,7 +70,7 @@ __bpf_kfunc u32 spare_task_slot(struct task_struct *p__ign, s32 cpu)
 	return vm ? spare_vm_slot_on(vm, cpu) : SPARE_NO_SLOT;
 }
 
-static s32 next_cpu(const struct vm *vm, u32 from)
+static s32 next_cpu(const struct spare_vm_kern *vm, u32 from)
 {
 	unsigned int cpu = from;
 
@@ -92,7 +92,7 @@ static s32 next_cpu(const struct vm *vm, u32 from)
  */
 __bpf_kfunc s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	guard(rcu)();
 	vm = spare_task_effective(p__ign);
@@ -110,7 +110,7 @@ __bpf_kfunc s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from)
  */
 __bpf_kfunc s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
@@ -144,7 +144,7 @@ __bpf_kfunc int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size)
  */
 __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	if (rdwr_buf_size != sizeof(struct spare_vm))
 		return NULL;
@@ -163,7 +163,7 @@ __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
  */
 __bpf_kfunc u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	if (!spare_cpu_serves(other_cpu))
 		return SPARE_NO_SLOT;
@@ -253,7 +253,7 @@ __bpf_kfunc u32 spare_attention(s32 cpu)
  */
 __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
@@ -272,7 +272,7 @@ __bpf_kfunc void spare_notify(s32 cpu, u32 slot)
  */
 __bpf_kfunc void spare_trace(s32 cpu, u32 slot, u32 what, u32 provider)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
@@ -350,7 +350,7 @@ __bpf_kfunc void spare_queues_made(u32 made)
  */
 __bpf_kfunc void spare_server_release(s32 cpu, u32 slot)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
@@ -427,6 +427,12 @@ static const struct btf_kfunc_id_set class_set = {
 	.filter	= class_only,
 };
 
+/**
+ * spare_kfuncs_init - let programs of the class call the kfuncs
+ *
+ * Context: process, at load, when all else is there.
+ * Return: 0; -errno.
+ */
 int spare_kfuncs_init(void)
 {
 	int err = register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS, &class_set);

@@ -17,27 +17,51 @@
 
 static DEFINE_PER_CPU(struct spare_ipi, kicks);
 
-/* @handler: hard IRQ, or an idle task that is about to look at its queue; calls spare_ipi_handled() before it looks at anything. */
+/**
+ * spare_ipi_init - make an interrupt
+ * @ipi: it
+ * @handler: called by hard IRQ, or by an idle task that is about to look at its queue; calls spare_ipi_handled() before it looks at anything
+ * @info: its argument
+ */
 void spare_ipi_init(struct spare_ipi *ipi, smp_call_func_t handler, void *info)
 {
 	INIT_CSD(&ipi->csd, handler, info);
 }
 
-/* Preemption off. */
+/**
+ * spare_ipi_send - send it, unless it is on its way
+ * @ipi: what
+ * @cpu: where to; one that is offline gets none
+ *
+ * Context: preemption off.
+ */
 void spare_ipi_send(struct spare_ipi *ipi, int cpu)
 {
 	if (cpu_online(cpu) && !atomic_xchg(&ipi->pending, 1) && smp_call_function_single_async(cpu, &ipi->csd))
 		atomic_set(&ipi->pending, 0);
 }
 
-/* One that is wanted from here on is sent again. */
+/**
+ * spare_ipi_handled - it has come; one that is wanted from here on is sent again
+ * @ipi: which
+ *
+ * Context: its handler.
+ */
 void spare_ipi_handled(struct spare_ipi *ipi)
 {
 	atomic_set(&ipi->pending, 0);
 	smp_mb__after_atomic();	/* pairs with the xchg in spare_ipi_send() */
 }
 
-/* Nobody sends any more; the last handler may still run when this returns. May sleep. */
+/**
+ * spare_ipi_wait - wait for the last one
+ * @ipi: which; nobody sends it any more
+ * @cpu: where to
+ *
+ * The last handler may still run when this returns.
+ *
+ * Context: sleeps.
+ */
 void spare_ipi_wait(struct spare_ipi *ipi, int cpu)
 {
 	while (cpu_online(cpu) && atomic_read(&ipi->pending))
@@ -57,9 +81,14 @@ static bool end_slice(struct task_struct *p)
 	return ours;
 }
 
-/*
- * Hard IRQ: the time of what runs is over, but it is in the kernel, perhaps with a lock that others want, and is made to reschedule on its way
- * out. Not so a vCPU in its guest, which holds none, and threads that have no way out. Returns whether it is.
+/**
+ * spare_kick_leaving - let what runs leave the kernel first
+ *
+ * The time of what runs is over, but it may hold a lock that others want. Not so a vCPU in its guest, which holds none, and threads that have no
+ * way out.
+ *
+ * Context: hard IRQ.
+ * Return: true: it is in the kernel, and is made to reschedule on its way out.
  */
 bool spare_kick_leaving(void)
 {
@@ -72,7 +101,12 @@ bool spare_kick_leaving(void)
 	return true;
 }
 
-/* Make this CPU reschedule. Returns whether a task of the class runs. Preemption off. */
+/**
+ * spare_kick_current - make this CPU reschedule
+ *
+ * Context: preemption off.
+ * Return: true: a task of the class runs.
+ */
 bool spare_kick_current(void)
 {
 	struct task_struct *p = current;
@@ -89,7 +123,12 @@ static void kick_handler(void *info)
 	spare_kick_current();
 }
 
-/* Any context. */
+/**
+ * spare_kick_cpu - make a CPU reschedule
+ * @cpu: a possible one; nothing happens where it is offline
+ *
+ * Context: any; another CPU gets an interrupt.
+ */
 void spare_kick_cpu(int cpu)
 {
 	preempt_disable();
@@ -100,7 +139,11 @@ void spare_kick_cpu(int cpu)
 	preempt_enable();
 }
 
-/* What runs anywhere may have to be judged again. */
+/**
+ * spare_kick_online - make all of them: what runs anywhere may have to be judged again
+ *
+ * Context: process.
+ */
 void spare_kick_online(void)
 {
 	unsigned int cpu;
@@ -109,6 +152,12 @@ void spare_kick_online(void)
 		spare_kick_cpu(cpu);
 }
 
+/**
+ * spare_kick_init - before the first kick
+ *
+ * Context: process, at load.
+ * Return: 0.
+ */
 int spare_kick_init(void)
 {
 	unsigned int cpu;
@@ -118,7 +167,11 @@ int spare_kick_init(void)
 	return 0;
 }
 
-/* Nobody kicks any more; wait for the last ones. */
+/**
+ * spare_kick_exit - nobody kicks any more: wait for the last ones
+ *
+ * Context: process, at unload.
+ */
 void spare_kick_exit(void)
 {
 	unsigned int cpu;

@@ -20,6 +20,7 @@
 #include <sched_spare/abi.h>
 #include "config.h"
 #include "event.h"
+#include "files.h"
 #include "hook.h"
 #include "kfuncs.h"
 #include "kick.h"
@@ -59,7 +60,7 @@ static int __init spare_init(void)
 	err = spare_tap_init();
 	if (err)
 		goto err_hook;
-	err = spare_node_init();
+	err = spare_node_init(spare_files, spare_config_remove);
 	if (err)
 		goto err_tap;
 	err = spare_realtime_init();

@@ -9,26 +9,31 @@
  */
 #include <linux/sched.h>
 #include <linux/slab.h>
-#include "config.h"
-#include "files.h"
 #include "node.h"
 #include "vm.h"
 
-#define UNRESOLVED ((struct vm *)ERR_PTR(-EAGAIN))
+#define UNRESOLVED ((struct spare_vm_kern *)ERR_PTR(-EAGAIN))
 
 static struct blkcg_policy policy;
+static void (*remove_vm)(struct spare_vm_kern *vm);
 
-/* NULL only while the module unloads. */
+/**
+ * spare_css_node - what we keep of a cgroup
+ * @css: of the io controller
+ *
+ * Context: any; @css is held, by a reference, an open file or RCU.
+ * Return: its node; NULL: only while the module unloads.
+ */
 struct spare_node *spare_css_node(struct cgroup_subsys_state *css)
 {
 	return container_of(spare_css_to_cpd(css, policy.plid), struct spare_node, pd);
 }
 
 /* Under RCU. */
-static struct vm *css_effective(struct cgroup_subsys_state *css)
+static struct spare_vm_kern *css_effective(struct cgroup_subsys_state *css)
 {
 	struct spare_node *first = spare_css_node(css), *node = first;
-	struct vm *vm = node ? rcu_dereference(node->effective) : NULL;
+	struct spare_vm_kern *vm = node ? rcu_dereference(node->effective) : NULL;
 
 	if (likely(vm != UNRESOLVED))
 		return vm;
@@ -37,19 +42,30 @@ static struct vm *css_effective(struct cgroup_subsys_state *css)
 		node = css ? spare_css_node(css) : NULL;
 		vm = node ? rcu_dereference(node->effective) : NULL;
 	}
-	cmpxchg((struct vm __force **)&first->effective, UNRESOLVED, vm);
+	cmpxchg((struct spare_vm_kern __force **)&first->effective, UNRESOLVED, vm);
 	return vm;
 }
 
-/* The VM that p belongs to, or NULL. Under RCU; any context. */
-struct vm *spare_task_effective(struct task_struct *p)
+/**
+ * spare_task_effective - the VM that a task belongs to (CBS-10)
+ * @p: the task
+ *
+ * Context: any, under RCU.
+ * Return: its VM, held by RCU; NULL: none.
+ */
+struct spare_vm_kern *spare_task_effective(struct task_struct *p)
 {
 	struct css_set *cset = rcu_dereference_raw(p->cgroups);
 
 	return css_effective(cset->subsys[io_cgrp_id]);
 }
 
-/* The VM of @css has got its first or lost its last server. Under spare_config. */
+/**
+ * spare_node_refresh - a VM has got its first or lost its last server: who belongs to it?
+ * @css: of that VM
+ *
+ * Context: process, under spare_config.
+ */
 void spare_node_refresh(struct cgroup_subsys_state *css)
 {
 	struct cgroup_subsys_state *pos;
@@ -59,7 +75,7 @@ void spare_node_refresh(struct cgroup_subsys_state *css)
 	guard(rcu)();
 	css_for_each_descendant_pre(pos, css) {
 		struct spare_node *node = spare_css_node(pos);
-		struct vm *vm;
+		struct spare_vm_kern *vm;
 
 		if (!node)
 			continue;
@@ -94,11 +110,11 @@ static struct blkcg_policy_data *node_alloc(gfp_t gfp)
 static void node_free(struct blkcg_policy_data *cpd)
 {
 	struct spare_node *node = container_of(cpd, struct spare_node, pd);
-	struct vm *vm = node->vm;
+	struct spare_vm_kern *vm = node->vm;
 
 	if (vm && !READ_ONCE(vm->removed)) {
 		guard(mutex)(&spare_config);
-		spare_config_remove(vm);
+		remove_vm(vm);
 	}
 	if (vm)
 		spare_vm_put(vm);
@@ -106,7 +122,6 @@ static void node_free(struct blkcg_policy_data *cpd)
 }
 
 static struct blkcg_policy policy = {
-	.dfl_cftypes	= spare_files,
 	.cpd_alloc_fn	= node_alloc,
 	.cpd_free_fn	= node_free,
 };
@@ -123,19 +138,29 @@ static bool root_is_sane(void)
 	return spare_css_node(root)->pd.plid == policy.plid && spare_node_css(spare_css_node(root)) == root;
 }
 
-int spare_node_init(void)
+/**
+ * spare_node_init - have a node kept, and the files shown, in each cgroup
+ * @files: of a cgroup
+ * @remove: called, under spare_config, for VMs that are there when the module is unloaded
+ *
+ * Context: process, at load.
+ * Return: 0; -errno, and a line in the log.
+ */
+int spare_node_init(struct cftype *files, void (*remove)(struct spare_vm_kern *vm))
 {
 	int err = spare_blkcg_verify();
 
 	if (err)
 		return err;
+	policy.dfl_cftypes = files;
+	remove_vm = remove;
 	err = blkcg_policy_register(&policy);
 	if (err) {
 		pr_err("the io controller takes no further policy (%d); unload another one, e.g. bfq\n", err);
 		return err;
 	}
 	/* The kernel warns where it had no memory for the files, and goes on without them: then nobody could be given anything. */
-	if (!(spare_files[0].flags & __CFTYPE_ADDED)) {
+	if (!(files[0].flags & __CFTYPE_ADDED)) {
 		pr_err("no memory for the cgroup files\n");
 		blkcg_policy_unregister(&policy);
 		return -ENOMEM;
@@ -148,6 +173,11 @@ int spare_node_init(void)
 	return 0;
 }
 
+/**
+ * spare_node_exit - no files and no nodes any more
+ *
+ * Context: process, at unload; the class is detached; no locks.
+ */
 void spare_node_exit(void)
 {
 	blkcg_policy_unregister(&policy);

@@ -31,9 +31,9 @@ static DEFINE_PER_CPU(struct run, runs);
 static struct tracepoint *sched_switch;
 
 /* The VM's server on @cpu, else its first. Under RCU. */
-static struct server *payer(struct vm *vm, unsigned int cpu)
+static struct spare_server_kern *payer(struct spare_vm_kern *vm, unsigned int cpu)
 {
-	struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+	struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 	if (srv)
 		return srv;
@@ -48,8 +48,8 @@ static struct server *payer(struct vm *vm, unsigned int cpu)
 /* Preemption is off; the run-queue lock is held. */
 static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
 {
-	struct server *srv;
-	struct vm *vm;
+	struct spare_server_kern *srv;
+	struct spare_vm_kern *vm;
 	u64 now;
 
 	guard(rcu)();
@@ -80,7 +80,13 @@ static void switched(void *unused, bool preempt, struct task_struct *prev, struc
 	run->used_ns = next->se.sum_exec_runtime;
 }
 
-/* @p comes into our class, or goes to another one, perhaps while it runs. Under its run-queue lock; its account is up to date. */
+/**
+ * spare_realtime_change - a task comes into our class, or goes to another one, perhaps while it runs
+ * @p: the task, whose account is up to date
+ * @goes: to another one
+ *
+ * Context: under its run-queue lock.
+ */
 void spare_realtime_change(struct task_struct *p, bool goes)
 {
 	struct run *run = per_cpu_ptr(&runs, task_cpu(p));
@@ -96,7 +102,13 @@ void spare_realtime_change(struct task_struct *p, bool goes)
 	}
 }
 
-/* The class begins: who went to the fair class when the last one ended, and has run since, was no real-time thread. */
+/**
+ * spare_realtime_attach - the class begins
+ *
+ * Who went to the fair class when the last one ended, and has run since, was no real-time thread.
+ *
+ * Context: process.
+ */
 void spare_realtime_attach(void)
 {
 	int cpu;
@@ -111,6 +123,12 @@ static void find(struct tracepoint *tp, void *unused)
 		sched_switch = tp;
 }
 
+/**
+ * spare_realtime_init - see switches from now on
+ *
+ * Context: process, at load.
+ * Return: 0; -errno.
+ */
 int spare_realtime_init(void)
 {
 	for_each_kernel_tracepoint(find, NULL);
@@ -121,6 +139,11 @@ int spare_realtime_init(void)
 	return tracepoint_probe_register(sched_switch, switched, NULL);
 }
 
+/**
+ * spare_realtime_exit - and no more
+ *
+ * Context: process, at unload; waits for those that are seen.
+ */
 void spare_realtime_exit(void)
 {
 	tracepoint_probe_unregister(sched_switch, switched, NULL);

@@ -42,13 +42,26 @@ static void reap_soon(struct irq_work *work)
 
 static struct irq_work reap_irq = IRQ_WORK_INIT_HARD(reap_soon);
 
+/**
+ * spare_server_attached - is there a class?
+ *
+ * Context: any.
+ * Return: true: from spare_server_attach() to spare_server_detach().
+ */
 bool spare_server_attached(void)
 {
 	return atomic_read(&attached);
 }
 
-/* The server published at (cpu, slot), or NULL. Under RCU or spare_config. */
-struct server *spare_server_at(s32 cpu, u32 slot)
+/**
+ * spare_server_at - the server that is published somewhere
+ * @cpu: any number
+ * @slot: likewise
+ *
+ * Context: any, under RCU or spare_config, which hold it.
+ * Return: the server; NULL: none.
+ */
+struct spare_server_kern *spare_server_at(s32 cpu, u32 slot)
 {
 	if (!spare_cpu_valid(cpu) || slot >= SPARE_SLOTS)
 		return NULL;
@@ -56,12 +69,20 @@ struct server *spare_server_at(s32 cpu, u32 slot)
 				     rcu_read_lock_any_held() || lockdep_is_held(&spare_config));
 }
 
-/* A server with a reserved slot, not yet visible. ERR_PTR: -ENOMEM; -EAGAIN: no slot, but one may come free (spare_server_settle()). */
-struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
+/**
+ * spare_server_alloc - a server with a reserved slot, not yet visible
+ * @vm: whose
+ * @cpu: where it has none
+ * @cfg: runtime << 32 | period, in us
+ *
+ * Context: process, under spare_config.
+ * Return: the server; ERR_PTR: -ENOMEM; -EAGAIN: no slot, but one may come free (spare_server_settle()).
+ */
+struct spare_server_kern *spare_server_alloc(struct spare_vm_kern *vm, unsigned int cpu, u64 cfg)
 {
 	struct spare_cpu *c = per_cpu_ptr(spare_cpus, cpu);
 	unsigned int i, slot;
-	struct server *srv;
+	struct spare_server_kern *srv;
 
 	lockdep_assert_held(&spare_config);
 	slot = find_first_zero_bit(c->used, SPARE_SLOTS);
@@ -86,16 +107,27 @@ struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg)
 	return srv;
 }
 
-/* Undo spare_server_alloc(). */
-void spare_server_discard(struct server *srv)
+/**
+ * spare_server_discard - undo spare_server_alloc()
+ * @srv: not published
+ *
+ * Context: process, under spare_config.
+ */
+void spare_server_discard(struct spare_server_kern *srv)
 {
 	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
 }
 
-void spare_server_publish(struct server *srv)
+/**
+ * spare_server_publish - let the class see a server
+ * @srv: of spare_server_alloc(); holds its VM from now on
+ *
+ * Context: process, under spare_config; vm->lock may be held.
+ */
+void spare_server_publish(struct spare_server_kern *srv)
 {
-	struct vm *vm = srv->vm;
+	struct spare_vm_kern *vm = srv->vm;
 
 	lockdep_assert_held(&spare_config);
 	spare_vm_get(vm);
@@ -107,7 +139,7 @@ void spare_server_publish(struct server *srv)
 
 static void server_free(struct rcu_head *rcu)
 {
-	struct server *srv = container_of(rcu, struct server, rcu);
+	struct spare_server_kern *srv = container_of(rcu, struct spare_server_kern, rcu);
 
 	clear_bit(srv->slot, per_cpu_ptr(spare_cpus, srv->cpu)->used);
 	kfree(srv);
@@ -128,9 +160,9 @@ static void add_stats(struct spare_stats *sum, const struct spare_stats *st)
 	sum->lat_max_ns = lat;
 }
 
-static void unpublish(struct server *srv)
+static void unpublish(struct spare_server_kern *srv)
 {
-	struct vm *vm = srv->vm;
+	struct spare_vm_kern *vm = srv->vm;
 
 	lockdep_assert_held(&spare_config);
 	list_del(&srv->dying);
@@ -146,7 +178,7 @@ static void unpublish(struct server *srv)
 
 static void tell_class(struct rcu_head *rcu)
 {
-	struct server *srv = container_of(rcu, struct server, rcu);
+	struct spare_server_kern *srv = container_of(rcu, struct spare_server_kern, rcu);
 
 	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
 	smp_store_release(&srv->told, true);
@@ -157,11 +189,16 @@ static void tell_class(struct rcu_head *rcu)
 		schedule_work(&reap_work);
 }
 
-/*
- * The class shall forget it, then it is freed. Nobody's use[] names it any more, nor does its VM: once a grace period has passed, no
- * thread is on its way into its queue, which may then be another server's.
+/**
+ * spare_server_withdraw - the class shall forget a server, then it is freed
+ * @srv: a published one; on vm->gone
+ *
+ * Nobody's use[] names it any more, nor does its VM: once a grace period has passed, no thread is on its way into its queue, which may then be
+ * another server's.
+ *
+ * Context: process, under spare_config.
  */
-void spare_server_withdraw(struct server *srv)
+void spare_server_withdraw(struct spare_server_kern *srv)
 {
 	lockdep_assert_held(&spare_config);
 	list_add_tail(&srv->dying, &dying);
@@ -169,13 +206,17 @@ void spare_server_withdraw(struct server *srv)
 	call_rcu_hurry(&srv->rcu, tell_class);
 }
 
-/*
- * Free what the class has forgotten. On a CPU that is offline nobody runs to forget, and ops.cpu_offline has already: it is neither
- * counted nor has a queue. (Should the CPU come back just now, the class finds the slot empty, or the server and forgets it.)
+/**
+ * spare_server_reap - free what the class has forgotten
+ *
+ * On a CPU that is offline nobody runs to forget, and ops.cpu_offline has already: it is neither counted nor has a queue. (Should the CPU come back
+ * just now, the class finds the slot empty, or the server and forgets it.)
+ *
+ * Context: process, under spare_config.
  */
 void spare_server_reap(void)
 {
-	struct server *srv, *next;
+	struct spare_server_kern *srv, *next;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(srv, next, &dying, dying)
@@ -189,13 +230,22 @@ static void reap_work_fn(struct work_struct *work)
 	spare_server_reap();
 }
 
-/* Are there servers that the class has yet to forget? Exact under spare_config. */
+/**
+ * spare_server_reaping - are there servers that the class has yet to forget?
+ *
+ * Context: any; exact under spare_config.
+ * Return: true: there are.
+ */
 bool spare_server_reaping(void)
 {
 	return !list_empty(&dying);
 }
 
-/* Wait until the slots of servers that were withdrawn are free, for some milliseconds. Process context, no locks. */
+/**
+ * spare_server_settle - wait until the slots of servers that were withdrawn are free
+ *
+ * Context: process, no locks; for some milliseconds.
+ */
 void spare_server_settle(void)
 {
 	bool left = true;
@@ -212,8 +262,13 @@ void spare_server_settle(void)
 	rcu_barrier();	/* server_free() */
 }
 
-/* From the class, any context. */
-void spare_server_released(struct server *srv)
+/**
+ * spare_server_released - the class has forgotten a server
+ * @srv: held by RCU
+ *
+ * Context: any.
+ */
+void spare_server_released(struct spare_server_kern *srv)
 {
 	if (!READ_ONCE(srv->withdrawn))
 		return;
@@ -221,7 +276,13 @@ void spare_server_released(struct server *srv)
 	irq_work_queue(&reap_irq);
 }
 
-/* Ask for queues for @more servers. Returns whether they are there; else spare_server_queues_make() is to be called. */
+/**
+ * spare_server_queues_fit - ask for queues (CBS-12)
+ * @more: servers that are to be
+ *
+ * Context: process, under spare_config.
+ * Return: true: the class has them; false: spare_server_queues_make() is to be called.
+ */
 bool spare_server_queues_fit(unsigned int more)
 {
 	lockdep_assert_held(&spare_config);
@@ -246,7 +307,11 @@ static void fork_work_fn(struct work_struct *work)
 
 static DECLARE_WORK(fork_work, fork_work_fn);
 
-/* Have the class make them. Process context, no locks; for a fifth of a second at most (vm.h). */
+/**
+ * spare_server_queues_make - have the class make them
+ *
+ * Context: process, no locks; for a fifth of a second at most (vm.h).
+ */
 void spare_server_queues_make(void)
 {
 	int tries;
@@ -256,12 +321,23 @@ void spare_server_queues_make(void)
 		usleep_range(500, 1000);
 }
 
+/**
+ * spare_server_queues_wanted - how many the class shall have
+ *
+ * Context: any.
+ * Return: queues.
+ */
 u32 spare_server_queues_wanted(void)
 {
 	return READ_ONCE(queues_wanted);
 }
 
-/* From the class: several who fork may say so, in any order. */
+/**
+ * spare_server_queues_made - how many it has
+ * @made: queues; several who fork may say so, in any order
+ *
+ * Context: any.
+ */
 void spare_server_queues_made(u32 made)
 {
 	u32 old = READ_ONCE(queues_made);
@@ -270,14 +346,26 @@ void spare_server_queues_made(u32 made)
 		;
 }
 
-/* The class shall look at this server: set its bit, then send its CPU through the scheduler. Any context. */
+/**
+ * spare_server_attend - the class shall look at a server
+ * @cpu: a possible one, which is sent through the scheduler when the bit is set
+ * @slot: of the server
+ *
+ * Context: any.
+ */
 void spare_server_attend(s32 cpu, u32 slot)
 {
 	set_bit(slot, per_cpu_ptr(spare_cpus, cpu)->attention);
 	spare_kick_cpu(cpu);
 }
 
-/* Take the lowest set bit of cpu's attention bitmap, or SPARE_NO_SLOT. */
+/**
+ * spare_server_attention - take the lowest set bit of the attention bitmap
+ * @cpu: a possible one
+ *
+ * Context: any.
+ * Return: a slot; SPARE_NO_SLOT: none.
+ */
 u32 spare_server_attention(s32 cpu)
 {
 	struct spare_cpu *c = per_cpu_ptr(spare_cpus, cpu);
@@ -289,6 +377,12 @@ u32 spare_server_attention(s32 cpu)
 	return SPARE_NO_SLOT;
 }
 
+/**
+ * spare_server_attach - a class begins: whatever was configured before is news to it
+ *
+ * Context: process.
+ * Return: 0; -EBUSY: there is one.
+ */
 int spare_server_attach(void)
 {
 	unsigned int cpu, slot;
@@ -304,7 +398,7 @@ int spare_server_attach(void)
 	return 0;
 }
 
-static void forget(struct server *srv)
+static void forget(struct spare_server_kern *srv)
 {
 	struct spare_server *s = &srv->abi;
 
@@ -327,7 +421,11 @@ static void forget(struct server *srv)
 	srv->vm->abi.nr_throttled = 0;
 }
 
-/* The class has stopped: no operation of it runs or will run. Process context, does not sleep. */
+/**
+ * spare_server_detach - it has stopped: no operation of it runs or will run
+ *
+ * Context: process; does not sleep.
+ */
 void spare_server_detach(void)
 {
 	unsigned int cpu, slot;
@@ -338,7 +436,7 @@ void spare_server_detach(void)
 	for_each_possible_cpu(cpu) {
 		spare_timer_stop(cpu);
 		for (slot = 0; slot < SPARE_SLOTS; slot++) {
-			struct server *srv = spare_server_at(cpu, slot);
+			struct spare_server_kern *srv = spare_server_at(cpu, slot);
 
 			if (srv)
 				forget(srv);
@@ -350,10 +448,16 @@ void spare_server_detach(void)
 	schedule_work(&reap_work);
 }
 
-/* Sums of @vm's servers, gone ones included. Under vm->lock. */
-void spare_server_sum(struct vm *vm, struct spare_stats *sum)
+/**
+ * spare_server_sum - what a VM's servers have used, gone ones included
+ * @vm: whose
+ * @sum: out
+ *
+ * Context: any, under vm->lock.
+ */
+void spare_server_sum(struct spare_vm_kern *vm, struct spare_stats *sum)
 {
-	struct server *srv;
+	struct spare_server_kern *srv;
 	unsigned int cpu;
 
 	lockdep_assert_held(&vm->lock);
@@ -368,12 +472,23 @@ void spare_server_sum(struct vm *vm, struct spare_stats *sum)
 		add_stats(sum, &srv->abi.st);
 }
 
+/**
+ * spare_server_init - before the first server
+ *
+ * Context: process, at load.
+ * Return: 0; -ENOMEM.
+ */
 int spare_server_init(void)
 {
 	spare_cpus = alloc_percpu(struct spare_cpu);
 	return spare_cpus ? 0 : -ENOMEM;
 }
 
+/**
+ * spare_server_exit - wait for all that is still to be freed
+ *
+ * Context: process, at unload; no VM is left.
+ */
 void spare_server_exit(void)
 {
 	cancel_work_sync(&fork_work);

@@ -11,11 +11,11 @@
 #include <linux/types.h>
 #include <sched_spare/abi.h>
 
-struct vm;
+struct spare_vm_kern;
 
-struct server {
+struct spare_server_kern {
 	struct spare_server abi;	/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
-	struct vm *vm;			/* reference */
+	struct spare_vm_kern *vm;	/* reference */
 	u32 cpu, slot;			/* abi's are copies */
 	bool withdrawn;			/* its VM has it no more */
 	bool told;			/* abi.flags has SPARE_F_DYING */
@@ -26,7 +26,7 @@ struct server {
 };
 
 struct spare_cpu {
-	struct server __rcu *slot[SPARE_SLOTS];
+	struct spare_server_kern __rcu *slot[SPARE_SLOTS];
 	DECLARE_BITMAP(used, SPARE_SLOTS);	/* taken, or given back less than a grace period ago */
 	DECLARE_BITMAP(attention, SPARE_SLOTS);	/* servers that the class shall look at */
 	u32 deadline_ppm;			/* what SCHED_DEADLINE threads hold, as the class last saw it */
@@ -34,23 +34,36 @@ struct spare_cpu {
 
 extern struct spare_cpu __percpu *spare_cpus;
 
+/**
+ * spare_cpu_valid - may there be such a CPU?
+ * @cpu: any number
+ *
+ * Context: any.
+ * Return: true: it is possible.
+ */
 static inline bool spare_cpu_valid(s32 cpu)
 {
 	return (u32)cpu < nr_cpu_ids && cpu_possible(cpu);
 }
 
-/* The class schedules there: not yet, or no more, on a CPU that comes or goes. */
+/**
+ * spare_cpu_serves - does the class schedule there?
+ * @cpu: any number
+ *
+ * Context: any.
+ * Return: false: not yet, or no more, on a CPU that comes or goes.
+ */
 static inline bool spare_cpu_serves(s32 cpu)
 {
 	return spare_cpu_valid(cpu) && cpu_active(cpu);
 }
 
-struct server *spare_server_at(s32 cpu, u32 slot);
-struct server *spare_server_alloc(struct vm *vm, unsigned int cpu, u64 cfg);
-void spare_server_discard(struct server *srv);
-void spare_server_publish(struct server *srv);
-void spare_server_withdraw(struct server *srv);
-void spare_server_released(struct server *srv);
+struct spare_server_kern *spare_server_at(s32 cpu, u32 slot);
+struct spare_server_kern *spare_server_alloc(struct spare_vm_kern *vm, unsigned int cpu, u64 cfg);
+void spare_server_discard(struct spare_server_kern *srv);
+void spare_server_publish(struct spare_server_kern *srv);
+void spare_server_withdraw(struct spare_server_kern *srv);
+void spare_server_released(struct spare_server_kern *srv);
 void spare_server_reap(void);
 bool spare_server_reaping(void);
 void spare_server_settle(void);
@@ -63,7 +76,7 @@ void spare_server_queues_made(u32 made);
 void spare_server_attend(s32 cpu, u32 slot);
 u32 spare_server_attention(s32 cpu);
 
-void spare_server_sum(struct vm *vm, struct spare_stats *sum);
+void spare_server_sum(struct spare_vm_kern *vm, struct spare_stats *sum);
 
 bool spare_server_attached(void);
 int spare_server_attach(void);

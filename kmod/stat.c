@@ -34,14 +34,14 @@ static const struct {
 	STAT(lat_sum_ns), STAT(lat_max_ns),
 };
 
-static u64 sum_debt(struct vm *vm)
+static u64 sum_debt(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
 	u64 sum = 0;
 
 	guard(rcu)();
 	for_each_possible_cpu(cpu) {
-		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 		if (srv)
 			sum += READ_ONCE(srv->abi.debt_ns);
@@ -59,7 +59,7 @@ static void show_latencies(const struct spare_stats *st, struct seq_file *m)
 }
 
 /* The server on one CPU. A throttled one is replenished at d_ns (CLOCK_MONOTONIC). */
-static void show_server(const struct server *srv, unsigned int cpu, struct seq_file *m)
+static void show_server(const struct spare_server_kern *srv, unsigned int cpu, struct seq_file *m)
 {
 	static const char *const states[] = {
 		[SPARE_INACTIVE] = "inactive", [SPARE_READY] = "ready",
@@ -78,21 +78,27 @@ static void show_server(const struct server *srv, unsigned int cpu, struct seq_f
 	seq_printf(m, "cpu%u.claimed %d\n", cpu, READ_ONCE(s->borrower) != SPARE_NO_SLOT);
 }
 
-static void show_servers(struct vm *vm, struct seq_file *m)
+static void show_servers(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	unsigned int cpu;
 
 	guard(rcu)();
 	for_each_possible_cpu(cpu) {
-		struct server *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
+		struct spare_server_kern *srv = spare_server_at(cpu, spare_vm_slot_on(vm, cpu));
 
 		if (srv)
 			show_server(srv, cpu, m);
 	}
 }
 
-/* @vm NULL: nobody has written to the cgroup's files. Process context, without spare_config: no writer is waited for. */
-void spare_stat_show(struct vm *vm, struct seq_file *m)
+/**
+ * spare_stat_show - the text of spare.stat
+ * @vm: NULL: nobody has written to the cgroup's files
+ * @m: where to
+ *
+ * Context: process, without spare_config: no writer is waited for.
+ */
+void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	bool cpus_auto = false, use_auto = true;
 	struct spare_stats st = { };
@@ -123,7 +129,14 @@ void spare_stat_show(struct vm *vm, struct seq_file *m)
 		show_servers(vm, m);
 }
 
-void spare_stat_show_events(struct vm *vm, struct seq_file *m)
+/**
+ * spare_stat_show_events - the text of spare.events
+ * @vm: NULL: as there
+ * @m: where to
+ *
+ * Context: process, no lock.
+ */
+void spare_stat_show_events(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	unsigned int i;
 

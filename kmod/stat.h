@@ -6,9 +6,9 @@
 #define KMOD_STAT_H
 
 struct seq_file;
-struct vm;
+struct spare_vm_kern;
 
-void spare_stat_show(struct vm *vm, struct seq_file *m);
-void spare_stat_show_events(struct vm *vm, struct seq_file *m);
+void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m);
+void spare_stat_show_events(struct spare_vm_kern *vm, struct seq_file *m);
 
 #endif /* KMOD_STAT_H */

@@ -2,8 +2,8 @@
 /*
  * Taps: which VM a device's packets are for (spare.netdev).
  *
- * They are on the list of their VM and in a hash by their device, both of which RCU may read, and on the list of all: under taps_lock, a
- * leaf, also taken under RTNL.
+ * They are on the list of their VM and bound to the hook, both of which RCU may read, and on the list of all: under taps_lock, which is also
+ * taken under RTNL (vm.h).
  */
 #include <linux/cgroup.h>
 #include <linux/if_arp.h>
@@ -20,15 +20,14 @@
 
 static DEFINE_MUTEX(taps_lock);
 static LIST_HEAD(all_taps);
-DEFINE_HASHTABLE(spare_taps, SPARE_TAPS_BITS);
 
-static struct tap *tap_of(struct net_device *dev)
+static struct spare_tap *tap_of(struct net_device *dev)
 {
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	lockdep_assert_held(&taps_lock);
 	list_for_each_entry(tap, &all_taps, all)
-		if (tap->dev == dev)
+		if (tap->hook.dev == dev)
 			return tap;
 	return NULL;
 }
@@ -39,15 +38,15 @@ static int check(const struct net_device *dev)
 	return dev->type == ARPHRD_ETHER ? spare_hook_sees(dev, dev->rtnl_link_ops ? dev->rtnl_link_ops->kind : "") : -EINVAL;
 }
 
-static struct tap *make(struct vm *vm, struct net_device *dev)
+static struct spare_tap *make(struct spare_vm_kern *vm, struct net_device *dev)
 {
-	struct tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
+	struct spare_tap *tap = kzalloc(sizeof(*tap), GFP_KERNEL);
 
 	ASSERT_RTNL();
 	if (!tap)
 		return NULL;
-	tap->vm = vm;
-	tap->dev = dev;
+	tap->hook.vm = vm;
+	tap->hook.dev = dev;
 	tap->macvtap = !strcmp(dev->rtnl_link_ops->kind, "macvtap");
 	spare_vm_get(vm);
 	tap->keep = true;
@@ -55,32 +54,37 @@ static struct tap *make(struct vm *vm, struct net_device *dev)
 }
 
 /* Who sees it still keeps tap and VM until the grace period ends. No lock of ours. */
-static void drop(struct tap *tap)
+static void drop(struct spare_tap *tap)
 {
-	spare_vm_put(tap->vm);
+	spare_vm_put(tap->hook.vm);
 	kfree_rcu(tap, rcu);
 }
 
 static void drop_all(struct list_head *list)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 
 	list_for_each_entry_safe(tap, next, list, all)
 		drop(tap);
 }
 
-static void take_off(struct tap *tap, struct list_head *to)
+static void take_off(struct spare_tap *tap, struct list_head *to)
 {
 	lockdep_assert_held(&taps_lock);
-	hash_del_rcu(&tap->node);
+	spare_hook_unbind(&tap->hook);
 	list_del_rcu(&tap->list);
 	list_move(&tap->all, to);
 }
 
-/* @vm has been removed. Under spare_config. */
-void spare_tap_unbind_all(struct vm *vm)
+/**
+ * spare_tap_unbind_all - a VM has none any more
+ * @vm: it has been removed
+ *
+ * Context: process, under spare_config.
+ */
+void spare_tap_unbind_all(struct spare_vm_kern *vm)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 	LIST_HEAD(old);
 
 	scoped_guard(mutex, &taps_lock)
@@ -90,15 +94,15 @@ void spare_tap_unbind_all(struct vm *vm)
 }
 
 /* Is @dev @vm's already? 1: yes, and it stays; 0: nobody's; -EEXIST: another VM's; -EINVAL: named twice. Under RTNL. */
-static int keep(struct vm *vm, struct net_device *dev)
+static int keep(struct spare_vm_kern *vm, struct net_device *dev)
 {
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(mutex)(&taps_lock);
 	tap = tap_of(dev);
 	if (!tap)
 		return 0;
-	if (tap->vm != vm)
+	if (tap->hook.vm != vm)
 		return -EEXIST;
 	if (tap->keep)
 		return -EINVAL;
@@ -107,10 +111,10 @@ static int keep(struct vm *vm, struct net_device *dev)
 }
 
 /* Taps for what @text names on top of what @vm has, on @fresh. */
-static int make_named(struct vm *vm, char *text, struct list_head *fresh)
+static int make_named(struct spare_vm_kern *vm, char *text, struct list_head *fresh)
 {
 	struct net *net = current->nsproxy->net_ns;
-	struct tap *tap;
+	struct spare_tap *tap;
 	char *word;
 	int err;
 
@@ -126,7 +130,7 @@ static int make_named(struct vm *vm, char *text, struct list_head *fresh)
 		if (err)
 			return err;
 		list_for_each_entry(tap, fresh, all)
-			if (tap->dev == dev)
+			if (tap->hook.dev == dev)
 				return -EINVAL;
 		err = keep(vm, dev);
 		if (err < 0)
@@ -142,9 +146,9 @@ static int make_named(struct vm *vm, char *text, struct list_head *fresh)
 }
 
 /* Make @fresh @vm's, besides those that it keeps; the others go to @old. -ENODEV: it has been removed meanwhile. */
-static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *old)
+static int exchange(struct spare_vm_kern *vm, struct list_head *fresh, struct list_head *old)
 {
-	struct tap *tap, *next;
+	struct spare_tap *tap, *next;
 
 	guard(mutex)(&taps_lock);
 	if (READ_ONCE(vm->removed))	/* pairs with spare_tap_unbind_all() */
@@ -154,7 +158,7 @@ static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *ol
 			take_off(tap, old);
 	list_for_each_entry(tap, fresh, all) {
 		list_add_tail_rcu(&tap->list, &vm->taps);
-		hash_add_rcu(spare_taps, &tap->node, (unsigned long)tap->dev);
+		spare_hook_bind(&tap->hook);
 	}
 	list_splice_tail_init(fresh, &all_taps);
 	return 0;
@@ -169,11 +173,11 @@ static int exchange(struct vm *vm, struct list_head *fresh, struct list_head *ol
  * Return: 0; -ENODEV: no such device, or the cgroup is being removed; -EINVAL: not a tap, or named twice; -EEXIST: another VM's; -ENOMEM;
  * -EOPNOTSUPP: the kernel does not let us see its packets.
  */
-int spare_tap_set(struct vm *vm, char *text)
+int spare_tap_set(struct spare_vm_kern *vm, char *text)
 {
 	LIST_HEAD(fresh);
 	LIST_HEAD(old);
-	struct tap *tap;
+	struct spare_tap *tap;
 	int err = 0;
 
 	ASSERT_RTNL();
@@ -192,33 +196,45 @@ int spare_tap_set(struct vm *vm, char *text)
 	return err;
 }
 
-void spare_tap_show(struct vm *vm, struct seq_file *m)
+/**
+ * spare_tap_show - the text of spare.netdev
+ * @vm: NULL: nobody has written to the cgroup's files
+ * @m: where to
+ *
+ * Context: process, no lock.
+ */
+void spare_tap_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	const char *sep = "";
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(rcu)();
 	if (vm)
 		list_for_each_entry_rcu(tap, &vm->taps, list) {
-			seq_printf(m, "%s%s", sep, tap->dev->name);
+			seq_printf(m, "%s%s", sep, tap->hook.dev->name);
 			sep = " ";
 		}
 	seq_puts(m, *sep ? "\n" : "none\n");
 }
 
-/*
- * What the taps that are bound now have carried since they were made, seen from the VM: rx is to it. A tap drops to the VM when
- * its ring is full. RCU keeps the devices, as it does those of /proc/net/dev.
+/**
+ * spare_tap_show_packets - the lines of spare.stat that taps count
+ * @vm: NULL: as there
+ * @m: where to
+ *
+ * What the taps that are bound now have carried since they were made, seen from the VM: rx is to it. A tap drops to the VM when its ring is full.
+ *
+ * Context: process, no lock; RCU keeps the devices, as it does those of /proc/net/dev.
  */
-void spare_tap_show_packets(struct vm *vm, struct seq_file *m)
+void spare_tap_show_packets(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	struct rtnl_link_stats64 st, sum = { };
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	guard(rcu)();
 	if (vm) {
 		list_for_each_entry_rcu(tap, &vm->taps, list) {
-			dev_get_stats(tap->dev, &st);
+			dev_get_stats(tap->hook.dev, &st);
 			/* What a tun device sends, and a macvtap receives, is the VM's to receive. */
 			sum.rx_dropped += tap->macvtap ? st.rx_dropped : st.tx_dropped;
 			sum.tx_packets += tap->macvtap ? st.tx_packets : st.rx_packets;
@@ -239,7 +255,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	LIST_HEAD(old);
 	char path[160];
-	struct tap *tap;
+	struct spare_tap *tap;
 
 	if (event != NETDEV_UNREGISTER)
 		return NOTIFY_DONE;
@@ -248,7 +264,7 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 		if (tap) {
 			/* Who has taps has not been removed altogether. */
 			pr_info("%s: tap %s is gone from its network namespace, unbound\n",
-				spare_vm_path(tap->vm, path, sizeof(path)), dev->name);
+				spare_vm_path(tap->hook.vm, path, sizeof(path)), dev->name);
 			take_off(tap, &old);
 		}
 	}
@@ -258,11 +274,22 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 
 static struct notifier_block netdev_nb = { .notifier_call = netdev_event };
 
+/**
+ * spare_tap_init - before the first tap
+ *
+ * Context: process, at load.
+ * Return: 0; -errno.
+ */
 int spare_tap_init(void)
 {
 	return register_netdevice_notifier(&netdev_nb);
 }
 
+/**
+ * spare_tap_exit - no tap is left
+ *
+ * Context: process, at unload.
+ */
 void spare_tap_exit(void)
 {
 	unregister_netdevice_notifier(&netdev_nb);

@@ -96,9 +96,15 @@ static void arm_asked(void *info)
 		arm(t, READ_ONCE(t->asked_when_ns), READ_ONCE(t->asked_end_ns));
 }
 
-/*
- * Arm the timer of @cpu, whose run-queue lock is held, for @when_ns of CLOCK_MONOTONIC; 0 cancels. @end_ns: budget_timer. IRQs off. (Siblings under core
- * scheduling share that lock: who asks last is who knows.)
+/**
+ * spare_timer_set - arm a CPU's timer
+ * @cpu: this one, or under core scheduling a sibling
+ * @when_ns: of CLOCK_MONOTONIC; 0 cancels
+ * @end_ns: from then on what runs may leave the kernel first; 0: it may not
+ *
+ * Siblings share the lock: who asks last is who knows.
+ *
+ * Context: under the run-queue lock of @cpu, IRQs off.
  */
 void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns)
 {
@@ -115,22 +121,37 @@ void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns)
 	spare_ipi_send(&t->ipi, cpu);
 }
 
-/*
- * ops.dispatch looks at what is due on @cpu, whose run-queue lock it holds. (Unless it arms the timer anew, too, that goes on ever later: a
- * pinned kernel thread is let run on.)
+/**
+ * spare_timer_answered - ops.dispatch looks at what is due
+ * @cpu: where
+ *
+ * (Unless it arms the timer anew, too, that goes on ever later: a pinned kernel thread is let run on.)
+ *
+ * Context: under the run-queue lock of @cpu.
  */
 void spare_timer_answered(unsigned int cpu)
 {
 	per_cpu_ptr(&timers, cpu)->unanswered = false;
 }
 
-/* A callback that runs right now sees that the class is detached. */
+/**
+ * spare_timer_stop - disarm the timer of a CPU
+ * @cpu: a possible one
+ *
+ * Context: any; the class is detached, which a callback that runs right now sees.
+ */
 void spare_timer_stop(unsigned int cpu)
 {
 	WRITE_ONCE(per_cpu_ptr(&timers, cpu)->when_ns, 0);
 	hrtimer_try_to_cancel(&per_cpu_ptr(&timers, cpu)->timer);
 }
 
+/**
+ * spare_timer_init - before a class attaches
+ *
+ * Context: process, at load.
+ * Return: 0.
+ */
 int spare_timer_init(void)
 {
 	unsigned int cpu;
@@ -146,6 +167,11 @@ int spare_timer_init(void)
 	return 0;
 }
 
+/**
+ * spare_timer_exit - wait for all timers
+ *
+ * Context: process, at unload.
+ */
 void spare_timer_exit(void)
 {
 	unsigned int cpu;

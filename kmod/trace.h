@@ -16,7 +16,7 @@
 #include "vm.h"
 
 DECLARE_EVENT_CLASS(spare_budget,
-	TP_PROTO(const struct server *srv),
+	TP_PROTO(const struct spare_server_kern *srv),
 	TP_ARGS(srv),
 	TP_STRUCT__entry(
 		__field(u64, vm)
@@ -35,14 +35,14 @@ DECLARE_EVENT_CLASS(spare_budget,
 );
 
 /* The budget is used up; the server waits for its deadline. */
-DEFINE_EVENT(spare_budget, spare_throttle, TP_PROTO(const struct server *srv), TP_ARGS(srv));
+DEFINE_EVENT(spare_budget, spare_throttle, TP_PROTO(const struct spare_server_kern *srv), TP_ARGS(srv));
 
 /* A period begins: a throttled server's deadline has come, or one wakes after its own. Less than 0: it still pays. */
-DEFINE_EVENT(spare_budget, spare_replenish, TP_PROTO(const struct server *srv), TP_ARGS(srv));
+DEFINE_EVENT(spare_budget, spare_replenish, TP_PROTO(const struct spare_server_kern *srv), TP_ARGS(srv));
 
 /* A packet finds a server throttled that may borrow: its CPU is told to look. */
 TRACE_EVENT(spare_mark,
-	TP_PROTO(const struct server *srv),
+	TP_PROTO(const struct spare_server_kern *srv),
 	TP_ARGS(srv),
 	TP_STRUCT__entry(
 		__field(u64, vm)
@@ -58,7 +58,7 @@ TRACE_EVENT(spare_mark,
 );
 
 DECLARE_EVENT_CLASS(spare_answer,
-	TP_PROTO(const struct server *srv, const struct server *provider),
+	TP_PROTO(const struct spare_server_kern *srv, const struct spare_server_kern *provider),
 	TP_ARGS(srv, provider),
 	TP_STRUCT__entry(
 		__field(u64, vm)
@@ -78,11 +78,11 @@ DECLARE_EVENT_CLASS(spare_answer,
 
 /* The packet has got this provider, so long after it was noticed. */
 DEFINE_EVENT(spare_answer, spare_grant,
-	TP_PROTO(const struct server *srv, const struct server *provider), TP_ARGS(srv, provider));
+	TP_PROTO(const struct spare_server_kern *srv, const struct spare_server_kern *provider), TP_ARGS(srv, provider));
 
 /* It has got none, and waits for the VM's own budget; or one whose grant ended before the vCPU had run. */
 DEFINE_EVENT(spare_answer, spare_deny,
-	TP_PROTO(const struct server *srv, const struct server *provider), TP_ARGS(srv, provider));
+	TP_PROTO(const struct spare_server_kern *srv, const struct spare_server_kern *provider), TP_ARGS(srv, provider));
 
 #endif /* KMOD_TRACE_H */
 

@@ -12,14 +12,13 @@
 #include <linux/nsproxy.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include "config.h"
 #include "event.h"
 #include "node.h"
 #include "server.h"
 #include "use.h"
 #include "vm.h"
 
-static struct vm *vm_at(struct cgroup_subsys_state *css)
+static struct spare_vm_kern *vm_at(struct cgroup_subsys_state *css)
 {
 	struct spare_node *node = spare_css_node(css);
 
@@ -27,18 +26,18 @@ static struct vm *vm_at(struct cgroup_subsys_state *css)
 }
 
 /* Does @u name @provider, itself or as a member of a pool? */
-static bool names(const struct use *u, struct vm *provider)
+static bool names(const struct spare_use *u, struct spare_vm_kern *provider)
 {
-	struct vm *direct = vm_at(u->css);
+	struct spare_vm_kern *direct = vm_at(u->css);
 
 	if (u->css == provider->css)
 		return true;
 	return u->css == provider->css->parent && !(direct && direct->cfg.provide);
 }
 
-static bool any_names(struct list_head *uses, struct vm *provider)
+static bool any_names(struct list_head *uses, struct spare_vm_kern *provider)
 {
-	struct use *u;
+	struct spare_use *u;
 
 	list_for_each_entry(u, uses, list)
 		if (names(u, provider))
@@ -46,10 +45,17 @@ static bool any_names(struct list_head *uses, struct vm *provider)
 	return false;
 }
 
-/* Does a VM that has a server on @cpu (-1: any VM) use @provider? */
-bool spare_use_has_user(struct vm *provider, int cpu)
+/**
+ * spare_use_has_user - does anybody use a provider?
+ * @provider: which
+ * @cpu: only VMs that have a server there; -1: any VM
+ *
+ * Context: process, under spare_config.
+ * Return: true: somebody does.
+ */
+bool spare_use_has_user(struct spare_vm_kern *provider, int cpu)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_vms, all)
 		if (!vm->removed && vm != provider && (cpu < 0 || vm->slot[cpu] != SPARE_NO_SLOT) &&
@@ -58,7 +64,7 @@ bool spare_use_has_user(struct vm *provider, int cpu)
 	return false;
 }
 
-static bool mark_one(struct list_head *uses, struct vm *vm)
+static bool mark_one(struct list_head *uses, struct spare_vm_kern *vm)
 {
 	if (vm->removed || vm->visited || !any_names(uses, vm))
 		return false;
@@ -67,9 +73,9 @@ static bool mark_one(struct list_head *uses, struct vm *vm)
 }
 
 /* Mark the providers that @uses name, @self as if it were one; true when something new was marked. */
-static bool mark(struct list_head *uses, struct vm *self)
+static bool mark(struct list_head *uses, struct spare_vm_kern *self)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	bool grown = self && mark_one(uses, self);
 
 	list_for_each_entry(vm, &spare_providers, providing)
@@ -78,14 +84,21 @@ static bool mark(struct list_head *uses, struct vm *self)
 	return grown;
 }
 
-/*
- * Would @vm, with @uses as its list and spare.provide @provides, reach itself? A provider without a reservation
- * counts: it may get one. A VM that provides nothing may use a pool in whose directory it is.
+/**
+ * spare_use_would_loop - would a VM reach itself?
+ * @vm: which
+ * @uses: as its list
+ * @provides: as its spare.provide
+ *
+ * A provider without a reservation counts: it may get one. A VM that provides nothing may use a pool in whose directory it is.
+ *
+ * Context: process, under spare_config.
+ * Return: true: it would.
  */
-bool spare_use_would_loop(struct vm *vm, struct list_head *uses, bool provides)
+bool spare_use_would_loop(struct spare_vm_kern *vm, struct list_head *uses, bool provides)
 {
-	struct vm *self = provides ? vm : NULL, *pos;
-	struct use *u;
+	struct spare_vm_kern *self = provides ? vm : NULL, *pos;
+	struct spare_use *u;
 	bool grown;
 
 	list_for_each_entry(u, uses, list)
@@ -104,14 +117,18 @@ bool spare_use_would_loop(struct vm *vm, struct list_head *uses, bool provides)
 	return vm->visited;
 }
 
-/*
- * May a VM on @cpus have this list? Not when its providers are all elsewhere; a pool that is empty now covers
- * nothing yet.
+/**
+ * spare_use_covers - may a VM on these CPUs have this list?
+ * @uses: the list
+ * @cpus: bitmap of nr_cpu_ids bits
+ *
+ * Context: process, under spare_config.
+ * Return: false: its providers are all elsewhere. (A pool that is empty now covers nothing yet.).
  */
 bool spare_use_covers(struct list_head *uses, const unsigned long *cpus)
 {
 	bool some = false;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	if (list_empty(uses) || bitmap_empty(cpus, nr_cpu_ids))
 		return true;
@@ -126,9 +143,9 @@ bool spare_use_covers(struct list_head *uses, const unsigned long *cpus)
 }
 
 /* Append the slots on @cpu of what @u names to use[n ..]. */
-static unsigned int expand(const struct use *u, unsigned int cpu, u16 *use, unsigned int n)
+static unsigned int expand(const struct spare_use *u, unsigned int cpu, u16 *use, unsigned int n)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	unsigned int i;
 
 	list_for_each_entry(vm, &spare_providers, providing) {
@@ -145,13 +162,13 @@ static unsigned int expand(const struct use *u, unsigned int cpu, u16 *use, unsi
 	return n;
 }
 
-static void resolve(struct vm *vm, unsigned int cpu)
+static void resolve(struct spare_vm_kern *vm, unsigned int cpu)
 {
-	struct server *srv = spare_server_at(cpu, vm->slot[cpu]);
+	struct spare_server_kern *srv = spare_server_at(cpu, vm->slot[cpu]);
 	u16 use[SPARE_USE_MAX];
 	unsigned int i, n = 0;
 	bool changed = false;
-	struct use *u;
+	struct spare_use *u;
 
 	if (!srv)
 		return;
@@ -169,8 +186,13 @@ static void resolve(struct vm *vm, unsigned int cpu)
 		spare_server_attend(cpu, srv->slot);
 }
 
-/* Bring use[] of @vm's servers up to date. */
-void spare_use_resolve(struct vm *vm)
+/**
+ * spare_use_resolve - bring use[] of a VM's servers up to date
+ * @vm: whose
+ *
+ * Context: process, under spare_config.
+ */
+void spare_use_resolve(struct spare_vm_kern *vm)
 {
 	unsigned int cpu;
 
@@ -179,19 +201,28 @@ void spare_use_resolve(struct vm *vm)
 		resolve(vm, cpu);
 }
 
-/* A provider has come or gone: everybody's. */
+/**
+ * spare_use_resolve_all - everybody's: a provider has come or gone
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_resolve_all(void)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_vms, all)
 		spare_use_resolve(vm);
 }
 
-/* Any context, no lock. */
+/**
+ * spare_use_free - free a list
+ * @uses: struct spare_use, on no VM
+ *
+ * Context: any, no lock needed.
+ */
 void spare_use_free(struct list_head *uses)
 {
-	struct use *u, *next;
+	struct spare_use *u, *next;
 
 	list_for_each_entry_safe(u, next, uses, list) {
 		list_del(&u->list);
@@ -201,7 +232,7 @@ void spare_use_free(struct list_head *uses)
 }
 
 /* Exchange @vm's list and @uses; @manual: an operator's. */
-static void exchange(struct vm *vm, struct list_head *uses, bool manual)
+static void exchange(struct spare_vm_kern *vm, struct list_head *uses, bool manual)
 {
 	LIST_HEAD(old);
 
@@ -214,7 +245,13 @@ static void exchange(struct vm *vm, struct list_head *uses, bool manual)
 	vm->use_manual = manual;
 }
 
-void spare_use_clear(struct vm *vm)
+/**
+ * spare_use_clear - a VM uses nothing any more
+ * @vm: it is being removed
+ *
+ * Context: process, under spare_config.
+ */
+void spare_use_clear(struct spare_vm_kern *vm)
 {
 	LIST_HEAD(uses);
 
@@ -222,10 +259,15 @@ void spare_use_clear(struct vm *vm)
 	spare_use_free(&uses);
 }
 
-/* @provider goes; tell those who use it. */
-void spare_use_provider_lost(struct vm *provider)
+/**
+ * spare_use_provider_lost - tell those who use a provider
+ * @provider: it goes
+ *
+ * Context: process, under spare_config.
+ */
+void spare_use_provider_lost(struct spare_vm_kern *provider)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
@@ -236,14 +278,14 @@ void spare_use_provider_lost(struct vm *provider)
 /* Being removed, and not as a VM that the sweep has yet to remove: that tells its users first. */
 static bool is_gone(struct cgroup_subsys_state *css)
 {
-	struct vm *vm = vm_at(css);
+	struct spare_vm_kern *vm = vm_at(css);
 
 	return css_is_dying(css) && !(vm && !vm->removed);
 }
 
-static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
+static void drop_names(struct spare_vm_kern *vm, struct cgroup_subsys_state *css)
 {
-	struct use *u, *next;
+	struct spare_use *u, *next;
 	LIST_HEAD(gone);
 
 	list_for_each_entry_safe(u, next, &vm->uses, list) {
@@ -256,20 +298,29 @@ static void drop_names(struct vm *vm, struct cgroup_subsys_state *css)
 	spare_use_free(&gone);
 }
 
-/* @css goes: no list names it any more. */
+/**
+ * spare_use_forget - no list names a cgroup any more
+ * @css: it goes
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_forget(struct cgroup_subsys_state *css)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
 		drop_names(vm, css);
 }
 
-/* Pools that have been removed. Their providers went before them. */
+/**
+ * spare_use_drop_dying - nor pools that have been removed; their providers went before them
+ *
+ * Context: process, under spare_config.
+ */
 void spare_use_drop_dying(void)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry(vm, &spare_vms, all)
@@ -277,11 +328,11 @@ void spare_use_drop_dying(void)
 }
 
 /* The cgroup at @path in the writer's cgroup namespace, as an entry of a list. */
-static struct use *use_of_path(const char *path)
+static struct spare_use *use_of_path(const char *path)
 {
 	struct cgroup_subsys_state *css;
 	struct cgroup *cgrp;
-	struct use *u;
+	struct spare_use *u;
 
 	if (path[0] != '/')
 		return ERR_PTR(-EINVAL);
@@ -305,9 +356,9 @@ static struct use *use_of_path(const char *path)
 }
 
 /* Is there a provider behind this name? */
-static bool names_a_provider(const struct use *u)
+static bool names_a_provider(const struct spare_use *u)
 {
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 
 	list_for_each_entry(vm, &spare_providers, providing)
 		if (spare_vm_is_provider(vm) && names(u, vm))
@@ -317,7 +368,7 @@ static bool names_a_provider(const struct use *u)
 
 static int parse_names(char *text, struct list_head *uses)
 {
-	struct use *u, *pos;
+	struct spare_use *u, *pos;
 	char *word;
 
 	while ((word = strsep(&text, " \t"))) {
@@ -342,19 +393,19 @@ static int parse_names(char *text, struct list_head *uses)
  * spare_use_parse - find the cgroups that a write to spare.use names
  * @text: one line without its newline; is changed
  * @who: out: who asks
- * @uses: out: struct use, to be freed by spare_use_free(), also after an error
+ * @uses: out: struct spare_use, to be freed by spare_use_free(), also after an error
  *
  * Context: process; takes locks of kernfs and of cgroups, so none of ours is held.
  * Return: 0, -EINVAL, -ENOENT, -ENOTDIR, -EOPNOTSUPP (one without the io controller), -ENOMEM.
  */
-int spare_use_parse(char *text, enum use_who *who, struct list_head *uses)
+int spare_use_parse(char *text, enum spare_use_who *who, struct list_head *uses)
 {
 	size_t prefix = str_has_prefix(text, "auto ");
 
 	text = strim(text + prefix);
-	*who = prefix ? USE_PROGRAM : USE_OPERATOR;
+	*who = prefix ? SPARE_USE_PROGRAM : SPARE_USE_OPERATOR;
 	if (!prefix && !strcmp(text, "default")) {
-		*who = USE_HANDED_BACK;
+		*who = SPARE_USE_HANDED_BACK;
 		return 0;
 	}
 	return strcmp(text, "none") ? parse_names(text, uses) : 0;
@@ -366,19 +417,18 @@ int spare_use_parse(char *text, enum use_who *who, struct list_head *uses)
  * @uses: the new list; out, after success: the old one
  * @who: who asks
  *
- * Context: process, under spare_config.
+ * Context: process, under spare_config, after spare_config_sweep_for().
  * Return: 0; -EEXIST: a program asks, and the list is an operator's; -EINVAL: a name without a provider behind it, or none of them on
  * its CPUs; -ELOOP; -ENODEV: the cgroup is being removed.
  */
-int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
+int spare_use_set(struct spare_vm_kern *vm, struct list_head *uses, enum spare_use_who who)
 {
-	struct use *u;
+	struct spare_use *u;
 
 	lockdep_assert_held(&spare_config);
-	spare_config_sweep_for(vm);
 	if (vm->removed)
 		return -ENODEV;
-	if (who == USE_PROGRAM && vm->use_manual)
+	if (who == SPARE_USE_PROGRAM && vm->use_manual)
 		return -EEXIST;
 	if (spare_use_would_loop(vm, uses, vm->cfg.provide))
 		return -ELOOP;
@@ -387,17 +437,17 @@ int spare_use_set(struct vm *vm, struct list_head *uses, enum use_who who)
 			return -EINVAL;
 	if (!spare_use_covers(uses, vm->cfg.cpus))
 		return -EINVAL;
-	exchange(vm, uses, who == USE_OPERATOR);
+	exchange(vm, uses, who == SPARE_USE_OPERATOR);
 	spare_use_resolve(vm);
 	return 0;
 }
 
 /* References to the @n cgroups on @vm's list. Returns -ENOMEM: none. */
-static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned int *n)
+static int get_all(struct spare_vm_kern *vm, struct cgroup_subsys_state ***all, unsigned int *n)
 {
 	struct cgroup_subsys_state **css = NULL;
 	unsigned int room = 0;
-	struct use *u;
+	struct spare_use *u;
 
 	for (;;) {
 		scoped_guard(spinlock, &vm->lock) {
@@ -419,11 +469,18 @@ static int get_all(struct vm *vm, struct cgroup_subsys_state ***all, unsigned in
 	}
 }
 
-/*
- * Context: process, in a file's operation. That keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not
- * wait for that, and cgroup_path_ns() does. This is what that does with it.
+/**
+ * spare_use_show - the text of spare.use
+ * @vm: NULL: nobody has written to the cgroup's files
+ * @m: where to
+ *
+ * That operation keeps its cgroup from being removed, by somebody who holds cgroup_mutex: so it must not wait for that, and cgroup_path_ns() does.
+ * This is what that does with it.
+ *
+ * Context: process, in a file's operation, no lock.
+ * Return: 0; -ENOMEM.
  */
-int spare_use_show(struct vm *vm, struct seq_file *m)
+int spare_use_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	struct kernfs_node *root = current->nsproxy->cgroup_ns->root_cset->dfl_cgrp->kn;
 	char *path = kmalloc(PATH_MAX, GFP_KERNEL);

@@ -17,10 +17,10 @@ LIST_HEAD(spare_providers);	/* of these, those with spare.provide 1, in that ord
  * Context: process, under spare_config.
  * Return: the VM, which lives as long as @node; NULL: no memory.
  */
-struct vm *spare_vm_make(struct spare_node *node)
+struct spare_vm_kern *spare_vm_make(struct spare_node *node)
 {
 	static const struct spare_policy policy = SPARE_POLICY_DEFAULT;
-	struct vm *vm;
+	struct spare_vm_kern *vm;
 	unsigned int i;
 
 	lockdep_assert_held(&spare_config);
@@ -46,27 +46,53 @@ struct vm *spare_vm_make(struct spare_node *node)
 	return vm;
 }
 
-void spare_vm_get(struct vm *vm)
+/**
+ * spare_vm_get - keep a VM
+ * @vm: one that is held
+ *
+ * Context: any.
+ */
+void spare_vm_get(struct spare_vm_kern *vm)
 {
 	refcount_inc(&vm->refs);
 }
 
-/* Any context. */
-void spare_vm_put(struct vm *vm)
+/**
+ * spare_vm_put - and no more; RCU holds it for a grace period
+ * @vm: may be freed
+ *
+ * Context: any.
+ */
+void spare_vm_put(struct spare_vm_kern *vm)
 {
 	if (refcount_dec_and_test(&vm->refs))
 		kfree_rcu(vm, rcu);
 }
 
-/* Path in the initial cgroup namespace, for messages. Before @vm is removed. */
-const char *spare_vm_path(const struct vm *vm, char *buf, size_t size)
+/**
+ * spare_vm_path - path of a VM in the initial cgroup namespace, for messages
+ * @vm: one that has not been removed
+ * @buf: for it
+ * @size: of @buf
+ *
+ * Context: any (vm.h: a leaf of kernfs's).
+ * Return: @buf, or "?".
+ */
+const char *spare_vm_path(const struct spare_vm_kern *vm, char *buf, size_t size)
 {
 	if (kernfs_path_from_node(vm->css->cgroup->kn, NULL, buf, size) < 0)
 		return "?";
 	return buf;
 }
 
-void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol)
+/**
+ * spare_vm_set_policy - what the class reads of spare.policy
+ * @vm: whose
+ * @pol: checked
+ *
+ * Context: process, under spare_config.
+ */
+void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *pol)
 {
 	WRITE_ONCE(vm->abi.grant_ns, pol->grant_us * (u64)NSEC_PER_USEC);
 	WRITE_ONCE(vm->abi.chances, pol->chances);
@@ -76,8 +102,14 @@ void spare_vm_set_policy(struct vm *vm, const struct spare_policy *pol)
 				  (pol->hasten ? SPARE_VM_HASTEN : 0));
 }
 
-/* Each value is a true one of this moment, without a lock. */
-struct spare_policy spare_vm_policy(const struct vm *vm)
+/**
+ * spare_vm_policy - the same back
+ * @vm: whose
+ *
+ * Context: any, no lock.
+ * Return: the policy; each value is a true one of this moment.
+ */
+struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm)
 {
 	u32 flags = READ_ONCE(vm->abi.flags);
 
@@ -92,18 +124,32 @@ struct spare_policy spare_vm_policy(const struct vm *vm)
 	};
 }
 
-/*
- * Foreign locks go before ours: said once here, so that a kernel with PROVE_LOCKING names whoever takes one under ours the first time
- * that he does, contended or not.
+static void __maybe_unused take_config(void)
+{
+	mutex_lock(&spare_config);
+	mutex_unlock(&spare_config);
+}
+
+/**
+ * spare_lock_order - teach lockdep the order of locks (LIFE-8)
+ *
+ * Foreign locks go before ours: said once here, so that a kernel with PROVE_LOCKING names whoever takes one under ours the first time that he does,
+ * contended or not. (It exports cgroup_mutex to modules.)
+ *
+ * Context: process, at load; no locks.
  */
 void spare_lock_order(void)
 {
 #ifdef CONFIG_PROVE_LOCKING
-	rtnl_lock();
+	/* One by one: how they stand to each other is the kernel's business. */
+	cgroup_lock();	/* (exported to modules where there is lockdep) */
+	take_config();
+	cgroup_unlock();
 	cpus_read_lock();
-	mutex_lock(&spare_config);
-	mutex_unlock(&spare_config);
+	take_config();
 	cpus_read_unlock();
+	rtnl_lock();
+	take_config();
 	rtnl_unlock();
 #endif
 }

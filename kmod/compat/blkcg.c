@@ -111,6 +111,12 @@ static bool find_cpd(u32 data_id)
 	return false;
 }
 
+/**
+ * spare_blkcg_verify - compare these layouts with those of the running kernel
+ *
+ * Context: process, at load.
+ * Return: 0; -EOPNOTSUPP: they differ, or cannot be known; a line in the log says which.
+ */
 int spare_blkcg_verify(void)
 {
 	u32 data_id;

@@ -32,7 +32,16 @@ void blkcg_policy_unregister(struct blkcg_policy *pol);
 /* Offset of blkcg.cpd[], from BTF. */
 extern unsigned int spare_blkcg_cpd_offset __read_mostly;
 
-/* Our policy's data of an io css. The css is the first member of struct blkcg; both directions are verified. */
+/**
+ * spare_css_to_cpd - our policy's data of an io css
+ * @css: of the io controller
+ * @plid: of our policy
+ *
+ * The css is the first member of struct blkcg; both directions are verified.
+ *
+ * Context: any; @css is held.
+ * Return: the data; NULL: none any more.
+ */
 static inline struct blkcg_policy_data *spare_css_to_cpd(struct cgroup_subsys_state *css, int plid)
 {
 	struct blkcg_policy_data **cpd = (void *)css + spare_blkcg_cpd_offset;
@@ -40,6 +49,13 @@ static inline struct blkcg_policy_data *spare_css_to_cpd(struct cgroup_subsys_st
 	return READ_ONCE(cpd[plid]);
 }
 
+/**
+ * spare_cpd_to_css - the io css of data of our policy
+ * @cpd: the data
+ *
+ * Context: any.
+ * Return: the css, which lives at least as long.
+ */
 static inline struct cgroup_subsys_state *spare_cpd_to_css(struct blkcg_policy_data *cpd)
 {
 	return (struct cgroup_subsys_state *)cpd->blkcg;

@@ -41,7 +41,40 @@ look() { LOOK=("$(cut -d' ' -f1 "/proc/$RT/schedstat")" "$(stat_of "$a" rt_ns)" 
 # ppm PART WHOLE: how far PART is from WHOLE
 ppm() { echo $(($1 * 1000000 / $2 - 1000000)); }
 
-ktap_plan 19
+TRACING=/sys/kernel/tracing
+TRACE=$TRACING/instances/rt
+tracing_end() { [[ ! -d $TRACE ]] || rmdir "$TRACE"; }
+
+# waited PID VM: ns that the VM of this id was ready and the real-time thread PID had the CPU, between the two marks: by sched_switch, and by when
+# the VM was throttled until when. (A server that is replenished while a real-time thread runs is seen when that ends: the deadline is what counts.)
+waited() {
+	awk -v pid="$1" -v vm="vm=$2" '
+		function value(name,  i) { for (i = 1; i <= NF; i++) if (index($i, name "=") == 1) return substr($i, length(name) + 2) + 0 }
+		function overlap(a, b, c, d) { a = a > c ? a : c; b = b < d ? b : d; return b > a ? b - a : 0 }
+		/^#/ { next }
+		{ for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+\.[0-9]+:$/) now = $i * 1e9 }
+		/tracing_mark_write: begin/ { begin = now }
+		/tracing_mark_write: end/ { end = now }
+		/sched_switch:/ && value("prev_pid") == pid && since { from[++n] = since; to[n] = now; since = 0 }
+		/sched_switch:/ && value("next_pid") == pid { since = now }
+		/spare_throttle:/ && index($0, vm " ") {
+			if (m)
+				until[m] = now
+			ready[++m] = value("deadline_ns")
+		}
+		END {
+			until[m] = end
+			for (i = 1; i <= n; i++)
+				for (j = 1; j <= m; j++) {
+					a = from[i] > begin ? from[i] : begin
+					b = to[i] < end ? to[i] : end
+					sum += overlap(a, b, ready[j], until[j])
+				}
+			printf "%d\n", sum
+		}' "$TRACE/trace"
+}
+
+ktap_plan 23
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 vm_cgroup a $q $p 0 >/dev/null
@@ -74,8 +107,42 @@ pays() {
 	ktap_check "CBS-11: $1: the event came, once a second" at_most 2 $((events - us / 1000000))
 	realtime_stop
 }
+# told NAME CHRT_OPTION...: the neighbour alone waits, as the real-time thread's VM has no other thread: what it is told is what it waited.
+told() {
+	local before told waited
+	realtime 8000 0.09 "${@:2}"
+	sleep 0.5
+	echo 1 >"$TRACE/tracing_on"
+	sleep 0.5
+	echo begin >"$TRACE/trace_marker"
+	before=$(stat_of "$b" stolen_ns)
+	sleep "$seconds"
+	told=$(($(stat_of "$b" stolen_ns) - before))
+	echo end >"$TRACE/trace_marker"
+	echo 0 >"$TRACE/tracing_on"
+	waited=$(waited "$RT" "$(stat -c %i "$b")")
+	echo >"$TRACE/trace"
+	realtime_stop
+	ktap_note "$1: the neighbour waited $waited ns, and is told $told"
+	ktap_check "CBS-11: $1: the neighbour does wait" at_least $((seconds * 5000000)) "$waited"
+	ktap_check "CBS-11: $1: and is told 90 % of that at least, and 101 % at most" eval "at_least $((waited * 9 / 10)) $told && at_most $((waited * 101 / 100)) $told"
+}
+
 pays SCHED_FIFO -f 10
 pays SCHED_DEADLINE -d --sched-runtime 9000000 --sched-deadline 100000000 --sched-period 100000000 0
+standin_stop a
+mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
+ktap_cleanup tracing_end
+mkdir "$TRACE"
+echo 16384 >"$TRACE/buffer_size_kb"
+echo 0 >"$TRACE/tracing_on"
+echo mono >"$TRACE/trace_clock"
+echo 1 | tee "$TRACE"/events/{sched/sched_switch,sched_spare/spare_throttle}/enable >/dev/null
+told SCHED_FIFO -f 10
+told SCHED_DEADLINE -d --sched-runtime 9000000 --sched-deadline 100000000 --sched-period 100000000 0
+tracing_end
+standin a --cgroup "$a"
+sleep 1
 
 # A hog, for a second; what ends it must go before it. Then the debt is more than eight periods, of which CBS-7 forgives the rest:
 # eight replenishments pass, and the first of them may be near.

@@ -72,7 +72,7 @@ burners_stop() {
 }
 ktap_cleanup burners_stop
 
-ktap_plan 12
+ktap_plan 14
 ktap_check 'HOST: three CPUs' equal 3 "$(nproc)"
 spare_up -v
 host_quiet || ktap_note 'the host is still busy'
@@ -110,12 +110,15 @@ standin_stop stray
 # Servers that spared has placed follow the threads within a second: those of strays, and one that no thread can use any more.
 free=$CGROUP/vm/free
 cpus_are() { [[ $(<"$free/spare.cpus") == "$1" ]]; }
+# follows NAME CPUS [BY]: BY CPUS sets where they may run
 follows() {
 	local from=${EPOCHREALTIME/./}
-	taskset -acp "$2" "${STANDIN[free]}" >/dev/null
+	"${3-affinity}" "$2"
 	wait_for 20 cpus_are "$2" || true
 	ktap_check "CBS-11: $1: the servers are on CPUs $2 in less than a second" at_most 1000000 $((${EPOCHREALTIME/./} - from))
 }
+affinity() { taskset -acp "$1" "${STANDIN[free]}" >/dev/null; }
+cpuset() { echo "$1" >"$free/cpuset.cpus"; }
 mkdir "$free"
 ktap_cleanup "cgroup_remove $free"
 echo 20000 100000 >"$free/spare.reservation"
@@ -124,5 +127,8 @@ wait_for 20 cpus_are 0,2
 follows 'both vCPUs may run on a third CPU alone' 1
 follows 'they may run on another one, too' 1-2
 follows 'and on that one alone' 2
+affinity 0-2
+follows 'the cpuset of the VM is a third CPU alone' 1 cpuset
+follows 'and then the other two' 0,2 cpuset
 ktap_check 'CBS-11: the class still runs' class_is enabled
 ktap_done

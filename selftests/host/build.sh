@@ -25,6 +25,14 @@ strict() {
 	ninja -C /build "$part"
 	echo "== install"
 	install
+	[[ $part == demo ]] || plain
+}
+
+# Of a build as an operator configures it, what cmake --install runs: realtime/systemd.sh puts the module into its host by that.
+plain() {
+	cmake -S /src -B /build/plain -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPARE_KERNEL="$kver" -DSPARE_MODULE_MAKE="$module_make" >/build/plain.log || { cat /build/plain.log; return 1; }
+	mkdir -p "$share/plain"
+	cp /build/plain/cmake_install.cmake "$share/plain/"
 }
 
 # (The component doc stays out: nothing in the host reads it.)

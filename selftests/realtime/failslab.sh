@@ -75,6 +75,7 @@ test_files() {
 	echo /pool/p0 >"$vm/spare.use"
 	echo fail0 >"$vm/spare.netdev"
 	for file in "$vm"/spare.*; do [[ ! -r $file ]] || each "${file##*/} is read" read "$file"; done
+	ktap_check 'CBS-12: and the log says what ran out' eval 'dmesg | grep "/vm/fail/spare.cpus: no memory for servers" >/dev/null'
 	ip link del fail0
 	cgroup_remove "$vm" "$CG/pool/p0"
 }
@@ -104,7 +105,7 @@ cgroup_rounds() {
 	done
 }
 
-ktap_plan 21
+ktap_plan 22
 refuse
 # By the module's own beginning. (Where files cannot be added, the kernel warns. The module then refuses to load.)
 within require do_one_initcall

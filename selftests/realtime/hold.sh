@@ -58,6 +58,39 @@ test_readers() {
 	background_stop
 }
 
+# reads SECONDS DIR: the longest read of DIR's spare.stat and spare.use, and of its cpu.stat, which is the kernel's own, in us; and how many there were
+reads() {
+	python3 -c '
+import os, sys, time
+until = time.monotonic() + float(sys.argv[1])
+ours = [os.open(f"{sys.argv[2]}/spare.{name}", os.O_RDONLY) for name in ("stat", "use")]
+other = [os.open(f"{sys.argv[2]}/cpu.stat", os.O_RDONLY)]
+most, n = {id(ours): 0, id(other): 0}, 0
+while time.monotonic() < until:
+    for files in ours, other:
+        for fd in files:
+            at = time.monotonic_ns()
+            os.pread(fd, 65536, 0)
+            most[id(files)] = max(most[id(files)], (time.monotonic_ns() - at) // 1000)
+    n += 1
+    time.sleep(0.001)
+print(most[id(ours)], most[id(other)], n)' "$@"
+}
+
+# Somebody else's writers sit in spare_config for hundreds of milliseconds at a time. A read of ours takes some 0.1 ms; what the machine below adds where
+# it stands still shows in the kernel's own file, too.
+test_slow_writers() {
+	local ours other n
+	vm_cgroup w 20000 100000 1 >/dev/null
+	ktap_check 'LIFE-8: beside writers that cpu.max stops in the middle a write waits' slow_writers "$CGROUP/vm/w/spare.cpus" 1
+	read -r ours other n < <(reads 8 "$a") || n=0
+	ktap_note "of $n reads the longest took ${ours:-?} us, of the kernel's own file ${other:-?} us"
+	ktap_check "LIFE-8: a read of another cgroup's files does not: 100 ms at most" at_most $((100000 + ${other:-0})) "${ours:-999999999}"
+	ktap_check 'LIFE-8: and there were some' at_least 100 "$n"
+	slow_writers_stop
+	cgroup_remove "$CGROUP/vm/w"
+}
+
 # One process, no fork.
 fill() {
 	local i
@@ -80,11 +113,54 @@ refuses_slot() {
 	echo 900000 >$limit
 }
 
+# dry FIRST: from one process that does not fork, servers for the cgroups from FIRST on while kthreadd, on CPU 0 alone, waits for a real-time thread.
+# Prints which one was refused, and why.
+dry() {
+	taskset -c 1 python3 -c '
+import errno, os, sys, time
+files = [os.open(f"{sys.argv[1]}/{i}/spare.cpus", os.O_WRONLY) for i in range(int(sys.argv[2]))]
+begun, begin = os.pipe()
+if not os.fork():
+    os.sched_setaffinity(0, {0})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    os.write(begin, b".")
+    until = time.monotonic() + 0.9
+    while time.monotonic() < until: pass
+    os._exit(0)
+os.read(begun, 1)
+refused = "none"
+for i, fd in enumerate(files):
+    try:
+        os.write(fd, b"0-1\n")
+    except OSError as error:
+        refused = f"{i} {errno.errorcode[error.errno]}"
+        break
+os.wait()
+print(refused)' "$crowd" "$1"
+}
+
+# The class makes queues when somebody forks; what is there is enough for 64 servers more. kthreadd forks what the module asks for.
+test_no_queue() {
+	local i n=60 refused=none try
+	for ((i = 0; i < n; i++)); do mkdir "$crowd/$i"; echo '500 100000' >"$crowd/$i/spare.reservation"; done
+	taskset -cp 0 2 >/dev/null
+	for try in 1 2 3; do
+		refused=$(dry $n)
+		[[ $refused == none ]] || break
+		for ((i = 0; i < n; i++)); do echo >"$crowd/$i/spare.cpus"; done
+	done
+	taskset -cp 0-1 2 >/dev/null
+	ktap_note "refused at attempt $try: $refused"
+	is 'CBS-12: where the class can make no queue a write is refused' ENOMEM "${refused#* }"
+	ktap_check 'CBS-12: and the log says what ran out' eval 'dmesg | tail -n 20 | grep "could not make a queue" >/dev/null'
+	i=${refused% *}
+	is 'CBS-12: it has none' '' "$(<"$crowd/${i/none/0}/spare.cpus")"
+	ktap_check 'CBS-12: once it can the write goes well' eval "echo 0-1 >$crowd/${i/none/0}/spare.cpus"
+	for ((i = 0; i < n; i++)); do rmdir "$crowd/$i"; done
+}
+
 test_stock() {
 	local i seq
-	cgroup_remove "$a" "$CGROUP/pool/p0"
-	mkdir "$crowd"
-	controllers "$crowd"
 	for ((i = 0; i < MOST; i++)); do mkdir "$crowd/$i"; done
 	seq=$(<$SCX/enable_seq)
 	ktap_check "CBS-12: $MOST servers on each CPU from one process that does not fork" fill
@@ -211,12 +287,17 @@ unload_rounds() {
 	done
 }
 
-ktap_plan 27
+ktap_plan 34
 spare_up
 test_subtree
 test_intruders
 test_type_change
 test_readers
+test_slow_writers
+cgroup_remove "$a" "$CGROUP/pool/p0"
+mkdir "$crowd"
+controllers "$crowd"
+test_no_queue
 test_stock
 ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
 ktap_check 'LIFE-3: ten times the module goes right after cgroups' unload_rounds

@@ -39,40 +39,17 @@ rewrite() {
 export -f rewrite
 export CGROUP
 
-# Four readers of spare.stat that get 1 ms in a second each: as a rule one of them is stopped while it holds the module's lock, and the
-# others wait before whoever comes then. What the class has let go of is not reaped meanwhile.
-hold_lock() {
-	local i
-	for i in {1..4}; do
-		mkdir "$CGROUP/hold$i"
-		echo '1000 1000000' >"$CGROUP/hold$i/cpu.max"
-		background python3 -c '
-import os, sys
-fd = os.open(sys.argv[1], os.O_RDONLY)
-open(sys.argv[2], "w").write(str(os.getpid()))
-while True: os.pread(fd, 65536, 0)' "$CGROUP/vm/c/spare.stat" "$CGROUP/hold$i/cgroup.procs"
-	done
-	for i in {1..4}; do wait_for 20 grep -q . "$CGROUP/hold$i/cgroup.procs"; done
-	sleep 2
-}
-
-hold_no_more() {
-	local i
-	for i in {1..4}; do echo max >"$CGROUP/hold$i/cpu.max"; done
-	background_stop
-	for i in {1..4}; do wait_for 10 rmdir "$CGROUP/hold$i"; done
-}
-
-# A server is withdrawn on CPU 1, and the CPU goes while it still is to be reaped.
+# A server is withdrawn on CPU 1, and the CPU goes while it still is to be reaped: whoever would has to wait for slow writers. So the class
+# lets go of it, and finds it again when the CPU goes.
 withdraw_and_go() {
 	local status=0
 	vm_cgroup twice 5000 100000 1 >/dev/null
 	wait_for 5 class_counts 6 || status=1
-	hold_lock
+	slow_writers "$CGROUP/vm/c/spare.cpus" 0-1 || { echo "no write waits"; status=1; }
 	echo max >"$CGROUP/vm/twice/spare.reservation"
 	echo 0 >"$CPU1"
 	echo 1 >"$CPU1"
-	hold_no_more
+	slow_writers_stop
 	rmdir "$CGROUP/vm/twice"
 	wait_for 5 class_counts 5 || { class_counts 5; status=1; }
 	return "$status"

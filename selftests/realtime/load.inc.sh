@@ -5,6 +5,7 @@
 #
 #   background COMMAND...         run it in a process group of its own until background_stop or the end of the script
 #   background_stop               end all of them
+#   slow_writers FILE TEXT        four that write TEXT to a spare.* file and have 1 ms in a second each, until slow_writers_stop: others wait for spare_config
 #   packets TAP SHM               a stream of packets to a stand-in's tap, 3 to 9 ms apart, until stopped
 #   three_vms TAP                 VM a on CPU 0, b on 1 with provider p0 there and TAP, c on both; all burn
 #   share DIR SECONDS [CPU]       per cent of one CPU that the VM (its server on CPU) uses in that time, by the class's account
@@ -33,6 +34,35 @@ background_stop() {
 	BACKGROUND=()
 }
 ktap_cleanup background_stop
+
+# A mutex that one of them waits for while it has no time left is handed to it, and it sits in it until its next second. (It would leave the
+# kernel first if its time ended within.) Returns when a write of ours has waited for 300 ms.
+slow_writers() {
+	local i
+	for i in {1..4}; do
+		mkdir "$CGROUP/slow$i"
+		echo '1000 1000000' >"$CGROUP/slow$i/cpu.max"
+		background python3 -c '
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+open(sys.argv[3], "w").write(str(os.getpid()))
+while True: os.pwrite(fd, sys.argv[2].encode(), 0)' "$1" "$2" "$CGROUP/slow$i/cgroup.procs"
+	done
+	for i in {1..4}; do wait_for 20 grep -q . "$CGROUP/slow$i/cgroup.procs" || return; done
+	wait_for 30 waits_to_write "$1" "$2"
+}
+
+waits_to_write() {
+	local from=${EPOCHREALTIME/./}
+	echo "$2" >"$1" && ((${EPOCHREALTIME/./} - from >= 300000))
+}
+
+slow_writers_stop() {
+	local i
+	for i in {1..4}; do echo max >"$CGROUP/slow$i/cpu.max"; done
+	background_stop
+	for i in {1..4}; do wait_for 10 rmdir "$CGROUP/slow$i"; done
+}
 
 # three_vms TAP: a on CPU 0, b on 1 with a provider and a tap, c on both
 three_vms() {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 240
 #
-# trace.sh - the tracepoints of sched_spare, as ftrace and bpftrace see them: one event for each thing that spare.stat counts.
+# trace.sh - the tracepoints of sched_spare, as ftrace, bpftrace and perf see them: one event for each thing that spare.stat counts.
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -14,6 +14,22 @@ here=$(dirname "$0")
 TRACING=/sys/kernel/tracing
 TRACE=$TRACING/instances/spare_trace
 PROGRAM='tracepoint:sched_spare:spare_grant { @grants[args.vm] = count(); @waited[args.vm] = max(args.waited_ns); } interval:s:1 { printf("attached\n"); }'
+
+# perf_begin, perf_end: perf records the grants meanwhile
+perf_begin() {
+	local word
+	mkfifo "$MEASURES/perf.do" "$MEASURES/perf.done"
+	exec {do}<>"$MEASURES/perf.do" {done}<>"$MEASURES/perf.done"
+	background bash -c 'exec perf record -q -a -e sched_spare:spare_grant -D -1 --control "fifo:$1/perf.do,$1/perf.done" -o "$1/perf.data" 2>"$1/perf.err"' _ "$MEASURES"
+	perf=${BACKGROUND[-1]}
+	echo enable >&"$do"
+	read -rt 60 -u "$done" word && [[ $word == ack ]]
+}
+perf_end() {
+	kill -INT -- "-$perf" || true
+	wait_for 20 eval '! kill -0 "$perf" 2>/dev/null' || true
+	perf script -i "$MEASURES/perf.data" >"$MEASURES/perf" 2>>"$MEASURES/perf.err" || cat "$MEASURES/perf.err"
+}
 
 tracing_end() {
 	background_stop
@@ -37,7 +53,7 @@ budgets_make_sense() {
 		END { print seen + 0 " lines, " bad + 0 " wrong"; exit bad || !seen }' "$MEASURES/trace"
 }
 
-ktap_plan 15
+ktap_plan 16
 spare_up
 mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
 ktap_cleanup tracing_end
@@ -56,6 +72,8 @@ background bash -c 'exec bpftrace -B line -e "$1" >"$2" 2>"$2.err"' _ "$PROGRAM"
 tracer=${BACKGROUND[-1]}
 wait_for 60 grep -q ^attached "$MEASURES/bpftrace" || cat "$MEASURES/bpftrace.err"
 
+perf_begin || cat "$MEASURES/perf.err"
+
 # Nothing of it runs yet, nor when the counters are read again: they and the trace end at the same places.
 declare -A BEFORE
 for key in granted denied throttled periods; do BEFORE[$vm.$key]=$(stat_of "$vm" $key) BEFORE[$pool.$key]=$(stat_of "$pool" $key); done
@@ -72,6 +90,7 @@ echo 0 >$TRACE/tracing_on
 cp $TRACE/trace "$MEASURES/trace"
 kill -INT -- "-$tracer" || true
 wait_for 20 eval '! kill -0 "$tracer" 2>/dev/null' || true
+perf_end
 
 ktap_note "granted $(counted "$vm" granted), denied $(counted "$vm" denied), throttled $(counted "$vm" throttled), periods $(counted "$vm" periods); the provider: throttled $(counted "$pool" throttled), periods $(counted "$pool" periods)"
 ktap_check 'the trace has lost nothing' eval '! grep -q "LOST" "$MEASURES/trace"'
@@ -88,6 +107,7 @@ is "spare_replenish: a provider's, too" "$(counted "$pool" periods)" "$(lines sp
 ktap_check 'their budgets and deadlines are of that moment' budgets_make_sense "$vm_id"
 ktap_check 'spare_mark: of half of the grants, at least, the hook had noticed the packet' at_least "$(($(counted "$vm" granted) / 2))" "$(lines spare_mark "$vm_id")"
 is 'bpftrace counts the same grants' "$(counted "$vm" granted)" "$(bpftrace_says grants "$vm_id")"
+is 'perf records the same grants' "$(counted "$vm" granted)" "$(grep -c "sched_spare:spare_grant: vm=$vm_id .*provider=$pool_id " "$MEASURES/perf" || true)"
 cgroup_remove "$vm" "$pool"
 ktap_check 'the module can be unloaded while its events are traced' spare_down
 ktap_done
