@@ -7,6 +7,19 @@
 #ifndef SPARE_ACCOUNT_BPF_H
 #define SPARE_ACCOUNT_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include <sched_spare/pool.h>
+#include <sched_spare/spare.h>
+#include "kfuncs.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+#include "task.bpf.h"
+#include "host_limit.bpf.h"
+#include "host_floor.bpf.h"
+
 /* This may be the vCPU that the network thread has kicked: by its name, or where no vCPU has one. */
 static __always_inline bool is_vcpu(const struct cpu_ctx *c, const struct spare_server *s)
 {

@@ -8,6 +8,15 @@
 #ifndef SPARE_BOOST_BPF_H
 #define SPARE_BOOST_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include <sched_spare/pool.h>
+#include <sched_spare/spare.h>
+#include "kfuncs.bpf.h"
+#include "cpu.bpf.h"
+
 static __always_inline bool uses(const struct spare_server *s, u32 provider)
 {
 	int i;

@@ -10,6 +10,8 @@
 #ifndef SPARE_COMPAT_BPF_H
 #define SPARE_COMPAT_BPF_H
 
+#include "spare.bpf.h"
+
 /*
  * 6.19 (2025): ___v2 tells whether it has inserted, which a class that is alone need not know. The kernel is to drop the old one and then
  * the suffix.

@@ -13,6 +13,15 @@
 #ifndef SPARE_CORE_BPF_H
 #define SPARE_CORE_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/pool.h>
+#include "kfuncs.bpf.h"
+#include "cpu.bpf.h"
+#include "task.bpf.h"
+#include "host_kthread.bpf.h"
+
 enum core_rank {
 	CORE_FIRST,	/* pinned kernel threads within their bound, the host's floor */
 	CORE_SERVER,

@@ -10,6 +10,13 @@
 #ifndef SPARE_CPU_BPF_H
 #define SPARE_CPU_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include <sched_spare/pool.h>
+#include "kfuncs.bpf.h"
+#include "queue.bpf.h"
 #include "host_cpu.bpf.h"
 
 enum look {

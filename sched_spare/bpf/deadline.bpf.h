@@ -3,7 +3,11 @@
 #ifndef SPARE_DEADLINE_BPF_H
 #define SPARE_DEADLINE_BPF_H
 
-extern const struct rq runqueues __ksym;
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "cpu.bpf.h"
 
 #define DL_BW_SHIFT 20	/* kernel/sched/sched.h, BW_SHIFT: a whole CPU */
 

@@ -6,6 +6,20 @@
 #ifndef SPARE_DISPATCH_BPF_H
 #define SPARE_DISPATCH_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include <sched_spare/spare.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+#include "task.bpf.h"
+#include "host_limit.bpf.h"
+#include "account.bpf.h"
+#include "life.bpf.h"
+
 /* Servers that are withdrawn and still have threads are asked again. */
 __noinline int attend_again(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {

@@ -3,6 +3,19 @@
 #ifndef SPARE_ENQUEUE_BPF_H
 #define SPARE_ENQUEUE_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/pool.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+#include "task.bpf.h"
+#include "host_group.bpf.h"
+#include "host_limit.bpf.h"
+#include "host.bpf.h"
+
 /* Should the thread just queued in s, which is not THROTTLED, take the CPU from whoever has it? */
 static __always_inline bool preempts(struct cpu_ctx *c, const struct spare_server *s, bool front)
 {

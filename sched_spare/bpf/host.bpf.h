@@ -12,10 +12,17 @@
 #ifndef SPARE_HOST_BPF_H
 #define SPARE_HOST_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "task.bpf.h"
 #include "host_group.bpf.h"
 #include "host_limit.bpf.h"
 #include "host_balance.bpf.h"
-#include "host_floor.bpf.h"
 #include "host_kthread.bpf.h"
 
 /* The current host task's virtual time when the CPU's clock was `now` (rq_clock_task). */

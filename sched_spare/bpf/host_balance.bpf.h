@@ -13,6 +13,15 @@
 #ifndef SPARE_HOST_BALANCE_BPF_H
 #define SPARE_HOST_BALANCE_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/cbs.h>
+#include "kfuncs.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "task.bpf.h"
+#include "host_group.bpf.h"
+#include "host_limit.bpf.h"
+
 enum balance_const : __u64 {
 	SPARE_BALANCE_NS	= 32ULL * 1000000,
 	SPARE_BALANCE_STALE_NS	= 8 * SPARE_BALANCE_NS,

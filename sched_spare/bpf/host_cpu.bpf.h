@@ -11,6 +11,10 @@
 #ifndef SPARE_HOST_CPU_BPF_H
 #define SPARE_HOST_CPU_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/cbs.h>
+#include "kfuncs.bpf.h"
+
 enum host_const : __u64 {
 	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at the tick: at most 4 ms at HZ=250; a longer one might be 8 */
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */

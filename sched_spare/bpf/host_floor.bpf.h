@@ -11,6 +11,11 @@
 #ifndef SPARE_HOST_FLOOR_BPF_H
 #define SPARE_HOST_FLOOR_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include "host_cpu.bpf.h"
+
 enum floor_const : __u64 {
 	SPARE_FLOOR_WAIT_NS	= 2ULL * SPARE_PERIOD_MAX_US * 1000,	/* nobody waits so long but for other classes */
 	SPARE_FLOOR_MIN_NS	= 500000ULL,	/* shorter turns are all switching, */

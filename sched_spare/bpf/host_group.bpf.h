@@ -20,6 +20,12 @@
 #ifndef SPARE_HOST_GROUP_BPF_H
 #define SPARE_HOST_GROUP_BPF_H
 
+#include "spare.bpf.h"
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "host_cpu.bpf.h"
+#include "task.bpf.h"
+
 enum group_const : __u64 {
 	SPARE_GROUPS		= 8192,		/* in the array */
 	SPARE_GROUPS_MORE	= 1 << 18,	/* and beyond */

@@ -10,6 +10,17 @@
 #ifndef SPARE_HOST_KTHREAD_BPF_H
 #define SPARE_HOST_KTHREAD_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "host_group.bpf.h"
+#include "host_floor.bpf.h"
+
 enum kthread_const : __u64 {
 	SPARE_KTHREAD_BURST_NS	= 5000000ULL,	/* what they may take at once of servers that are ready, */
 	SPARE_KTHREAD_TURN_NS	= 1000000ULL,	/* and what they wait for when they have had that */

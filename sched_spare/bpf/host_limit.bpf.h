@@ -17,6 +17,16 @@
 #ifndef SPARE_HOST_LIMIT_BPF_H
 #define SPARE_HOST_LIMIT_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include "kfuncs.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "task.bpf.h"
+#include "host_group.bpf.h"
+
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
 	SPARE_GRANT_MIN_NS	= 200000ULL,	/* shorter ones are all switching */

@@ -8,6 +8,9 @@
 #ifndef SPARE_KFUNCS_BPF_H
 #define SPARE_KFUNCS_BPF_H
 
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
 /* kernel/sched/ext */
 extern s32 scx_bpf_create_dsq(u64 dsq_id, s32 node) __ksym;
 extern bool scx_bpf_dsq_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id, u64 enq_flags) __ksym;
@@ -62,5 +65,8 @@ extern u32 spare_queues_wanted(void) __ksym;
 extern void spare_queues_made(u32 made) __ksym;
 extern int spare_class_attach(u32 abi) __ksym;
 extern void spare_class_detach(void) __ksym;
+
+/* of each CPU */
+extern const struct rq runqueues __ksym;
 
 #endif

@@ -3,6 +3,18 @@
 #ifndef SPARE_LIFE_BPF_H
 #define SPARE_LIFE_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include "kfuncs.bpf.h"
+#include "queue.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+#include "task.bpf.h"
+#include "host_group.bpf.h"
+#include "host_limit.bpf.h"
+#include "host.bpf.h"
+
 /* Why the class left, for spared's message. */
 u32 exit_info_kind SEC(".data");
 u64 exit_info_code SEC(".data");

@@ -10,6 +10,10 @@
 #ifndef SPARE_QUEUE_BPF_H
 #define SPARE_QUEUE_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include "kfuncs.bpf.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, 4096);	/* user space sets it to SPARE_SLOTS times the number of possible CPUs */

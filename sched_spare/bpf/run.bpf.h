@@ -3,6 +3,22 @@
 #ifndef SPARE_RUN_BPF_H
 #define SPARE_RUN_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
+#include <sched_spare/spare.h>
+#include "kfuncs.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+#include "task.bpf.h"
+#include "host_limit.bpf.h"
+#include "host_floor.bpf.h"
+#include "host_kthread.bpf.h"
+#include "host.bpf.h"
+#include "account.bpf.h"
+
 /* The vCPU that a network thread kicks may be another CPU's: that one's server is THROTTLED (SPARE-2), or will be. */
 static __always_inline void net_served_elsewhere(struct spare_server *s, struct spare_vm *vm, u64 seq, u64 now)
 {

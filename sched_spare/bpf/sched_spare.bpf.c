@@ -15,22 +15,12 @@
  * moving a thread of another CPU lets go of for a moment (run_from(), DESIGN.md);
  * every CPU has queues of its own.
  */
-#include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_tracing.h>
-#include <bpf/bpf_core_read.h>
-
-char _license[] SEC("license") = "GPL";
-
 #include "spare.bpf.h"
-#include "kfuncs.bpf.h"
-#include "compat.bpf.h"
 #include <sched_spare/abi.h>
 #include <sched_spare/cbs.h>
 #include <sched_spare/edf.h>
-#include <sched_spare/spare.h>
-#include <sched_spare/pool.h>
-#include "queue.bpf.h"
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
 #include "deadline.bpf.h"
@@ -42,6 +32,8 @@ char _license[] SEC("license") = "GPL";
 #include "dispatch.bpf.h"
 #include "run.bpf.h"
 #include "core.bpf.h"
+
+char _license[] SEC("license") = "GPL";
 
 /* LIFE-6: what this object was compiled against; user space compares before it loads. */
 const volatile u32 spare_abi = SPARE_ABI;

@@ -3,6 +3,12 @@
 #ifndef SPARE_BPF_H
 #define SPARE_BPF_H
 
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "kfuncs.bpf.h"
+
 #define BPF_STRUCT_OPS(name, args...) \
 SEC("struct_ops/" #name) BPF_PROG(name, ##args)
 #define BPF_STRUCT_OPS_SLEEPABLE(name, args...) \

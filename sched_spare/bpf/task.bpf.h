@@ -3,6 +3,16 @@
 #ifndef SPARE_TASK_BPF_H
 #define SPARE_TASK_BPF_H
 
+#include "spare.bpf.h"
+#include <sched_spare/abi.h>
+#include <sched_spare/cbs.h>
+#include <sched_spare/spare.h>
+#include "kfuncs.bpf.h"
+#include "compat.bpf.h"
+#include "host_cpu.bpf.h"
+#include "cpu.bpf.h"
+#include "boost.bpf.h"
+
 /* A network thread that found a packet when it began to run, until it sleeps. */
 enum spare_serves {
 	SPARE_SERVES_NONE,

@@ -30,11 +30,22 @@ no_calls_below() {
 	! grep -nE '\b(bpf_[a-eg-z][a-z_]*|ktime_get|scx_bpf_[a-z_]+|clock_gettime|printk|pr_[a-z]+)[[:space:]]*\(' sched_spare/include/sched_spare/*.h
 }
 
-ktap_plan 6
+# Each header of the class by itself: it includes what it uses, in whatever order others do. (An argument: vmlinux.h is the build's.)
+bpf_alone() {
+	local header bad=0
+	for header in sched_spare/bpf/*.bpf.h; do
+		clang -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Wno-unused-function -Wno-missing-declarations -Werror -fsyntax-only \
+			-I sched_spare/bpf -I sched_spare/include -I "$1" -x c - <<<"#include \"${header##*/}\"" || bad=1
+	done
+	return "$bad"
+}
+
+ktap_plan 7
 ktap_check "LAYERS: abi.h includes nothing of ours" abi_alone
 ktap_check "LAYERS: the pure headers call neither kernel nor BPF" no_calls_below
 ktap_check "LAYERS: the headers include no kmod, BPF or C++ code" clean_of '.*(kmod/|\.bpf\.h|bpf/|\.hpp|skel\.h)' sched_spare/include
 ktap_check "LAYERS: kmod includes no BPF and no userspace" clean_of '.*(\.bpf\.h|\.hpp|userspace/|skel\.h)' kmod
 ktap_check "LAYERS: BPF includes no kmod and no userspace" clean_of '.*(kmod/|\.hpp|userspace/|skel\.h)' sched_spare/bpf
 ktap_check "LAYERS: the library includes neither daemon nor tool" clean_of '.*(daemon\.hpp|daemon/|sparectl|cgroupfs-tools/|qemu-hooks/)' userspace/lib
+ktap_check "LAYERS: each header of the class compiles alone" bpf_alone /build/sched_spare/bpf
 ktap_done
