@@ -22,6 +22,8 @@ static DEFINE_PER_CPU(struct spare_ipi, kicks);
  * @ipi: it
  * @handler: called by hard IRQ, or by an idle task that is about to look at its queue; calls spare_ipi_handled() before it looks at anything
  * @info: its argument
+ *
+ * Context: any.
  */
 void spare_ipi_init(struct spare_ipi *ipi, smp_call_func_t handler, void *info)
 {
