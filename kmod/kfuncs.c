@@ -241,6 +241,7 @@ __bpf_kfunc u32 spare_attention(s32 cpu)
 	if (!spare_cpu_valid(cpu))
 		return SPARE_NO_SLOT;
 	spare_timer_answered(cpu);
+	spare_kick_dispatches(cpu);
 	return spare_server_attention(cpu);
 }
 

@@ -7,6 +7,7 @@
  * slice it read before; the timer therefore repeats itself until the class answers (timer.c), and the class
  * looks at its budgets again in ops.tick and ops.running.
  */
+#include <linux/irq_work.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -16,6 +17,63 @@
 #include "kick.h"
 
 static DEFINE_PER_CPU(struct spare_ipi, kicks);
+
+#ifdef CONFIG_SCHED_CORE
+/*
+ * Under core scheduling a CPU dispatches for its siblings after itself: what that brings it is for after this switch, in which a wish to reschedule is
+ * forgotten.
+ */
+static DEFINE_PER_CPU(int, dispatches);
+static DEFINE_PER_CPU(struct irq_work, later);
+
+static void kick_later(struct irq_work *work)
+{
+	spare_kick_current();
+}
+
+/**
+ * spare_kick_dispatches - ops.dispatch begins
+ * @cpu: for this CPU, or a sibling
+ *
+ * Context: under its run-queue lock, IRQs off.
+ */
+void spare_kick_dispatches(int cpu)
+{
+	__this_cpu_write(dispatches, cpu);
+}
+
+static bool is_for_later(int cpu)
+{
+	return __this_cpu_read(dispatches) != cpu && irq_work_queue(this_cpu_ptr(&later));
+}
+
+static void later_init(int cpu)
+{
+	*per_cpu_ptr(&later, cpu) = IRQ_WORK_INIT_HARD(kick_later);
+	per_cpu(dispatches, cpu) = cpu;
+}
+
+static void later_wait(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		irq_work_sync(per_cpu_ptr(&later, cpu));
+}
+#else
+static bool is_for_later(int cpu)
+{
+	return false;
+}
+
+static void later_init(int cpu)
+{
+}
+
+static void later_wait(void)
+{
+}
+#endif
 
 /**
  * spare_ipi_init - make an interrupt
@@ -134,10 +192,10 @@ static void kick_handler(void *info)
 void spare_kick_cpu(int cpu)
 {
 	preempt_disable();
-	if (cpu == smp_processor_id())
-		spare_kick_current();
-	else
+	if (cpu != smp_processor_id())
 		spare_ipi_send(per_cpu_ptr(&kicks, cpu), cpu);
+	else if (!is_for_later(cpu))
+		spare_kick_current();
 	preempt_enable();
 }
 
@@ -164,8 +222,10 @@ int spare_kick_init(void)
 {
 	unsigned int cpu;
 
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu(cpu) {
 		spare_ipi_init(per_cpu_ptr(&kicks, cpu), kick_handler, per_cpu_ptr(&kicks, cpu));
+		later_init(cpu);
+	}
 	return 0;
 }
 
@@ -180,5 +240,6 @@ void spare_kick_exit(void)
 
 	for_each_possible_cpu(cpu)
 		spare_ipi_wait(per_cpu_ptr(&kicks, cpu), cpu);
+	later_wait();
 	synchronize_rcu();	/* the handler may still be between its store and its return */
 }

@@ -22,6 +22,13 @@ bool spare_kick_current(void);
 bool spare_kick_leaving(void);
 void spare_kick_cpu(int cpu);
 void spare_kick_online(void);
+#ifdef CONFIG_SCHED_CORE
+void spare_kick_dispatches(int cpu);
+#else
+static inline void spare_kick_dispatches(int cpu)
+{
+}
+#endif
 
 int __must_check spare_kick_init(void);
 void spare_kick_exit(void);

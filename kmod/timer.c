@@ -27,6 +27,12 @@
 
 #define FIRED		1ULL
 
+enum asked {
+	ASKED_NOT,	/* or this CPU has armed it itself since */
+	ASKED,
+	ASKED_ARMED,	/* and it is armed for that */
+};
+
 struct budget_timer {
 	struct hrtimer timer;
 	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
@@ -37,7 +43,7 @@ struct budget_timer {
 	struct spare_ipi ipi;
 	u64 asked_when_ns;	/* what another CPU has asked for, */
 	u64 asked_end_ns;
-	int asked;		/* unless this one has armed it since */
+	enum asked asked;
 };
 
 static DEFINE_PER_CPU(struct budget_timer, timers);
@@ -92,7 +98,7 @@ static void arm_asked(void *info)
 	struct budget_timer *t = info;
 
 	spare_ipi_handled(&t->ipi);
-	if (xchg(&t->asked, 0) && spare_server_attached())
+	if (cmpxchg(&t->asked, ASKED, ASKED_ARMED) == ASKED && spare_server_attached())
 		arm(t, READ_ONCE(t->asked_when_ns), READ_ONCE(t->asked_end_ns));
 }
 
@@ -111,13 +117,16 @@ void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns)
 	struct budget_timer *t = per_cpu_ptr(&timers, cpu);
 
 	if (likely(cpu == smp_processor_id())) {
-		t->asked = 0;
+		t->asked = ASKED_NOT;
 		arm(t, when_ns, end_ns);
 		return;
 	}
+	/* (Two siblings that idle would wake each other without end.) */
+	if (READ_ONCE(t->asked) != ASKED_NOT && t->asked_when_ns == when_ns && t->asked_end_ns == end_ns && READ_ONCE(t->when_ns) != FIRED)
+		return;
 	WRITE_ONCE(t->asked_when_ns, when_ns);
 	WRITE_ONCE(t->asked_end_ns, end_ns);
-	smp_store_release(&t->asked, 1);	/* pairs with the xchg in arm_asked() */
+	smp_store_release(&t->asked, ASKED);	/* pairs with the cmpxchg in arm_asked() */
 	spare_ipi_send(&t->ipi, cpu);
 }
 

@@ -107,6 +107,25 @@ static __always_inline bool dl_bw_attached(const struct sched_dl_entity *dl)
 	return !bpf_core_field_exists(d->dl_bw_attached) || read_dl_bw_attached(d);
 }
 
+/* Core scheduling (CONFIG_SCHED_CORE): siblings share what is in `core`. */
+struct rq___core {
+	struct rq___core *core;
+	unsigned long core_cookie;
+} COMPAT_FIELD;
+
+static __noinline unsigned long read_core_cookie(const struct rq___core *rq)
+{
+	return rq->core->core_cookie;
+}
+
+/* What the core runs now; 0: whatever comes. */
+static __always_inline unsigned long rq_core_cookie(const struct rq *rq)
+{
+	const struct rq___core *r = (const void *)rq;
+
+	return bpf_core_field_exists(r->core) ? read_core_cookie(r) : 0;
+}
+
 /* cpu.idle of the cgroup. sched_ext keeps it since 6.19 (2025), and calls it sched_idle since September 2026. */
 struct scx_task_group___idle {
 	bool idle;

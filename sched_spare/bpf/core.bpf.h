@@ -16,6 +16,7 @@
 #include "spare.bpf.h"
 #include <sched_spare/abi.h>
 #include <sched_spare/cbs.h>
+#include <sched_spare/edf.h>
 #include <sched_spare/pool.h>
 #include "kfuncs.bpf.h"
 #include "cpu.bpf.h"
@@ -33,33 +34,45 @@ struct core_order {
 	u32 rank;
 };
 
-/* Where p stands, which is what its CPU would run. */
+static __always_inline void core_server(struct core_order *o, u64 deadline_ns)
+{
+	if (o->rank != CORE_SERVER || spare_before(deadline_ns, o->deadline_ns))
+		o->deadline_ns = deadline_ns;
+	o->rank = CORE_SERVER;
+}
+
+/*
+ * Where p stands, for its CPU: what is in the kernel's local queue keeps dispatch away, so it stands for a server that is ready there, or due, with a nearer
+ * deadline, too. It wins for a moment then, in which the timer fires, and dispatch decides.
+ */
 static __noinline int core_place(struct task_struct *p __arg_trusted, struct core_order *o __arg_nonnull)
 {
 	s32 cpu = task_cpu(p);
 	struct cpu_ctx *c = cpu_ctx(cpu);
-	u32 slot = spare_task_slot(p, cpu);
-	struct spare_server *s, *by = NULL;
+	u32 slot = spare_task_slot(p, cpu), payer;
+	struct spare_server *s;
+	u64 key;
 
 	o->rank = CORE_REST;
 	if (!c)
 		return 0;
-	if (slot == SPARE_NO_SLOT) {
-		if (is_percpu_kthread(p) ? !c->host.kthread_wait : c->host.floor_end_ns && !task_vm(p))
-			o->rank = CORE_FIRST;
+	if (slot == SPARE_NO_SLOT && (is_percpu_kthread(p) ? !c->host.kthread_wait : c->host.floor_end_ns && !task_vm(p))) {
+		o->rank = CORE_FIRST;
 		return 0;
 	}
-	s = server(cpu, slot);
-	if (c->cur == slot)
-		by = server(cpu, c->by);
-	else if (c->pick == slot)
-		by = server(cpu, c->pick_by);
-	if (!by)
-		by = s;
-	if (by && (by->state == SPARE_READY || by->state == SPARE_RUNNING)) {
-		o->rank = CORE_SERVER;
-		o->deadline_ns = spare_deadline(&by->far, &by->cbs);
+	s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+	if (s) {
+		payer = c->cur == slot ? c->by : c->pick == slot ? c->pick_by : is_ready(c, slot) ? slot : s->lender;
+		s = is_ready(c, payer) ? server(cpu, payer) : NULL;
 	}
+	if (s)
+		core_server(o, spare_deadline(&s->far, &s->cbs));
+	if (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT)
+		core_server(o, key);
+	slot = spare_edf_top(&c->throttled, &key);
+	s = slot == SPARE_NO_SLOT || spare_before(bpf_ktime_get_ns(), key) ? NULL : server(cpu, slot);
+	if (s)
+		core_server(o, key + s->cbs.period_ns);
 	return 0;
 }
 

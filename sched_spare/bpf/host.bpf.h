@@ -168,6 +168,8 @@ static __always_inline bool kick_idle_for(struct task_struct *p, s32 at)
 	if (!c)
 		return false;
 	c->host.asked = at + 1;
+	if (cpus_end <= (u32)at)
+		cpus_end = at + 1;
 	spare_kick(cpu);
 	return true;
 }

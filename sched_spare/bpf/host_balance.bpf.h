@@ -39,11 +39,11 @@ enum balance_const : __u64 {
 	SPARE_VALVE_DEBT	= 8,		/* quotas that its turns may cost */
 };
 
-static __always_inline bool host_steal_from(u32 cpu, u32 other)
+static __always_inline bool host_steal_from(u32 cpu, u32 other, u32 first)
 {
 	struct cpu_ctx *c = cpu_ctx(other);
 
-	return other != cpu && c && c->host.queued && take_from(host_dsq(other), cpu);
+	return other != cpu && c && c->host.queued && take_from(host_dsq(other), cpu, first);
 }
 
 /*
@@ -57,13 +57,13 @@ __noinline int host_steal(struct host_cpu *h __arg_nonnull, u32 cpu)
 
 	if (asked) {
 		h->asked = 0;
-		if (host_steal_from(cpu, asked - 1))
+		if (host_steal_from(cpu, asked - 1, SPARE_TAKE_ASKED))
 			return true;
 	}
 	bpf_for(i, 1, SPARE_STEAL_SCAN) {
 		if ((u32)i >= nr)
 			break;
-		if (host_steal_from(cpu, (cpu + i) % nr))
+		if (host_steal_from(cpu, (cpu + i) % nr, SPARE_TAKE_SCAN))
 			return true;
 	}
 	return false;
@@ -91,7 +91,7 @@ __noinline int host_balance(struct host_cpu *h __arg_nonnull, u32 cpu, u64 now)
 		c = cpu_ctx(other);
 		if (c && other != cpu && c->host.queued && now - c->host.bal_ns < SPARE_BALANCE_STALE_NS &&
 		    c->host.speed + c->host.speed / 4 < h->speed)
-			return host_steal_from(cpu, other);
+			return host_steal_from(cpu, other, SPARE_TAKE_SCAN);
 	}
 	return false;
 }

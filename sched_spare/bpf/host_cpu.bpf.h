@@ -19,7 +19,8 @@ enum host_const : __u64 {
 	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at the tick: at most 4 ms at HZ=250; a longer one might be 8 */
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
 	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes; it preempts who is so much ahead of it */
-	SPARE_TAKE_SCAN		= 32,			/* tasks looked at before one of them is taken from another CPU */
+	SPARE_TAKE_SCAN		= 32,			/* tasks looked at before one of them is taken from another CPU, */
+	SPARE_TAKE_ASKED	= 1024,			/* and where somebody is known to be */
 	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* what does not count between two that are to run */
 	SPARE_COST_SHIFT	= 20,			/* fixed point of a cost: virtual ns per ns */
 	SPARE_COST_ONE		= 1ULL << 20,
@@ -56,15 +57,16 @@ struct host_cpu {
 	u64 valve_half_ns;/* until then the last turn by the valve has had less than half of it */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
 	u32 park_left;	/* of a circle through it, */
-	u32 park_goes;	/* which a look has begun, */
-	u64 park_at;	/* and come to this virtual time, */
+	u8 park_goes;	/* which a look has begun: */
+	u32 park_same;	/* they have come to so many, who stay, */
+	u64 park_at;	/* of this virtual time, */
 	u64 park_due_ns;/* and the next refill seen so far; 0: none */
 	u64 bal_ns;	/* host_balance.bpf.h: last look, */
 	u64 bal_v;	/* vnow then, */
 	u64 speed;	/* and how fast it went before, in 1/1024 */
 	u32 bal_next;
 	u32 asked;	/* a CPU + 1 that has somebody in its queue who may run here (while it was idle); 0: none */
-	u32 scan, skip;	/* counters of a loop: in memory, or the verifier would follow each round of it; */
+	u32 scan, skip, same;	/* counters of a loop: in memory, or the verifier would follow each round of it; */
 	u32 let_out;	/* and whether it has let somebody out */
 	u32 valve_nr;	/* length of the queue that a scan of the valve looks at */
 	u32 valve_next;
@@ -85,7 +87,7 @@ struct host_cpu {
 CLASS_VAR u64 servers_total;	/* configured servers on all CPUs */
 CLASS_VAR u64 idle_cpus;
 CLASS_VAR u32 nr_cpus;		/* possible, */
-CLASS_VAR u32 cpus_end;		/* and behind the last that has been idle so far */
+CLASS_VAR u32 cpus_end;		/* and behind the last that has been idle, or asked, so far */
 const volatile bool smt_active = true;	/* user space knows */
 
 /* For user space. */

@@ -178,15 +178,19 @@ struct group_files {
 	u32 parent;
 };
 
+/* (0: of a group that is new.) */
+static __always_inline bool is_quota(u64 quota_us)
+{
+	return quota_us && quota_us != SPARE_QUOTA_NONE;
+}
+
 /* The exchange decides which of two CPUs has seen the change: what they add up to is the number of groups with cpu.max, whatever their order. */
-static __always_inline void group_set_quota(struct host_group *g, bool known, u64 quota_us)
+static __always_inline void group_set_quota(struct host_group *g, u64 quota_us)
 {
 	u64 old = __sync_lock_test_and_set(&g->quota_us, quota_us);
 
-	if (!known)
-		old = SPARE_QUOTA_NONE;
-	if ((old == SPARE_QUOTA_NONE) != (quota_us == SPARE_QUOTA_NONE))
-		__sync_fetch_and_add(&host_limits, quota_us == SPARE_QUOTA_NONE ? -1 : 1);
+	if (is_quota(old) != is_quota(quota_us))
+		__sync_fetch_and_add(&host_limits, is_quota(quota_us) ? 1 : -1);
 }
 
 /* Take over what has changed. Other CPUs may do the same at this moment. */
@@ -202,7 +206,7 @@ __noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
 		/* A new cgroup under an id that was free; nobody counts in it yet, nor before one CPU has made it so. */
 		if (serial == SPARE_SERIAL_TAKEN || __sync_val_compare_and_swap(&g->serial, serial, SPARE_SERIAL_TAKEN) != serial)
 			return 0;
-		group_set_quota(g, serial, SPARE_QUOTA_NONE);
+		group_set_quota(g, SPARE_QUOTA_NONE);
 		g->sum = g->given = 0;
 		g->limit_up = 0;
 		g->parent = f->parent;
@@ -213,7 +217,7 @@ __noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
 		group_publish(id);
 	}
 	if (g->quota_us != f->quota_us || g->period_us != f->period_us || g->burst_us != f->burst_us) {
-		group_set_quota(g, true, f->quota_us);
+		group_set_quota(g, f->quota_us);
 		g->period_us = f->period_us;
 		g->burst_us = f->burst_us;
 		g->left_ns = f->quota_us * 1000;
@@ -238,7 +242,7 @@ static __always_inline void group_read(u32 id, struct task_group *tg)
 
 static __always_inline bool is_limited(const struct host_group *g)
 {
-	return g->quota_us != SPARE_QUOTA_NONE;
+	return is_quota(g->quota_us);
 }
 
 /*

@@ -455,6 +455,16 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	return 0;
 }
 
+/* Has the circle looked at this virtual time already? Of those of the last one at so many as have stayed. */
+static __always_inline bool park_looked(struct host_cpu *h, u64 v)
+{
+	if (v == h->park_at && h->same < h->park_same) {
+		h->same++;
+		return true;
+	}
+	return spare_before(v, h->park_at);
+}
+
 /*
  * The refill that somebody waits for has come: let out those who get a grant. A queue that is too long for one look is gone through in several, each from
  * where the last one ended, or those behind a crowd that stays dry would never be looked at.
@@ -466,26 +476,31 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	struct task_ctx *t;
 	u64 at, vm_id, dry_vm = 0;
 	struct spare_vm *vm;
-	bool net, skip_net = false;
+	bool net, skip_net = false, tail = false;
 
 	h->park_ns = 0;
-	h->scan = h->skip = h->let_out = 0;
+	h->scan = h->skip = h->same = h->let_out = 0;
 	if (!h->park_left) {
 		h->park_left = nr;
 		h->park_due_ns = 0;
 		h->park_goes = 0;
 	}
 	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
-		if (h->park_goes && !spare_before(h->park_at, p->scx.dsq_vtime)) {
+		if (h->park_goes && park_looked(h, p->scx.dsq_vtime)) {
 			if (h->skip++ >= SPARE_PARK_SKIP)
 				break;
 			continue;
 		}
-		/* (Not between two of one time: the next look would pass over the second.) */
-		if (!h->park_left || (h->scan++ >= SPARE_PARK_SCAN && p->scx.dsq_vtime != h->park_at) || h->scan >= SPARE_PARK_SKIP)
+		tail = !h->park_left;
+		if (tail || h->scan++ >= SPARE_PARK_SCAN)
 			break;
 		h->park_left--;
+		if (!h->park_goes || p->scx.dsq_vtime != h->park_at)
+			h->park_same = h->same = 0;
+		h->park_goes = 1;
 		h->park_at = p->scx.dsq_vtime;
+		h->park_same++;
+		h->same++;
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
@@ -505,6 +520,8 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0);
 			h->queued = 1;
 			h->let_out = 1;
+			h->park_same--;
+			h->same--;
 			continue;
 		}
 		dry = limit;
@@ -514,7 +531,6 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
 	}
-	h->park_goes = 1;
 	if (h->scan <= SPARE_PARK_SCAN)
 		h->park_left = 0;	/* that was the end of it */
 	/* (A move lets go of the lock: another CPU may have noted, too.) */
@@ -522,7 +538,8 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));
 	else if (h->park_due_ns)
 		limit_note(h, h->park_due_ns);
-	else if (scx_bpf_dsq_nr_queued(park_dsq(cpu)) > 0)
+	/* (Those who have come meanwhile, before the others, have taken the places of as many at the end.) */
+	if (tail || (!h->park_left && !h->park_due_ns && scx_bpf_dsq_nr_queued(park_dsq(cpu)) > 0))
 		limit_note(h, now + SPARE_PARK_REST_NS);
 	return 0;
 }

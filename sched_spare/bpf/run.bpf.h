@@ -9,6 +9,7 @@
 #include <sched_spare/edf.h>
 #include <sched_spare/spare.h>
 #include "kfuncs.bpf.h"
+#include "compat.bpf.h"
 #include "host_cpu.bpf.h"
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
@@ -308,10 +309,16 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 __noinline int idle_begins(s32 cpu)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
+	const struct rq *rq;
 
 	if (!c)
 		return 0;
-	host_idle(&c->host, true);
+	/* While a sibling runs somebody of another cookie it has nothing to offer. */
+	rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (rq && rq_core_cookie(rq))
+		scx_bpf_test_and_clear_cpu_idle(cpu);
+	else
+		host_idle(&c->host, true);
 	if (cpus_end <= (u32)cpu)
 		cpus_end = cpu + 1;
 	/* (Queued, too, while host_steal() let go of the lock.) */

@@ -388,9 +388,9 @@ static __always_inline void server_asleep(struct cpu_ctx *c, struct spare_server
 
 /*
  * To this CPU's local queue the first of another's queue that may run here. The kernel would look at each one, with both locks held: so not
- * before one of the first few is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do.
+ * before one of the `first` is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do.
  */
-__noinline int take_from(u64 dsq, u32 cpu)
+__noinline int take_from(u64 dsq, u32 cpu, u32 first)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct task_struct *p;
@@ -401,7 +401,7 @@ __noinline int take_from(u64 dsq, u32 cpu)
 	c->host.scan = 0;	/* (in memory, or the verifier would follow each round) */
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		fits = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
-		if (fits || ++c->host.scan >= SPARE_TAKE_SCAN)
+		if (fits || ++c->host.scan >= first)
 			break;
 	}
 	return fits && dsq_move_to_local(dsq);
@@ -418,7 +418,7 @@ static __always_inline bool server_pull(struct spare_server *s)
 	if (!vm || !vm->nr_throttled)
 		return false;
 	server_for_each_other(s, i, cpu, o) {
-		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu)) {
+		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu, SPARE_TAKE_SCAN)) {
 			s->st.migrated++;
 			return true;
 		}

@@ -36,7 +36,8 @@ burn_apart() {
 }
 misses() { echo $(($(stat_of "$CGROUP/vm/a" misses) + $(stat_of "$CGROUP/vm/b" misses))); }
 
-ktap_plan 16
+declare -A vm_ppm=([a]=400000 [b]=500000)
+ktap_plan 19
 ktap_check 'HOST: two CPUs are siblings' equal 0-1 "$(</sys/devices/system/cpu/cpu0/topology/thread_siblings_list)"
 spare_up -v
 host_tree
@@ -53,6 +54,16 @@ for vm in a b; do
 done
 ktap_check 'CBS-5: no deadline is missed' equal 0 "$(misses)"
 ktap_check 'CBS-9: the host has the rest of both CPUs' near 200000 8000 "$(share fit host)"
+vms_remove
+
+# The near deadline comes while the other one runs, and a thread of the host waits in the kernel's own queue.
+vm_cgroup a 40000 100000 0 >/dev/null
+vm_cgroup b 10000 20000 1 >/dev/null
+burn_apart near
+for vm in a b; do
+	ktap_check "CBS-5: a near and a far deadline: $vm has its reservation" near $((vm_ppm[$vm])) 8000 "${USED[near.$vm]}"
+done
+ktap_check 'CBS-5: a near and a far deadline: none is missed' equal 0 "$(misses)"
 vms_remove
 
 vms 80000 0 80000 1
