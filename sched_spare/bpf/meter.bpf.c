@@ -31,6 +31,7 @@ char _license[] SEC("license") = "GPL";
 #define NET_TX_SOFTIRQ	2
 #define NET_RX_SOFTIRQ	3
 #define COMM_PIT	"kvm-pit/"
+#define COMM_VHOST	"vhost-"
 #define COMM_NAPI	"napi/"
 
 /* User space raises it when VMs come or go: what is known of threads and devices is looked up anew. */
@@ -181,15 +182,15 @@ static __always_inline bool begins(const char *text, const char *with, int lengt
 	return true;
 }
 
-/* KVM calls the thread of a guest's PIT by the process that it is for, and leaves it in the root cgroup. */
-static __always_inline u32 vm_of_pit(const char *comm)
+/* The VM of the process whose id follows `with` in a kernel thread's name. */
+static __always_inline u32 vm_by_name(const char *comm, const char *with, int length)
 {
 	u32 process = 0;
 	int i;
 
-	if (!begins(comm, COMM_PIT, sizeof(COMM_PIT) - 1))
+	if (!begins(comm, with, length))
 		return 0;
-	for (i = sizeof(COMM_PIT) - 1; i < 16; i++) {
+	for (i = length; i < 16; i++) {
 		if (comm[i] < '0' || comm[i] > '9')
 			break;
 		process = process * 10 + (comm[i] - '0');
@@ -208,7 +209,10 @@ static __always_inline u32 kind_of(u32 flags, u32 role)
 	return role == SPARE_ROLE_IOTHREAD ? SPARE_KIND_IOTHREAD : SPARE_KIND_EMULATOR;
 }
 
-/* What is not known of a thread yet, or no longer. Before 6.4 a vhost worker is a kernel thread, in the cgroup of its process. */
+/*
+ * What is not known of a thread yet, or no longer. Before 6.4 a vhost worker is a kernel thread, in the cgroup of its process, which may be
+ * the root; the thread of a guest's PIT always is in the root. Both carry the process's id in their names.
+ */
 static __noinline u32 classify(struct task_struct *p, u32 pid, u64 start_ns)
 {
 	u32 flags = BPF_CORE_READ(p, flags), vm;
@@ -222,9 +226,11 @@ static __noinline u32 classify(struct task_struct *p, u32 pid, u64 start_ns)
 	if (!(flags & PF_KTHREAD))
 		return spare_account(0, SPARE_HOST_TASK);
 	BPF_CORE_READ_STR_INTO(&comm, p, comm);
-	vm = vm_of_pit(comm);
+	vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1);
+	if (!vm)
+		vm = vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
 	if (vm)
-		return spare_account(vm, SPARE_KIND_KTHREAD);
+		return spare_account(vm, kind_of(flags, role_of(pid, start_ns)));
 	return spare_account(0, begins(comm, COMM_NAPI, sizeof(COMM_NAPI) - 1) ? SPARE_HOST_NET : SPARE_HOST_TASK);
 }
 
@@ -324,7 +330,7 @@ static __noinline void vcpu_found(struct spare_meter_cpu *c, u64 now)
 		announce(p);
 		return;
 	}
-	spare_bill_switch(&c->bill, account, 0, now);
+	c->bill.base = account;	/* what it has done since its switch, too */
 	spare_bill_guest_enter(&c->bill, spare_account_vm(account), now);
 }
 
@@ -456,12 +462,23 @@ int BPF_PROG(meter_irq_exit, int irq)
 
 /* ---- packets ------------------------------------------------------------------------------------------------------ */
 
-static __always_inline u32 vm_of_device(struct net_device *dev, u32 ifindex)
+/* What is known of a device of that address is true until meter_gen changes. */
+static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
-	struct spare_meter_tap key = { .ifindex = ifindex, .netns = dev->nd_net.net->ns.inum };
-	u32 *vm = bpf_map_lookup_elem(&taps, &key);
+	u64 address = (u64)dev;
+	struct spare_meter_device *known = &c->device[(address >> 12 ^ address >> 18) & (SPARE_METER_DEVICES - 1)];
+	struct spare_meter_tap key = {};
+	u32 *vm;
 
-	return vm ? *vm : 0;
+	if (known->device == address && known->gen == meter_gen)
+		return known->vm;
+	key.ifindex = dev->ifindex;
+	key.netns = dev->nd_net.net->ns.inum;
+	known->gen = meter_gen;
+	vm = bpf_map_lookup_elem(&taps, &key);
+	known->vm = vm ? *vm : 0;
+	known->device = address;
+	return known->vm;
 }
 
 SEC("tp_btf/netif_receive_skb")
@@ -469,22 +486,14 @@ int BPF_PROG(meter_packet, struct sk_buff *skb)
 {
 	struct spare_meter_cpu *c = me();
 	struct net_device *dev;
-	u32 ifindex, vm;
+	u32 ifindex;
 
 	if (!c || !spare_bill_serves(&c->bill))
 		return 0;
 	dev = skb->dev;
 	ifindex = dev->ifindex;
-	if (spare_bill_again(&c->bill, (u64)skb, ifindex))
-		return 0;
-	/* Most come by one device. */
-	vm = c->known_vm;
-	if (c->known_device != (u64)dev || c->known_gen != meter_gen) {
-		c->known_gen = meter_gen;
-		c->known_device = (u64)dev;
-		c->known_vm = vm = vm_of_device(dev, ifindex);
-	}
-	spare_bill_packet(&c->bill, (u64)skb, ifindex, vm, spare_bill_packet_timed(&c->bill) ? now_of(&c->bill) : 0);
+	if (!spare_bill_again(&c->bill, (u64)skb, ifindex))
+		spare_bill_packet(&c->bill, (u64)skb, ifindex, vm_of_device(c, dev), spare_bill_packet_timed(&c->bill) ? now_of(&c->bill) : 0);
 	return 0;
 }
 
@@ -496,7 +505,7 @@ int BPF_PROG(meter_tap, struct sk_buff *skb, struct net_device *dev)
 
 	if (!c || !spare_bill_serves(&c->bill))
 		return 0;
-	vm = vm_of_device(dev, dev->ifindex);
+	vm = vm_of_device(c, dev);
 	if (vm)
 		spare_bill_tap(&c->bill, vm, now_of(&c->bill));
 	return 0;

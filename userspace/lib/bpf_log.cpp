@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "bpf_log.hpp"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include <cstdarg>
@@ -49,6 +50,19 @@ std::string BpfLog::tail() const {
     result += "\n    " + lines[i];
   }
   return result;
+}
+
+std::uint64_t verified_instructions(const bpf_object* object) {
+  std::uint64_t sum = 0;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object) {
+    bpf_prog_info info{};
+    __u32 size = sizeof(info);
+    if (bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) {
+      sum += info.verified_insns;
+    }
+  }
+  return sum;
 }
 
 }  // namespace spare

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstdint>
 #include <string>
+
+struct bpf_object;
 
 namespace spare {
 
@@ -19,5 +22,8 @@ class BpfLog {
  private:
   std::string text_;
 };
+
+// How many instructions the verifier looked at to let the object's programs in.
+std::uint64_t verified_instructions(const bpf_object* object);
 
 }  // namespace spare

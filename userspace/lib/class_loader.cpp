@@ -104,19 +104,6 @@ Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
   return Error{fmt::format("the class ended as soon as it was attached: {}; dmesg may say more", ended.text())};
 }
 
-std::uint64_t verified_instructions(const bpf_object* object) {
-  std::uint64_t sum = 0;
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object) {
-    bpf_prog_info info{};
-    __u32 size = sizeof(info);
-    if (bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) {
-      sum += info.verified_insns;
-    }
-  }
-  return sum;
-}
-
 // Pins the maps with the globals, then the link: where there is a link, there is everything.
 Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* link) {
   const auto dir = PinnedClass::directory(roots);

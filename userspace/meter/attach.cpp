@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <numeric>
 #include <string_view>
 
 #include "bpf_log.hpp"
@@ -254,6 +255,11 @@ std::vector<MissingPart> MeterPrograms::missing() const {
 }
 
 int MeterPrograms::map(const char* name) const { return bpf_object__find_map_fd_by_name(objects_.front()->obj, name); }
+
+std::uint64_t MeterPrograms::verified() const {
+  return std::accumulate(objects_.begin(), objects_.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const Object& object) { return sum + verified_instructions(object->obj); });
+}
 
 void MeterPrograms::forget() { __atomic_add_fetch(&objects_.front()->data->meter_gen, 1, __ATOMIC_RELEASE); }
 

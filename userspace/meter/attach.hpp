@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ class MeterPrograms {
   [[nodiscard]] int map(const char* name) const;
   // What is known of threads and devices is looked up anew.
   void forget();
+  [[nodiscard]] std::uint64_t verified() const;  // instructions that the verifier looked at
   [[nodiscard]] unsigned cpus() const { return cpus_; }  // that may ever come
 
  private:

@@ -296,7 +296,7 @@ int run_meter(const Roots& roots, const MeterOptions& options) {
   if (!counters) {
     return fail(counters.error());
   }
-  spdlog::debug("the meter takes {} bytes for a VM", counters->bytes_of_vm());
+  spdlog::debug("the meter: {} instructions verified, {} bytes for a VM on {} CPUs", programs->verified(), counters->bytes_of_vm(), programs->cpus());
   Vms vms(roots, std::move(*tree), {programs->map("processes"), programs->map("cgroups"), programs->map("taps"), programs->map("announced")});
   return Meter(roots, std::move(*programs), std::move(*counters), std::move(vms), options).run(signals);
 }

@@ -286,10 +286,6 @@ static inline void spare_bill_thread(struct spare_bill *b, __u64 now)
 {
 	__u64 exit_ns = b->exit_ns;
 
-	if (b->polls) {
-		spare_bill_batch_end(b, now);
-		return;
-	}
 	if (exit_ns) {
 		/* It may have been noted a moment late, when a softirq had come between: then none of this was the guest's. */
 		if (spare_account_kind(b->base) == SPARE_KIND_GUEST && spare_account_vm(b->base)) {
@@ -302,17 +298,21 @@ static inline void spare_bill_thread(struct spare_bill *b, __u64 now)
 	spare_bill_pay(b, b->base, now, 0);
 }
 
+/* Whoever has the CPU, up to now. */
+static inline void spare_bill_stop(struct spare_bill *b, __u64 now)
+{
+	if (spare_bill_serves(b))
+		spare_bill_batch_end(b, now);
+	else
+		spare_bill_thread(b, now);
+}
+
 /* Another thread runs. polls: it does the network's work itself (threaded NAPI). */
 static inline void spare_bill_switch(struct spare_bill *b, __u32 base, int polls, __u64 now)
 {
 	spare_bill_event(b, now);
-	if (b->softirq) {
-		/* Only where softirqs are preempted (PREEMPT_RT); the rest of it is the thread's. */
-		spare_bill_batch_end(b, now);
-		b->softirq = 0;
-	} else {
-		spare_bill_thread(b, now);
-	}
+	spare_bill_stop(b, now);
+	b->softirq = 0;		/* one is switched away only with PREEMPT_RT; the rest of it is its thread's */
 	b->base = base;
 	b->polls = polls != 0;
 	if (polls)
@@ -324,10 +324,7 @@ static inline void spare_bill_switch(struct spare_bill *b, __u32 base, int polls
 static inline void spare_bill_softirq_enter(struct spare_bill *b, __u32 nobody, __u64 now)
 {
 	spare_bill_event(b, now);
-	if (b->softirq)
-		spare_bill_batch_end(b, now);
-	else
-		spare_bill_thread(b, now);
+	spare_bill_stop(b, now);
 	b->softirq = 1;
 	spare_bill_batch_begin(b, nobody);
 	spare_bill_done(b, now);

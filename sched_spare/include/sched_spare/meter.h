@@ -20,6 +20,7 @@ enum spare_meter_limit {
 	SPARE_METER_VMS = 1024,		/* rows of each CPU; row 0 is the host's */
 	SPARE_METER_THREADS = 65536,	/* places for what is known of threads, a power of two */
 	SPARE_METER_LEVELS = 16,	/* of cgroups above a thread's that may be a VM */
+	SPARE_METER_DEVICES = 256,	/* places for what is known of network devices, of each CPU, a power of two */
 };
 
 /* What a VM, or the host, has had of one CPU. Only that CPU writes. */
@@ -28,13 +29,18 @@ struct spare_meter_row {
 	__u32 packets[2];	/* to it, from it, in softirq; they wrap */
 };
 
+/* Whose tap a network device is, at a place that its address gives. */
+struct spare_meter_device {
+	__u64 device;
+	__u32 vm;
+	__u32 gen;
+};
+
 struct spare_meter_cpu {
 	struct spare_bill bill;
 	__u64 started_ns;	/* on the clock without interrupts; 0: not yet */
-	__u32 rows;		/* where its rows begin */
-	__u32 known_gen;
-	__u64 known_device;	/* the last device by which packets came, and whose tap it is */
-	__u32 known_vm;
+	__u64 rows;		/* where its rows begin */
+	struct spare_meter_device device[SPARE_METER_DEVICES];
 };
 
 /* Whose tap: key and value of the map taps. */
