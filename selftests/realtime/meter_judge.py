@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the lines of `spared --meter --json` and, as each comes, what the kernel itself says; prints both, summed up, as "key value".
 
-usage: meter_judge.py LINES VM=PID:TAP... <fifo     VM: the name by which the meter calls it
-The first line only says when the others begin.
+usage: meter_judge.py FILE LINES VM=PID:TAP...      VM: the name by which the meter calls it
+Of the lines that come into FILE from now on the first only says when the others begin.
 """
 import json
 import os
@@ -36,10 +36,24 @@ def tap_packets(tap):
         return int(file.read())
 
 
+def new_lines(path):
+    """Each line as soon as it is whole, none that is there already."""
+    with open(path, encoding="utf-8") as file:
+        file.seek(0, os.SEEK_END)
+        line = ""
+        while True:
+            line += file.readline()
+            if line.endswith("\n"):
+                yield line
+                line = ""
+            else:
+                time.sleep(0.002)
+
+
 def main():
-    lines = int(sys.argv[1])
+    lines = int(sys.argv[2])
     vms = {}
-    for word in sys.argv[2:]:
+    for word in sys.argv[3:]:
         name, rest = word.split("=")
         pid, tap = rest.split(":")
         vms[name] = (int(pid), tap)
@@ -50,7 +64,8 @@ def main():
             seen[name] = (threads_ns(pid), tap_packets(tap))
         return seen
 
-    sys.stdin.readline()
+    bills = new_lines(sys.argv[1])
+    next(bills)
     first = look()
     sums = {}
 
@@ -59,7 +74,7 @@ def main():
 
     worst = 0
     for _ in range(lines):
-        bill = json.loads(sys.stdin.readline())
+        bill = json.loads(next(bills))
         last = look()
         for cpu in bill["cpus"]:
             worst = max(worst, abs(cpu["error_ns"]) * 10**6 // max(cpu["elapsed_ns"], 1))

@@ -46,7 +46,7 @@ constexpr Point points[] = {
     {"meter_irq_enter", true, "irq_handler_entry", "", "hard interrupts: they are in the bill of what they interrupt"},
     {"meter_irq_exit", true, "irq_handler_exit", "", "hard interrupts: they are in the bill of what they interrupt"},
     {"meter_packet", true, "netif_receive_skb", "", "the host's own packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_tap", false, "tun_net_xmit", "tun", "softirq to VMs: it is in the host network's bill"},
+    {"meter_tap", true, "net_dev_xmit", "", "softirq to VMs: it is in the host network's bill"},
     {"meter_guest_enter", true, "kvm_entry", "kvm", "vCPUs: their threads count as the emulator's, and VMs without vhost are not found"},
     {"meter_guest_exit", true, "kvm_exit", "kvm", "vCPUs: what they do on the host counts as the guest's"},
     {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads"},
