@@ -2,8 +2,8 @@
 /*
  * meter - the bill of every CPU (bill.h), by tracing alone: neither the module nor the class is needed, nothing of the host changes.
  *
- * 1. sched_switch says whose thread runs, softirq_entry/exit and irq_handler_entry/exit what runs on top of it, kvm_entry/exit when
- *    a vCPU is in its guest, netif_receive_skb and net_dev_xmit where a softirq's packets are.
+ * 1. sched_switch says whose thread runs, softirq_entry/exit, irq_handler_entry/exit and the like what runs on top of it, kvm_entry/exit when
+ *    a vCPU is in its guest, netif_receive_skb and tun_net_xmit where a softirq's packets are.
  * 2. A VM is a number that user space gives: to processes, cgroups (with all below them) and taps. A process that enters KVM or has a
  *    vhost worker and no number is announced in `found`, once.
  * 3. What a thread is, is told by what it does (enum spare_role), found out when it does it, and kept by thread.
@@ -440,8 +440,7 @@ int BPF_PROG(meter_softirq_exit, unsigned int vector)
 	return 0;
 }
 
-SEC("tp_btf/irq_handler_entry")
-int BPF_PROG(meter_irq_enter, int irq)
+static __always_inline int irq_enter(void)
 {
 	struct spare_meter_cpu *c = me();
 
@@ -450,8 +449,7 @@ int BPF_PROG(meter_irq_enter, int irq)
 	return 0;
 }
 
-SEC("tp_btf/irq_handler_exit")
-int BPF_PROG(meter_irq_exit, int irq)
+static __always_inline int irq_exit(void)
 {
 	struct spare_meter_cpu *c = me();
 
@@ -459,6 +457,14 @@ int BPF_PROG(meter_irq_exit, int irq)
 		spare_bill_irq_exit(&c->bill, spare_account(0, SPARE_HOST_IRQ), bpf_ktime_get_ns());
 	return 0;
 }
+
+/* Devices' interrupts, and x86's own: the timer, and what other CPUs ask for. */
+SEC("tp_btf/irq_handler_entry") int BPF_PROG(meter_irq_enter) { return irq_enter(); }
+SEC("tp_btf/irq_handler_exit") int BPF_PROG(meter_irq_exit) { return irq_exit(); }
+SEC("tp_btf/local_timer_entry") int BPF_PROG(meter_timer_enter) { return irq_enter(); }
+SEC("tp_btf/local_timer_exit") int BPF_PROG(meter_timer_exit) { return irq_exit(); }
+SEC("tp_btf/call_function_single_entry") int BPF_PROG(meter_call_enter) { return irq_enter(); }
+SEC("tp_btf/call_function_single_exit") int BPF_PROG(meter_call_exit) { return irq_exit(); }
 
 /* ---- packets ------------------------------------------------------------------------------------------------------ */
 
@@ -486,20 +492,18 @@ int BPF_PROG(meter_packet, struct sk_buff *skb)
 {
 	struct spare_meter_cpu *c = me();
 	struct net_device *dev;
-	u32 ifindex;
 
 	if (!c || !spare_bill_serves(&c->bill))
 		return 0;
 	dev = skb->dev;
-	ifindex = dev->ifindex;
-	if (!spare_bill_again(&c->bill, (u64)skb, ifindex))
-		spare_bill_packet(&c->bill, (u64)skb, ifindex, vm_of_device(c, dev), spare_bill_packet_timed(&c->bill) ? now_of(&c->bill) : 0);
+	if (!spare_bill_again(&c->bill, (u64)skb, (u64)dev))
+		spare_bill_packet(&c->bill, (u64)skb, (u64)dev, vm_of_device(c, dev), spare_bill_packet_timed(&c->bill) ? now_of(&c->bill) : 0);
 	return 0;
 }
 
-/* A device has had a packet. (fexit of tun_net_xmit would tell the same of taps alone, for 50 instructions more each.) */
-SEC("tp_btf/net_dev_xmit")
-int BPF_PROG(meter_tap, struct sk_buff *skb, int ret, struct net_device *dev)
+/* At its return, so that waking who reads the tap is the packet's. (net_dev_xmit costs less here, but is called for all that the host sends.) */
+SEC("fexit/tun_net_xmit")
+int BPF_PROG(meter_tap, struct sk_buff *skb, struct net_device *dev)
 {
 	struct spare_meter_cpu *c = me();
 	u32 vm;

@@ -88,7 +88,7 @@ while True:
 
 # judge NAME: so many lines of the bill beside what the kernel says
 judge() {
-	timeout 120 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" || true
+	timeout 90 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" || true
 	ktap_note "$1: $(tr '\n' ' ' <"$MEASURES/$1")"
 }
 of() { result "$MEASURES/$1" "$2" || echo 0; }
@@ -100,10 +100,10 @@ adds_up() {
 	for ((cpu = 0; cpu < $(nproc); cpu++)); do at_most 5000 "$(of "$1" "cpu$cpu.off_ppm")" || return; done
 }
 
-# The kernel charges a thread for what runs on top of it, too: ours is less by at most that. A look takes some ms.
+# Some kernels charge a thread for what runs on top of it, too: ours is less by at most that. A running thread's account there is up to a tick old.
 agrees() {
 	local ours kernel top slack
-	ours=$(of "$1" "$2.threads_ns") kernel=$(of "$1" "$2.kernel_ns") top=$(of "$1" on_top_ns) slack=$(($(of "$1" clock_ns) / 200))
+	ours=$(of "$1" "$2.threads_ns") kernel=$(of "$1" "$2.kernel_ns") top=$(of "$1" on_top_ns) slack=$(($(of "$1" clock_ns) / 100))
 	echo "$2: the meter $ours, the kernel $kernel, of which up to $top ran on top of it"
 	((ours > 0 && kernel >= ours - slack && kernel <= ours + top + slack))
 }
@@ -112,7 +112,8 @@ agrees() {
 within() { near "$2" $(($2 * $1 / 1000 + 3)) "$3"; }
 
 nothing_loaded() { [[ ! -d /sys/module/sched_spare ]] && ! class_is enabled; }
-programs() { bpftool prog list | grep -c ' name meter_' || true; }
+# (The kernel frees programs a moment later.)
+nothing_left() { ! bpftool prog list | grep ' name meter_'; }
 
 guests=()
 ktap_plan 26
@@ -172,13 +173,13 @@ ktap_check "ACC-4: they are the host network's" at_least $((2 * $(of quiet host.
 
 kill -STOP "${guests[@]}"
 judge stopped
-ktap_check "ACC-1: idle time is what the kernel says" within 20 "$(of stopped kernel.idle_ns)" "$(of stopped host.idle_ns)"
+ktap_check "ACC-1: idle time is what the kernel says" within 100 "$(of stopped kernel.idle_ns)" "$(of stopped host.idle_ns)"
 ktap_check "ACC-1: VMs that stand still pay nothing" at_most 5000000 $(($(of stopped meter_a.threads_ns) + $(of stopped meter_b.threads_ns)))
 kill -CONT "${guests[@]}"
 
 kill -KILL "${guests[1]}"
 ktap_check "LIFE-4: a VM that ends is billed once more and then gone" wait_for 20 eval '! seen meter_b && grep -q "\"name\":\"meter_b\".*\"gone\":true" "$MEASURES/bill"'
 meter_down
-ktap_check "ACC-1: ended, it leaves nothing in the kernel" equal 0 "$(programs)"
+ktap_check "ACC-1: ended, it leaves nothing in the kernel" wait_for 10 nothing_left
 ktap_check "ACC-1: and the kernel has nothing to say" equal "" "$(bad_log)"
 ktap_done

@@ -3,7 +3,8 @@
 """Reads the lines of `spared --meter --json` and, as each comes, what the kernel itself says; prints both, summed up, as "key value".
 
 usage: meter_judge.py FILE LINES VM=PID:TAP...      VM: the name by which the meter calls it
-Of the lines that come into FILE from now on the first only says when the others begin.
+Of the lines that come into FILE from now on one says when the others begin. That one, and the last of at least LINES more, are such that were
+seen at once: on a busy machine a look may come too late to be compared.
 """
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 
 CPUS = os.cpu_count()
+LATE_NS = 15 * 10**6
 
 
 def threads_ns(pid):
@@ -64,18 +66,28 @@ def main():
             seen[name] = (threads_ns(pid), tap_packets(tap))
         return seen
 
-    bills = new_lines(sys.argv[1])
-    next(bills)
-    first = look()
+    bills = (json.loads(line) for line in new_lines(sys.argv[1]))
+
+    def look_at_once(bill):
+        """None when it has become late."""
+        seen = look()
+        return seen if time.time_ns() - bill["time_ns"] < LATE_NS else None
+
+    first = None
+    while not first:
+        first = look_at_once(next(bills))
     sums = {}
 
     def add(key, value):
         sums[key] = sums.get(key, 0) + value
 
     worst = 0
-    for _ in range(lines):
-        bill = json.loads(next(bills))
-        last = look()
+    last = None
+    seen = 0
+    while seen < lines or not last:
+        bill = next(bills)
+        last = look_at_once(bill)
+        seen += 1
         for cpu in bill["cpus"]:
             worst = max(worst, abs(cpu["error_ns"]) * 10**6 // max(cpu["elapsed_ns"], 1))
             add(f"cpu{cpu['cpu']}.elapsed_ns", cpu["elapsed_ns"])
@@ -90,6 +102,7 @@ def main():
     print("conservation.worst_ppm", worst)
     clock = last["clock"] - first["clock"]
     print("clock_ns", clock)
+    print("lines", seen)
     for cpu in range(CPUS):
         print(f"cpu{cpu}.off_ppm", (sums.get(f"cpu{cpu}.elapsed_ns", 0) - clock) * 10**6 // clock)
     print("kernel.idle_ns", last["idle"] - first["idle"])
@@ -99,7 +112,8 @@ def main():
     print("on_top_ns", on_top)
     for name in vms:
         ours = sum(sums.get(f"{name}.{kind}_ns", 0) for kind in ("guest", "vcpu", "vhost", "iothread", "emulator"))
-        print(f"{name}.threads_ns", ours)
+        # A look comes some milliseconds after the meter's.
+        print(f"{name}.threads_ns", ours * clock // sums["cpu0.elapsed_ns"])
         print(f"{name}.kernel_ns", last[name][0] - first[name][0])
         print(f"{name}.tap_packets", last[name][1] - first[name][1])
     for key, value in sums.items():

@@ -41,8 +41,7 @@ struct event {
 	what kind;
 	uint32_t account;	/* of the thread, of nobody, of the interrupt; a VM */
 	bool polls;
-	uint64_t packet;
-	uint32_t device;
+	uint64_t packet, device;
 };
 
 using amounts = std::map<uint32_t, uint64_t>;
@@ -165,6 +164,10 @@ private:
 		}
 		common += uint64_t(to - from);
 		uint64_t left = common;
+		if (count.size() == 1 && count.begin()->second == packets_in_all) {
+			sum[count.begin()->first] += common;	/* nothing to divide */
+			return;
+		}
 		for (const auto &[account, n] : count) {
 			sum[account] += common / packets_in_all * n;
 			left -= common / packets_in_all * n;

@@ -39,14 +39,19 @@ struct Point {
   const char* instead = nullptr;  // a program that does the same: this one is only for kernels that lack that
 };
 
+// In the order in which they are attached: an end without a beginning is nothing.
 constexpr Point points[] = {
     {"meter_switch", true, "sched_switch", "", "everything"},
-    {"meter_softirq_enter", true, "softirq_entry", "", "softirq: it is in the bill of the thread that it interrupts"},
     {"meter_softirq_exit", true, "softirq_exit", "", "softirq: it is in the bill of the thread that it interrupts"},
-    {"meter_irq_enter", true, "irq_handler_entry", "", "hard interrupts: they are in the bill of what they interrupt"},
+    {"meter_softirq_enter", true, "softirq_entry", "", "softirq: it is in the bill of the thread that it interrupts"},
     {"meter_irq_exit", true, "irq_handler_exit", "", "hard interrupts: they are in the bill of what they interrupt"},
+    {"meter_irq_enter", true, "irq_handler_entry", "", "hard interrupts: they are in the bill of what they interrupt"},
+    {"meter_timer_exit", true, "local_timer_exit", "", "the timer's interrupts: they are in the bill of what they interrupt"},
+    {"meter_timer_enter", true, "local_timer_entry", "", "the timer's interrupts: they are in the bill of what they interrupt"},
+    {"meter_call_exit", true, "call_function_single_exit", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
+    {"meter_call_enter", true, "call_function_single_entry", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
     {"meter_packet", true, "netif_receive_skb", "", "the host's own packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_tap", true, "net_dev_xmit", "", "softirq to VMs: it is in the host network's bill"},
+    {"meter_tap", false, "tun_net_xmit", "tun", "softirq to VMs: it is in the host network's bill"},
     {"meter_guest_enter", true, "kvm_entry", "kvm", "vCPUs: their threads count as the emulator's, and VMs without vhost are not found"},
     {"meter_guest_exit", true, "kvm_exit", "kvm", "vCPUs: what they do on the host counts as the guest's"},
     {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads"},

@@ -92,7 +92,7 @@ struct spare_bill {
 	__u32 nobody;		/* pays for what no packet explains */
 	__u32 owner;		/* VM by whose tap the packet came in, 0: no tap */
 	__u64 packet;		/* which packet that is */
-	__u32 device;		/* where it entered */
+	__u64 device;		/* where it entered */
 	__u8 softirq;		/* one is being served */
 	__u8 polls;		/* the thread polls the network */
 	__u8 open;		/* a packet has entered and reached no tap yet */
@@ -195,7 +195,7 @@ static inline int spare_bill_serves(const struct spare_bill *b)
 }
 
 /* The same packet, seen again at an upper device (a bridge's own, a VLAN's). */
-static inline int spare_bill_again(const struct spare_bill *b, __u64 packet, __u32 device)
+static inline int spare_bill_again(const struct spare_bill *b, __u64 packet, __u64 device)
 {
 	return b->open && b->packet == packet && b->device != device;
 }
@@ -207,10 +207,10 @@ static inline int spare_bill_packet_timed(const struct spare_bill *b)
 }
 
 /*
- * A packet enters the stack at device. packet: its address; owner: whose tap the device is, 0: nobody's. now counts only when
+ * A packet enters the stack at device. packet: its address, as device; owner: whose tap the device is, 0: nobody's. now counts only when
  * spare_bill_packet_timed(). Only while spare_bill_serves() and not spare_bill_again().
  */
-static inline void spare_bill_packet(struct spare_bill *b, __u64 packet, __u32 device, __u32 owner, __u64 now)
+static inline void spare_bill_packet(struct spare_bill *b, __u64 packet, __u64 device, __u32 owner, __u64 now)
 {
 	if (b->open) {
 		spare_bill_event(b, now);
@@ -265,6 +265,11 @@ static inline void spare_bill_batch_end(struct spare_bill *b, __u64 now)
 		return;
 	}
 	left = b->common_ns + (now - b->since_ns);
+	if (b->payer[0].packets == b->nr_packets) {
+		/* Mostly all are one's. */
+		spare_bill_add(b, b->payer[0].account, left, 0);
+		goto done;
+	}
 	each = left / b->nr_packets;
 	for (i = 0; i < SPARE_BILL_PAYERS && i < b->nr_payers; i++) {
 		share = each * b->payer[i].packets;
@@ -273,6 +278,7 @@ static inline void spare_bill_batch_end(struct spare_bill *b, __u64 now)
 	}
 	if (left)
 		spare_bill_add(b, b->nobody, left, 0);
+done:
 	b->common_ns = 0;
 	b->nr_packets = 0;
 	b->nr_payers = 0;
@@ -312,6 +318,7 @@ static inline void spare_bill_switch(struct spare_bill *b, __u32 base, int polls
 {
 	spare_bill_event(b, now);
 	spare_bill_stop(b, now);
+	b->irq_depth = 0;	/* no interrupt switches: one whose end was not seen */
 	b->softirq = 0;		/* one is switched away only with PREEMPT_RT; the rest of it is its thread's */
 	b->base = base;
 	b->polls = polls != 0;
