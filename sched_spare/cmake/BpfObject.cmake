@@ -33,12 +33,20 @@ function(bpf_object name)
     list(APPEND includes "-I${include}")
   endforeach()
 
-  add_custom_command(
-    OUTPUT "${dir}/vmlinux.h"
-    COMMAND "${SPARE_BPFTOOL}" btf dump file "${vmlinux}" format c > "${dir}/vmlinux.h"
-    DEPENDS "${vmlinux}"
-    COMMENT "BTF: vmlinux.h from ${vmlinux}"
-    VERBATIM)
+  # One for all objects of a directory.
+  get_property(has_vmlinux_h DIRECTORY PROPERTY SPARE_VMLINUX_H)
+  if(NOT has_vmlinux_h)
+    set_property(DIRECTORY PROPERTY SPARE_VMLINUX_H ON)
+    add_custom_command(
+      OUTPUT "${dir}/vmlinux.h"
+      COMMAND "${SPARE_BPFTOOL}" btf dump file "${vmlinux}" format c > "${dir}/vmlinux.h"
+      DEPENDS "${vmlinux}"
+      COMMENT "BTF: vmlinux.h from ${vmlinux}"
+      VERBATIM)
+    add_custom_target(vmlinux_h_of_${name} DEPENDS "${dir}/vmlinux.h")
+    set_property(DIRECTORY PROPERTY SPARE_VMLINUX_H_TARGET vmlinux_h_of_${name})
+  endif()
+  get_property(vmlinux_h DIRECTORY PROPERTY SPARE_VMLINUX_H_TARGET)
   # The object is linked once more by bpftool: that drops what clang leaves behind and is what the skeleton embeds.
   add_custom_command(
     OUTPUT "${dir}/${name}.bpf.o"
@@ -59,6 +67,7 @@ function(bpf_object name)
     VERBATIM)
 
   add_custom_target(${name}_skeleton ALL DEPENDS "${dir}/${name}.skel.h")
+  add_dependencies(${name}_skeleton ${vmlinux_h})
   add_library(${name}_bpf INTERFACE)
   add_dependencies(${name}_bpf ${name}_skeleton)
   target_include_directories(${name}_bpf SYSTEM INTERFACE "${dir}")

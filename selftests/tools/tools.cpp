@@ -24,6 +24,7 @@ int main(int argc, char **argv)
 		{"spare-scale", spare_scale::run},
 		{"spare-standin", spare_standin::run},
 		{"spare-trace", spare_trace::run},
+		{"spare-vhost", spare_vhost::run},
 		{"spare-xdp", spare_xdp::run},
 	};
 	const std::string_view path = argv[0], name = path.substr(path.rfind('/') + 1);

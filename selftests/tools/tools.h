@@ -32,6 +32,9 @@ int run(int argc, char **argv);
 namespace spare_trace {
 int run(int argc, char **argv);
 }
+namespace spare_vhost {
+int run(int argc, char **argv);
+}
 namespace spare_xdp {
 int run(int argc, char **argv);
 }

@@ -21,6 +21,7 @@
 #include "config.hpp"
 #include "daemon.hpp"
 #include "manager.hpp"
+#include "meter/run.hpp"
 #include "pinned_class.hpp"
 #include "probe.hpp"
 
@@ -129,6 +130,14 @@ int main(int argc, char** argv) {
       ->needs(check_flag);
   bool want_restore = false;
   app.add_flag("--restore", want_restore, "give every cgroup back the cpu.max that its operator wrote, and end");
+  bool want_meter = false;
+  spare::MeterOptions meter;
+  auto* meter_flag = app.add_flag("--meter", want_meter, "print who has had each CPU, until interrupted; read-only, needs neither class nor module");
+  app.add_flag("--json", meter.json, "with --meter: one object a line")->needs(meter_flag);
+  app.add_option("--interval", meter.interval_s, "with --meter: seconds between two looks")->type_name("SECONDS")->check(cli::Range(0.1, 3600.0))
+      ->capture_default_str()->needs(meter_flag);
+  app.add_option("--count", meter.count, "with --meter: end after so many looks")->type_name("N")->needs(meter_flag);
+  app.add_option("--vm", meter.vms, "with --meter: this cgroup is a VM, whatever runs in it")->type_name("CGROUP")->needs(meter_flag);
   app.add_option("-c,--config", config, "read this file")->type_name("FILE")->capture_default_str();
   app.add_flag("-v,--verbose", verbose, "say more");
   if (const auto status = app.parse(argc, argv)) {
@@ -139,6 +148,9 @@ int main(int argc, char** argv) {
   const spare::Roots roots = root.empty() ? spare::Roots() : spare::Roots::below(root);
   if (want_check) {
     return check(roots);
+  }
+  if (want_meter) {
+    return spare::run_meter(roots, meter);
   }
   if (want_stop) {
     return stop(roots);

@@ -9,13 +9,12 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <iterator>
 #include <memory>
 
+#include "bpf_log.hpp"
 #include "class_state.hpp"
 #include "kfuncs_txt.hpp"
 #include "pinned_class.hpp"
@@ -35,52 +34,6 @@ namespace spare {
 namespace {
 
 constexpr long bpf_fs_magic = 0xcafe4a11;
-constexpr size_t log_lines_shown = 12;
-
-// What libbpf and the verifier say while a class is loaded. libbpf's printer is one per process.
-std::string* captured_log = nullptr;
-
-int capture(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level == LIBBPF_DEBUG || captured_log == nullptr) {
-    return 0;
-  }
-  // A verifier log comes in one piece, of any length, and its end is what matters.
-  va_list again;
-  va_copy(again, arguments);
-  const int n = std::vsnprintf(nullptr, 0, format, arguments);
-  if (n > 0) {
-    std::string text(static_cast<size_t>(n) + 1, '\0');
-    std::vsnprintf(text.data(), text.size(), format, again);
-    text.pop_back();
-    captured_log->append(text);
-  }
-  va_end(again);
-  return n;
-}
-
-class LogCapture {
- public:
-  LogCapture() {
-    captured_log = &text_;
-    libbpf_set_print(capture);
-  }
-  ~LogCapture() { captured_log = nullptr; }
-  LogCapture(const LogCapture&) = delete;
-  LogCapture& operator=(const LogCapture&) = delete;
-
-  // Its last lines: the reason stands at the end of a verifier log.
-  [[nodiscard]] std::string tail() const {
-    const auto lines = split(text_, "\n");
-    std::string result;
-    for (size_t i = lines.size() > log_lines_shown ? lines.size() - log_lines_shown : 0; i < lines.size(); i++) {
-      result += "\n    " + lines[i];
-    }
-    return result;
-  }
-
- private:
-  std::string text_;
-};
 
 using Skeleton = std::unique_ptr<sched_spare_bpf, void (*)(sched_spare_bpf*)>;
 using Link = std::unique_ptr<bpf_link, int (*)(bpf_link*)>;
@@ -101,7 +54,7 @@ Error abi_error() {
                       "from the same sources and reload the module", own_abi()), EPROTO};
 }
 
-Error attach_error(const Roots& roots, int code, const LogCapture& log) {
+Error attach_error(const Roots& roots, int code, const BpfLog& log) {
   const ClassState state = read_class_state(roots);
   switch (code) {
     case EBUSY:
@@ -151,19 +104,6 @@ Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
   return Error{fmt::format("the class ended as soon as it was attached: {}; dmesg may say more", ended.text())};
 }
 
-std::uint64_t verified_instructions(const bpf_object* object) {
-  std::uint64_t sum = 0;
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object) {
-    bpf_prog_info info{};
-    __u32 size = sizeof(info);
-    if (bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) {
-      sum += info.verified_insns;
-    }
-  }
-  return sum;
-}
-
 // Pins the maps with the globals, then the link: where there is a link, there is everything.
 Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* link) {
   const auto dir = PinnedClass::directory(roots);
@@ -189,7 +129,7 @@ Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* 
 }  // namespace
 
 Result<std::vector<std::string>> kfuncs_of_class() {
-  const LogCapture quiet;
+  const BpfLog quiet;
   size_t size = 0;
   const void* bytes = sched_spare_bpf__elf_bytes(&size);
   return kfuncs_of_object(bytes, size);
@@ -223,7 +163,7 @@ Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
   if (auto mounted = ensure_bpffs(roots); !mounted) {
     return mounted.error();
   }
-  const LogCapture log;
+  const BpfLog log;
   const Skeleton skeleton(sched_spare_bpf__open(), sched_spare_bpf__destroy);
   if (!skeleton) {
     return errno_error("the class cannot be opened" + log.tail());

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "counters.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+#include <utility>
+
+#include "sched_spare/abi.h"
+#define SPARE_METER_READER
+#include "sched_spare/meter.h"
+
+namespace spare {
+namespace {
+
+static_assert(bill_kinds == SPARE_KINDS);
+static_assert(sizeof(spare_meter_cpu) % 8 == 0 && sizeof(spare_meter_row) % 8 == 0, "as the kernel lays out the elements of an array");
+
+constexpr int tries = 200;
+
+template <typename T>
+T load(const T& value) {
+  return __atomic_load_n(&value, __ATOMIC_ACQUIRE);
+}
+
+std::uint64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000000000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+BillRow copy(const spare_meter_row& from) {
+  BillRow row;
+  for (size_t kind = 0; kind < bill_kinds; kind++) {
+    row.ns[kind] = load(from.ns[kind]);
+  }
+  row.packets = {load(from.packets[0]), load(from.packets[1])};
+  return row;
+}
+
+void add(CpuReading& reading, const std::vector<std::uint32_t>& slots, std::uint32_t account, std::uint64_t ns) {
+  for (size_t i = 0; i < slots.size(); i++) {
+    if (slots[i] == spare_account_vm(account)) {
+      reading.rows[i].ns[spare_account_kind(account)] += ns;
+    }
+  }
+}
+
+}  // namespace
+
+Counters::Mapping::Mapping(Mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(other.size_) {}
+Counters::Mapping& Counters::Mapping::operator=(Mapping&& other) noexcept {
+  std::swap(at_, other.at_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+Counters::Mapping::~Mapping() {
+  if (at_ != nullptr) {
+    ::munmap(at_, size_);
+  }
+}
+
+Result<Counters::Mapping> Counters::map(int fd, size_t size) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  size = (size + page - 1) / page * page;
+  void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  return at == MAP_FAILED ? Result<Mapping>(errno_error("the meter's counters cannot be mapped")) : Result<Mapping>(Mapping(at, size));
+}
+
+Result<Counters> Counters::open(int cpus_map, int rows_map, unsigned cpus) {
+  auto states = map(cpus_map, cpus * sizeof(spare_meter_cpu));
+  auto rows = map(rows_map, size_t{cpus} * SPARE_METER_VMS * sizeof(spare_meter_row));
+  if (!states || !rows) {
+    return states ? rows.error() : states.error();
+  }
+  return Counters(std::move(*states), std::move(*rows), cpus);
+}
+
+BillRow Counters::row(unsigned cpu, std::uint32_t slot) const {
+  return copy(static_cast<const spare_meter_row*>(rows_.at())[size_t{cpu} * SPARE_METER_VMS + slot]);
+}
+
+size_t Counters::bytes_of_vm() const { return count_ * sizeof(spare_meter_row); }
+
+// What begun_ns and done_ns are for: bill.h.
+bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, CpuReading& reading) const {
+  const spare_meter_cpu& c = static_cast<const spare_meter_cpu*>(cpus_.at())[cpu];
+  const spare_bill& b = c.bill;
+  const auto done = load(b.done_ns), irqs = load(b.irq_total_ns);
+  const bool whole = load(b.begun_ns) == done && load(b.irq_depth) == 0;
+  const auto since = load(b.since_ns), left_guest = load(b.exit_ns), common = load(b.common_ns);
+  const auto base = load(b.base);
+  const bool serves = load(b.softirq) != 0 || load(b.polls) != 0;
+  const auto now = spare_bill_time(irqs, monotonic_ns());
+  for (size_t i = 0; i < slots.size(); i++) {
+    reading.rows[i] = row(cpu, slots[i]);
+  }
+  std::atomic_thread_fence(std::memory_order_acquire);
+  reading.steady = whole && load(b.begun_ns) == done && load(b.done_ns) == done && load(b.irq_depth) == 0 && load(b.irq_total_ns) == irqs;
+  // Whose a packet is that is on its way through a softirq is not known yet.
+  reading.elapsed_ns = (serves ? since - common : now) + irqs - load(c.started_ns);
+  if (!serves) {
+    const bool left = left_guest != 0 && spare_account_vm(base) != 0 && spare_account_kind(base) == SPARE_KIND_GUEST;
+    const auto until = left && static_cast<std::int64_t>(left_guest - since) > 0 ? left_guest : since;
+    if (left) {
+      add(reading, slots, base, until - since);
+      add(reading, slots, spare_account(spare_account_vm(base), SPARE_KIND_VCPU), now - until);
+    } else {
+      add(reading, slots, base, now - since);
+    }
+  }
+  return reading.steady && !serves;
+}
+
+CpuReading Counters::read(unsigned cpu, const std::vector<std::uint32_t>& slots) const {
+  CpuReading reading;
+  reading.rows.resize(slots.size());
+  if (load(static_cast<const spare_meter_cpu*>(cpus_.at())[cpu].started_ns) == 0) {
+    return reading;
+  }
+  for (int i = 0; i < tries && !try_read(cpu, slots, reading); i++) {
+  }
+  return reading;
+}
+
+}  // namespace spare

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "run.hpp"
+
+#include <bpf/libbpf.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <sched.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "attach.hpp"
+#include "cgroup.hpp"
+#include "counters.hpp"
+#include "host_cpus.hpp"
+#include "print.hpp"
+#include "sched_spare/abi.h"
+#define SPARE_METER_READER
+#include "sched_spare/meter.h"
+
+namespace spare {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
+constexpr auto reservation_interval = std::chrono::seconds{5};
+
+Fd open_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+// Something is readable there whenever a network device comes, goes or is renamed.
+Fd open_links() {
+  Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK;
+  if (fd && ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+    fd.reset();
+  }
+  return fd;
+}
+
+bool drain(const Fd& fd) {
+  std::array<char, 16384> buffer;
+  bool any = false;
+  while (fd && ::recv(fd.get(), buffer.data(), buffer.size(), 0) > 0) {
+    any = true;
+  }
+  return any;
+}
+
+// A CPU's account begins with its first switch: this thread goes to each once, and comes back.
+void visit(const Cpus& cpus) {
+  cpu_set_t own;
+  if (::sched_getaffinity(0, sizeof(own), &own) != 0) {
+    return;
+  }
+  for (const unsigned cpu : cpus) {
+    cpu_set_t there;
+    CPU_ZERO(&there);
+    CPU_SET(cpu, &there);
+    ::sched_setaffinity(0, sizeof(there), &there);
+  }
+  ::sched_setaffinity(0, sizeof(own), &own);
+}
+
+class Meter {
+ public:
+  Meter(const Roots& roots, MeterPrograms programs, Counters counters, Vms vms, const MeterOptions& options)
+      : roots_(roots), programs_(std::move(programs)), counters_(std::move(counters)), vms_(std::move(vms)), options_(options) {}
+
+  int run(const Fd& signals) {
+    std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> ring(ring_buffer__new(programs_.map("found"), &Meter::found, this, nullptr), ring_buffer__free);
+    if (!ring) {
+      spdlog::error("{}", errno_error("the meter's ring buffer").text);
+      return 1;
+    }
+    const Fd links = open_links();
+    if (!begin()) {
+      return 1;
+    }
+    const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.interval_s));
+    auto due = Clock::now() + interval;
+    for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
+      std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.get(), POLLIN, 0}}};
+      const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
+      ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+      signalfd_siginfo info{};
+      if (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+        return 0;
+      }
+      ring_buffer__consume(ring.get());
+      links_changed_ = drain(links) || links_changed_;
+      publish();
+      if (Clock::now() >= due) {
+        look();
+        shown++;
+        due = std::max(due + interval, Clock::now());
+      }
+    }
+    return 0;
+  }
+
+ private:
+  static int found(void* self, void* data, size_t) {
+    const auto& what = *static_cast<const spare_meter_found*>(data);
+    auto& vms = static_cast<Meter*>(self)->vms_;
+    if (what.process != 0) {
+      vms.add_process(static_cast<pid_t>(what.process));
+    } else {
+      vms.add_cgroup_of_thread(static_cast<pid_t>(what.thread));
+    }
+    return 0;
+  }
+
+  bool begin() {
+    for (const std::string& name : options_.vms) {
+      if (auto added = vms_.add_cgroup(name); !added) {
+        spdlog::error("--vm {}: {}", name, added.error().text);
+        return false;
+      }
+    }
+    for (const pid_t process : processes_with_guests(roots_)) {
+      vms_.add_process(process);
+    }
+    look_for_reservations();
+    publish();
+    if (const auto online = read_host_cpus(roots_)) {
+      visit(ids_of(*online));
+    }
+    say_missing();
+    take();
+    return true;
+  }
+
+  // What the module has bound belongs to its cgroup, whoever runs there.
+  void look_for_reservations() {
+    reservations_due_ = Clock::now() + reservation_interval;
+    const auto tree = CgroupTree::open(roots_);
+    const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
+    if (reserved) {
+      for (const std::string& path : *reserved) {
+        static_cast<void>(vms_.add_cgroup(path));
+      }
+    }
+  }
+
+  // New VMs begin with nothing, and the programs learn of them.
+  void publish() {
+    if (!vms_.changed()) {
+      return;
+    }
+    programs_.forget();
+    for (const auto& [slot, vm] : vms_.all()) {
+      if (!before_.contains(slot)) {
+        auto& rows = before_[slot];
+        for (unsigned cpu = 0; cpu < programs_.cpus(); cpu++) {
+          rows.push_back(counters_.row(cpu, slot));
+        }
+      }
+    }
+    std::erase_if(before_, [&](const auto& entry) { return entry.first != 0 && !vms_.all().contains(entry.first); });
+  }
+
+  void say_missing() {
+    for (const MissingPart& part : programs_.missing()) {
+      spdlog::warn("not in the bill: {} ({}: {})", part.part, part.point, part.why);
+    }
+  }
+
+  // The bill since the last call.
+  Bill take() {
+    Bill bill;
+    std::vector<std::uint32_t> slots = {0};
+    for (const auto& [slot, vm] : vms_.all()) {
+      slots.push_back(slot);
+      bill.vms.push_back({&vm, {}, {}});
+    }
+    before_.try_emplace(0, std::vector<BillRow>(programs_.cpus()));
+    timespec real{};
+    clock_gettime(CLOCK_REALTIME, &real);
+    bill.time_ns = real.tv_sec * std::int64_t{1000000000} + real.tv_nsec;
+    const auto now = Clock::now();
+    bill.interval_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(now - last_).count());
+    last_ = now;
+    const auto online = read_host_cpus(roots_);
+    for (const unsigned cpu : online ? ids_of(*online) : Cpus()) {
+      if (cpu >= programs_.cpus()) {
+        continue;
+      }
+      const CpuReading reading = counters_.read(cpu, slots);
+      CpuBill of{cpu, reading.steady, reading.elapsed_ns - std::exchange(elapsed_[cpu], reading.elapsed_ns), 0, {}};
+      for (size_t i = 0; i < slots.size(); i++) {
+        const BillRow had = since(before_[slots[i]][cpu], reading.rows[i]);
+        if (i == 0) {
+          of.host = had;
+          continue;
+        }
+        VmBill& vm = bill.vms[i - 1];
+        vm.of_cpu_ns.push_back(total(had));
+        of.vms_ns += total(had);
+        for (size_t kind = 0; kind < had.ns.size(); kind++) {
+          vm.sum.ns[kind] += had.ns[kind];
+        }
+        vm.sum.packets[0] += had.packets[0];
+        vm.sum.packets[1] += had.packets[1];
+      }
+      bill.cpus.push_back(of);
+    }
+    return bill;
+  }
+
+  static BillRow since(BillRow& before, const BillRow& now) {
+    BillRow had;
+    for (size_t kind = 0; kind < had.ns.size(); kind++) {
+      had.ns[kind] = now.ns[kind] - before.ns[kind];
+    }
+    had.packets = {now.packets[0] - before.packets[0], now.packets[1] - before.packets[1]};
+    before = now;
+    return had;
+  }
+
+  void look() {
+    const bool taps = links_changed_ || Clock::now() >= taps_due_;
+    if (taps) {
+      links_changed_ = false;
+      taps_due_ = Clock::now() + tap_interval;
+    }
+    if (Clock::now() >= reservations_due_) {
+      look_for_reservations();
+    }
+    vms_.look(taps);
+    publish();
+    Bill bill = take();
+    std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
+    const std::string text = options_.json ? as_json(bill, programs_.missing()) : as_table(bill) + "\n";
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+    vms_.drop_gone();
+    publish();
+    if (programs_.attach_more()) {
+      spdlog::info("more of the bill can be seen");
+      say_missing();
+      for (const pid_t process : processes_with_guests(roots_)) {
+        vms_.add_process(process);
+      }
+    }
+  }
+
+  const Roots& roots_;
+  MeterPrograms programs_;
+  Counters counters_;
+  Vms vms_;
+  const MeterOptions& options_;
+  std::map<std::uint32_t, std::vector<BillRow>> before_;  // by slot: each CPU's row when it was last looked at
+  std::map<unsigned, std::uint64_t> elapsed_;             // by CPU
+  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
+  bool links_changed_ = false;
+};
+
+}  // namespace
+
+int run_meter(const Roots& roots, const MeterOptions& options) {
+  const Fd signals = open_signals();
+  const auto fail = [](const Error& error) {
+    spdlog::error("{}", error.text);
+    return 1;
+  };
+  auto tree = CgroupTree::open(roots);
+  if (!tree) {
+    return fail(tree.error());
+  }
+  auto programs = MeterPrograms::load();
+  if (!programs) {
+    return fail(programs.error());
+  }
+  auto counters = Counters::open(programs->map("cpus"), programs->map("rows"), programs->cpus());
+  if (!counters) {
+    return fail(counters.error());
+  }
+  spdlog::debug("the meter: {} instructions verified, {} bytes for a VM on {} CPUs", programs->verified(), counters->bytes_of_vm(), programs->cpus());
+  Vms vms(roots, std::move(*tree), {programs->map("processes"), programs->map("cgroups"), programs->map("taps"), programs->map("announced")});
+  return Meter(roots, std::move(*programs), std::move(*counters), std::move(vms), options).run(signals);
+}
+
+}  // namespace spare

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vms.hpp"
+
+#include <bpf/bpf.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "sched_spare/abi.h"
+#define SPARE_METER_READER
+#include "sched_spare/meter.h"
+#include "util/files.hpp"
+
+namespace spare {
+namespace {
+
+spare_meter_tap key_of(const Tap& tap) { return {tap.ifindex, tap.netns}; }
+
+bool has_ended(const Fd& process) {
+  pollfd fd{process.get(), POLLIN, 0};
+  return ::poll(&fd, 1, 0) > 0;
+}
+
+}  // namespace
+
+Vms::Vms(Roots roots, CgroupTree tree, Maps maps) : roots_(std::move(roots)), tree_(std::move(tree)), maps_(maps) {
+  for (std::uint32_t slot = 1; slot < SPARE_METER_VMS; slot++) {
+    free_.push_back(slot);
+  }
+}
+
+bool Vms::changed() { return std::exchange(changed_, false); }
+
+void Vms::update(int map, const void* key, std::uint32_t slot, const char* what) {
+  if (bpf_map_update_elem(map, key, &slot, BPF_ANY) != 0 && !std::exchange(full_said_, true)) {
+    spdlog::warn("the meter can know no more {} of VMs ({}): what further ones do is in the host's bill", what, std::strerror(errno));
+  }
+  changed_ = true;
+}
+
+// whole: the cgroup with all below it is the VM.
+MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
+  if (free_.empty()) {
+    if (!std::exchange(full_said_, true)) {
+      spdlog::warn("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_VMS - 1);
+    }
+    return nullptr;
+  }
+  struct stat dir {};
+  if (whole && ::stat((tree_.mount().string() + cgroup).c_str(), &dir) != 0) {
+    return nullptr;
+  }
+  MeteredVm& vm = vms_[free_.front()];
+  vm.slot = free_.front();
+  free_.pop_front();
+  vm.cgroup = cgroup;
+  vm.name = printable(cgroup);
+  if (whole) {
+    vm.cgroup_id = dir.st_ino;
+    update(maps_.cgroups, &vm.cgroup_id, vm.slot, "cgroups");
+  }
+  return &vm;
+}
+
+bool Vms::adopt(MeteredVm& vm, pid_t process) {
+  Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+  if (!pidfd) {
+    return false;
+  }
+  vm.processes.insert_or_assign(process, std::move(pidfd));
+  if (const auto name = guest_name(roots_, process); !name.empty()) {
+    vm.name = name;
+  }
+  vm.gone = false;
+  update(maps_.processes, &process, vm.slot, "processes");
+  set_taps(vm);
+  return true;
+}
+
+bool Vms::add_process(pid_t process) {
+  for (const auto& [slot, vm] : vms_) {
+    if (const auto known = vm.processes.find(process); known != vm.processes.end() && !has_ended(known->second)) {
+      return false;
+    }
+  }
+  const std::string own = cgroup_of(roots_, process);
+  if (own.empty()) {
+    // Gone already; another one may get its number.
+    bpf_map_delete_elem(maps_.announced, &process);
+    return false;
+  }
+  const std::string cgroup = vm_cgroup(tree_.mount().string(), own);
+  for (auto& [slot, vm] : vms_) {
+    if (!cgroup.empty() && vm.cgroup_id != 0 && (vm.cgroup == cgroup || own == vm.cgroup || own.starts_with(vm.cgroup + "/"))) {
+      return adopt(vm, process);
+    }
+  }
+  MeteredVm* vm = make(cgroup.empty() ? own : cgroup, !cgroup.empty());
+  if (vm == nullptr) {
+    return false;
+  }
+  if (cgroup.empty()) {
+    vm->name = std::to_string(process);
+  }
+  if (!adopt(*vm, process)) {
+    vm->gone = true;
+    return false;
+  }
+  return true;
+}
+
+bool Vms::add_cgroup_of_thread(pid_t thread) {
+  const std::string cgroup = vm_cgroup(tree_.mount().string(), cgroup_of(roots_, thread));
+  const bool known = std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm.second.cgroup_id != 0 && vm.second.cgroup == cgroup; });
+  if (cgroup.empty() || known) {
+    return false;
+  }
+  MeteredVm* vm = make(cgroup, true);
+  if (vm != nullptr) {
+    vm->named = true;
+    set_taps(*vm);
+  }
+  return vm != nullptr;
+}
+
+Result<void> Vms::add_cgroup(const std::string& name) {
+  const auto path = tree_.normal_path(name);
+  if (!path) {
+    return path.error();
+  }
+  if (*path == "/" || path->empty()) {
+    return Error{"the root cgroup is no VM", EINVAL};
+  }
+  for (auto& [slot, vm] : vms_) {
+    if (vm.cgroup_id != 0 && vm.cgroup == *path) {
+      vm.named = true;
+      return {};
+    }
+  }
+  MeteredVm* vm = make(*path, true);
+  if (vm == nullptr) {
+    return errno_error("no cgroup " + *path, ENOENT);
+  }
+  vm->named = true;
+  set_taps(*vm);
+  return {};
+}
+
+std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
+  std::vector<pid_t> found;
+  std::vector<std::filesystem::path> dirs = tree_.below(tree_.mount().string() + cgroup);
+  dirs.emplace_back(tree_.mount().string() + cgroup);
+  for (const auto& dir : dirs) {
+    const auto text = read_file(dir / "cgroup.procs");
+    for (const std::string& word : text ? split(*text, "\n") : std::vector<std::string>()) {
+      pid_t process = 0;
+      std::from_chars(word.data(), word.data() + word.size(), process);
+      found.push_back(process);
+    }
+  }
+  return found;
+}
+
+bool Vms::set_taps(MeteredVm& vm) {
+  std::vector<Tap> now;
+  const auto add = [&](pid_t process) {
+    const auto taps = taps_of(roots_, process);
+    now.insert(now.end(), taps.begin(), taps.end());
+  };
+  if (vm.named) {
+    for (const pid_t process : processes_in(vm.cgroup)) {
+      add(process);
+    }
+  } else {
+    for (const auto& [process, pidfd] : vm.processes) {
+      add(process);
+    }
+  }
+  std::sort(now.begin(), now.end());
+  now.erase(std::unique(now.begin(), now.end()), now.end());
+  if (now == vm.taps) {
+    return false;
+  }
+  for (const Tap& tap : vm.taps) {
+    const auto key = key_of(tap);
+    bpf_map_delete_elem(maps_.taps, &key);
+  }
+  for (const Tap& tap : now) {
+    const auto key = key_of(tap);
+    update(maps_.taps, &key, vm.slot, "taps");
+  }
+  vm.taps = std::move(now);
+  changed_ = true;
+  return true;
+}
+
+bool Vms::look(bool taps_too) {
+  for (auto& [slot, vm] : vms_) {
+    for (auto process = vm.processes.begin(); process != vm.processes.end();) {
+      if (has_ended(process->second)) {
+        bpf_map_delete_elem(maps_.processes, &process->first);
+        bpf_map_delete_elem(maps_.announced, &process->first);
+        process = vm.processes.erase(process);
+        changed_ = true;
+      } else {
+        ++process;
+      }
+    }
+    const bool there = vm.cgroup_id != 0 && ::access((tree_.mount().string() + vm.cgroup).c_str(), F_OK) == 0;
+    vm.gone = vm.processes.empty() && !(vm.named && there);
+    if (taps_too && !vm.gone) {
+      set_taps(vm);
+    }
+  }
+  return changed_;
+}
+
+void Vms::drop_gone() {
+  for (auto at = vms_.begin(); at != vms_.end();) {
+    const MeteredVm& vm = at->second;
+    if (!vm.gone) {
+      ++at;
+      continue;
+    }
+    if (vm.cgroup_id != 0) {
+      bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
+    }
+    for (const Tap& tap : vm.taps) {
+      const auto key = key_of(tap);
+      bpf_map_delete_elem(maps_.taps, &key);
+    }
+    free_.push_back(vm.slot);
+    at = vms_.erase(at);
+    changed_ = true;
+  }
+}
+
+}  // namespace spare

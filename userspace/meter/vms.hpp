@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cgroup.hpp"
+#include "paths.hpp"
+#include "proc.hpp"
+#include "util/fd.hpp"
+
+namespace spare {
+
+// A VM that the meter bills.
+struct MeteredVm {
+  std::uint32_t slot = 0;
+  std::string name;           // its guest's, else its cgroup's
+  std::string cgroup;         // of it, or in which it is
+  std::uint64_t cgroup_id = 0;  // 0: the cgroup holds others too, the VM is its processes alone
+  bool named = false;         // by the operator: it stays without processes
+  bool gone = false;          // no process is left; it is billed once more
+  std::map<pid_t, Fd> processes;  // that run guests, and a pidfd of each
+  std::vector<Tap> taps;
+};
+
+// Which VMs there are, and the maps by which the BPF programs know them.
+class Vms {
+ public:
+  struct Maps {
+    int processes, cgroups, taps, announced;
+  };
+
+  Vms(Roots roots, CgroupTree tree, Maps maps);
+
+  // A process that runs guests. False: it is gone already, or known, or there is no room (it says so, once).
+  bool add_process(pid_t process);
+  // By the id of its cgroup: what only a kernel thread said (before 6.4).
+  bool add_cgroup_of_thread(pid_t thread);
+  // A cgroup that is a VM whatever runs in it.
+  Result<void> add_cgroup(const std::string& name);
+
+  // Looks who has ended, and for taps of those who live. True when anything has changed.
+  bool look(bool taps_too);
+  // Forgets the VMs that are gone.
+  void drop_gone();
+
+  [[nodiscard]] const std::map<std::uint32_t, MeteredVm>& all() const { return vms_; }
+  [[nodiscard]] bool changed();  // since the last call
+
+ private:
+  MeteredVm* make(const std::string& cgroup, bool whole);
+  bool adopt(MeteredVm& vm, pid_t process);
+  bool set_taps(MeteredVm& vm);
+  [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
+  void update(int map, const void* key, std::uint32_t slot, const char* what);
+
+  Roots roots_;
+  CgroupTree tree_;
+  Maps maps_;
+  std::map<std::uint32_t, MeteredVm> vms_;  // by slot
+  std::deque<std::uint32_t> free_;          // least recently used first
+  bool changed_ = false, full_said_ = false;
+};
+
+}  // namespace spare
