@@ -36,8 +36,7 @@ net_up() {
 	ip netns add out
 	ip link add out0 type veth peer name out1
 	ip link set out0 netns out
-	local dev
-	for dev in out1; do echo 1 >"/proc/sys/net/ipv6/conf/$dev/disable_ipv6"; done
+	echo 1 >/proc/sys/net/ipv6/conf/out1/disable_ipv6
 	ip addr add 198.18.90.1/24 dev out1
 	ip link set out1 up
 	ip netns exec out bash -c '
