@@ -20,9 +20,13 @@ tests_of() {
 	return 0
 }
 
-# Those that take long run by name only.
+# Those that take long run by name only, and those that say "# by name: WHY".
 realtime_tests() {
-	tests_of realtime
+	local name
+	tests_of realtime | while read -r name; do
+		[[ -n $ONLY ]] || ! grep -q '^# by name: ' "$SELFTESTS/$name.sh" || continue
+		echo "$name"
+	done
 	[[ -z $ONLY ]] || tests_of long
 }
 
