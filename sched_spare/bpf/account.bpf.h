@@ -17,7 +17,7 @@
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
 #include "task.bpf.h"
-#include "host_limit.bpf.h"
+#include "host_timer.bpf.h"
 #include "host_floor.bpf.h"
 
 /* This may be the vCPU that the network thread has kicked: by its name, or where no vCPU has one. */

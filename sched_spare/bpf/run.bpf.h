@@ -15,6 +15,7 @@
 #include "boost.bpf.h"
 #include "task.bpf.h"
 #include "host_limit.bpf.h"
+#include "host_timer.bpf.h"
 #include "host_floor.bpf.h"
 #include "host_kthread.bpf.h"
 #include "host.bpf.h"
@@ -321,8 +322,8 @@ __noinline int idle_begins(s32 cpu)
 		host_idle(&c->host, true);
 	if (cpus_end <= (u32)cpu)
 		cpus_end = cpu + 1;
-	/* (Queued, too, while host_steal() let go of the lock.) */
-	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued) {
+	/* (Queued, too, while host_steal() let go of the lock; a kernel thread that is bound to this CPU since dispatch.) */
+	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued || c->host.kthreads) {
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
 		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	}

@@ -25,6 +25,7 @@
 #include "boost.bpf.h"
 #include "deadline.bpf.h"
 #include "task.bpf.h"
+#include "host_timer.bpf.h"
 #include "host.bpf.h"
 #include "account.bpf.h"
 #include "life.bpf.h"

@@ -88,14 +88,16 @@ while True:
 
 # judge NAME: so many lines of the bill beside what the kernel says
 judge() {
-	timeout 90 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" || true
+	timeout 90 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" 2>&1 ||
+		ktap_note "$1: the judge ended with status $? (124: not one line in time for a look)"
 	ktap_note "$1: $(tr '\n' ' ' <"$MEASURES/$1")"
 }
-of() { result "$MEASURES/$1" "$2" || echo 0; }
+of() { result "$MEASURES/$1" "$2" || echo -1; }
 
 # ACC-1, of one phase
 adds_up() {
 	local cpu
+	at_least "$SECONDS_EACH" "$(of "$1" lines)" || return
 	at_most 1000 "$(of "$1" conservation.worst_ppm)" || return
 	for ((cpu = 0; cpu < $(nproc); cpu++)); do at_most 5000 "$(of "$1" "cpu$cpu.off_ppm")" || return; done
 }
