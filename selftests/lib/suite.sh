@@ -20,13 +20,9 @@ tests_of() {
 	return 0
 }
 
-# Those that take long run by name only, and those that say "# by name: WHY".
+# Those that take long run by name only.
 realtime_tests() {
-	local name
-	tests_of realtime | while read -r name; do
-		[[ -n $ONLY ]] || ! grep -q '^# by name: ' "$SELFTESTS/$name.sh" || continue
-		echo "$name"
-	done
+	tests_of realtime
 	[[ -z $ONLY ]] || tests_of long
 }
 

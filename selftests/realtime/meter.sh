@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# by name: in none of four runs did every row pass (the last: nothing billed to the host network while packets came)
 # limit: 600
 #
 # meter.sh - spared --meter with nothing else of ours loaded: two KVM guests, one in a cgroup of its own, one a plain QEMU in the root's; packets
