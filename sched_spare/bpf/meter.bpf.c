@@ -330,7 +330,6 @@ static __noinline void vcpu_found(struct spare_meter_cpu *c, u64 now)
 		announce(p);
 		return;
 	}
-	c->bill.base = account;	/* what it has done since its switch, too */
 	spare_bill_guest_enter(&c->bill, spare_account_vm(account), now);
 }
 

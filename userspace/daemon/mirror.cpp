@@ -27,7 +27,8 @@ Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& u
     return cgroup.write(file::cpu_max, value);
   }
   if (auto set = set_unit_cap(*unit, value); !set) {
-    return set;
+    // A directory of nobody's, by that name.
+    return set.error().code == ENODEV && cgroup.read(file::cpu_max) ? cgroup.write(file::cpu_max, value) : set;
   }
   const auto limit = std::chrono::steady_clock::now() + written_limit;
   for (;;) {
@@ -130,9 +131,10 @@ std::uint64_t inner_ppm(const Pass& pass, const Claim& outer) {
 }  // namespace
 
 void mirror_caps(Pass& pass) {
+  bool systemd_answers = true;  // else the daemon would wait for each unit in turn
   for (const Claim& claim : pass.ledger.claims()) {
     const auto cgroup = pass.tree.at(claim.path);
-    if (!cgroup) {
+    if (!cgroup || (!systemd_answers && pass.tree.systemds_unit(claim.path))) {
       continue;
     }
     std::optional<std::string> wanted;
@@ -140,6 +142,7 @@ void mirror_caps(Pass& pass) {
       wanted = cap_of(*claim.reservation, static_cast<unsigned>(claim.cpus.size()), inner_ppm(pass, claim));
     }
     if (auto mirrored = mirror(pass.tree, *cgroup, wanted); !mirrored && mirrored.error().code != ENODEV) {
+      systemd_answers = systemd_answers && mirrored.error().code != ETIMEDOUT;
       pass.complaints.say("cap " + claim.path, "without the class its reservation would not hold: " + mirrored.error().text);
     }
   }

@@ -27,6 +27,7 @@ constexpr std::uint64_t weight_of_all = 100;  // what a cgroup has that nobody h
 constexpr std::uint64_t no_limit = UINT64_MAX;
 constexpr const char *systemd_name = "org.freedesktop.systemd1", *systemd_object = "/org/freedesktop/systemd1";
 constexpr const char* systemd_manager = "org.freedesktop.systemd1.Manager";
+constexpr std::uint64_t answer_limit_us = 5000000;  // who asks waits for it
 constexpr int first_memory_node = 1;          // a mask of bits; each host has node 0
 
 bool is_slice(const std::string& name) { return name.ends_with(slice_suffix); }
@@ -45,7 +46,9 @@ Result<Bus> open_bus() {
   if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
     return errno_error("systemd cannot be asked, the system bus", -failed);
   }
-  return Bus(opened, ::sd_bus_flush_close_unref);
+  Bus bus(opened, ::sd_bus_flush_close_unref);
+  static_cast<void>(::sd_bus_set_method_call_timeout(bus.get(), answer_limit_us));
+  return bus;
 }
 
 const char* reason(const sd_bus_error& error, int failed) { return error.message != nullptr ? error.message : std::strerror(-failed); }

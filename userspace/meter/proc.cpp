@@ -29,9 +29,20 @@ pid_t as_pid(const std::string& name) {
   return failed == std::errc() && end == name.data() + name.size() ? pid : 0;
 }
 
-// Calls use(name, target) for each file descriptor.
+constexpr std::size_t taps_most = 64;         // of a process
+constexpr std::size_t cmdline_limit = 65536;  // the kernel has none, and shows memory that the process need not have touched
+
+// Whoever makes a file systems of his own (FUSE) chooses names and, where one asks, whether to answer. So a device is told by its kind, as the kernel has
+// it already, and only then taken.
+bool is_device(const Roots& roots, pid_t process, const std::string& fd) {
+  struct statx file {};
+  const auto path = roots.proc / std::to_string(process) / "fd" / fd;
+  return ::statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &file) == 0 && S_ISCHR(file.stx_mode);
+}
+
+// Calls use(name, target) for each file descriptor. Whether they could be looked at, if the process is there.
 template <typename Use>
-void each_fd(const Roots& roots, pid_t process, Use use) {
+bool each_fd(const Roots& roots, pid_t process, Use use) {
   std::error_code failed;
   const auto dir = roots.proc / std::to_string(process) / "fd";
   for (fs::directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
@@ -41,6 +52,7 @@ void each_fd(const Roots& roots, pid_t process, Use use) {
       use(entry->path().filename().string(), target.string());
     }
   }
+  return !failed || failed == std::errc::no_such_file_or_directory || failed == std::errc::no_such_process;
 }
 
 std::uint32_t inode_of(int fd) {
@@ -130,9 +142,9 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
     const pid_t process = as_pid(entry->path().filename().string());
     bool guests = false;
     if (process != 0) {
-      each_fd(roots, process, [&](const std::string&, const std::string& target) {
-        guests = guests || target == "anon_inode:kvm-vm" || target.starts_with("/dev/vhost-");
-      });
+      static_cast<void>(each_fd(roots, process, [&](const std::string& fd, const std::string& target) {
+        guests = guests || target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots, process, fd));
+      }));
     }
     if (guests) {
       found.push_back(process);
@@ -141,11 +153,14 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
   return found;
 }
 
-std::vector<Tap> taps_of(const Roots& roots, pid_t process) {
+std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process) {
   std::vector<Tap> taps;
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  each_fd(roots, process, [&](const std::string& fd, const std::string& target) {
-    if (target == "/dev/net/tun" || target.starts_with("/dev/tap")) {
+  if (!pidfd) {
+    return errno == ESRCH ? std::optional(taps) : std::nullopt;
+  }
+  const bool looked = each_fd(roots, process, [&](const std::string& fd, const std::string& target) {
+    if ((target == "/dev/net/tun" || target.starts_with("/dev/tap")) && taps.size() < taps_most && is_device(roots, process, fd)) {
       const Tap tap = tap_behind(roots, process, pidfd.get(), fd);
       if (tap.ifindex != 0 && std::find(taps.begin(), taps.end(), tap) == taps.end()) {
         taps.push_back(tap);
@@ -153,13 +168,13 @@ std::vector<Tap> taps_of(const Roots& roots, pid_t process) {
     }
   });
   std::sort(taps.begin(), taps.end());
-  return taps;
+  return looked ? std::optional(std::move(taps)) : std::nullopt;
 }
 
 std::string guest_name(const Roots& roots, pid_t process) {
   constexpr std::array<std::string_view, 3> options = {"-name", "--name", "--id"};
   constexpr std::string_view guest = "guest=";
-  const auto text = read_file(roots.proc / std::to_string(process) / "cmdline");
+  const auto text = read_file(roots.proc / std::to_string(process) / "cmdline", cmdline_limit);
   const auto words = text ? split(*text, std::string_view("\0", 1)) : std::vector<std::string>();
   for (size_t i = 0; i + 1 < words.size(); i++) {
     if (std::find(options.begin(), options.end(), words[i]) != options.end()) {

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
 
@@ -111,7 +113,10 @@ class Meter {
       links_changed_ = drain(links) || links_changed_;
       publish();
       if (Clock::now() >= due) {
-        look();
+        if (!look()) {
+          spdlog::error("the bill cannot be written: {}", std::strerror(errno));
+          return 1;
+        }
         shown++;
         due = std::max(due + interval, Clock::now());
       }
@@ -141,7 +146,7 @@ class Meter {
     for (const pid_t process : processes_with_guests(roots_)) {
       vms_.add_process(process);
     }
-    look_for_reservations();
+    look_for_cgroups();
     publish();
     if (const auto online = read_host_cpus(roots_)) {
       visit(ids_of(*online));
@@ -152,8 +157,12 @@ class Meter {
   }
 
   // What the module has bound belongs to its cgroup, whoever runs there.
-  void look_for_reservations() {
+  // And for those that were named: they may be made again.
+  void look_for_cgroups() {
     reservations_due_ = Clock::now() + reservation_interval;
+    for (const std::string& path : options_.vms) {
+      static_cast<void>(vms_.add_cgroup(path));
+    }
     const auto tree = CgroupTree::open(roots_);
     const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
     if (reserved) {
@@ -238,22 +247,24 @@ class Meter {
     return had;
   }
 
-  void look() {
+  // Whether what it has to say could be written.
+  bool look() {
     const bool taps = links_changed_ || Clock::now() >= taps_due_;
     if (taps) {
       links_changed_ = false;
       taps_due_ = Clock::now() + tap_interval;
     }
     if (Clock::now() >= reservations_due_) {
-      look_for_reservations();
+      look_for_cgroups();
     }
     vms_.look(taps);
     publish();
     Bill bill = take();
     std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
     const std::string text = options_.json ? as_json(bill, programs_.missing()) : as_table(bill) + "\n";
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+      return false;
+    }
     vms_.drop_gone();
     publish();
     if (programs_.attach_more()) {
@@ -263,6 +274,7 @@ class Meter {
         vms_.add_process(process);
       }
     }
+    return true;
   }
 
   const Roots& roots_;
@@ -279,6 +291,12 @@ class Meter {
 }  // namespace
 
 int run_meter(const Roots& roots, const MeterOptions& options) {
+  // One for each process of a VM.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));
+  }
   const Fd signals = open_signals();
   const auto fail = [](const Error& error) {
     spdlog::error("{}", error.text);

@@ -36,11 +36,22 @@ Vms::Vms(Roots roots, CgroupTree tree, Maps maps) : roots_(std::move(roots)), tr
 
 bool Vms::changed() { return std::exchange(changed_, false); }
 
-void Vms::update(int map, const void* key, std::uint32_t slot, const char* what) {
-  if (bpf_map_update_elem(map, key, &slot, BPF_ANY) != 0 && !std::exchange(full_said_, true)) {
+bool Vms::update(int map, const void* key, std::uint32_t slot, const char* what) {
+  const bool written = bpf_map_update_elem(map, key, &slot, BPF_ANY) == 0;
+  if (!written && !std::exchange(full_said_, true)) {
     spdlog::warn("the meter can know no more {} of VMs ({}): what further ones do is in the host's bill", what, std::strerror(errno));
   }
   changed_ = true;
+  return written;
+}
+
+// Unless it is another VM's by now.
+void Vms::forget_tap(const Tap& tap, std::uint32_t slot) const {
+  const auto key = key_of(tap);
+  std::uint32_t whose = 0;
+  if (bpf_map_lookup_elem(maps_.taps, &key, &whose) == 0 && whose == slot) {
+    bpf_map_delete_elem(maps_.taps, &key);
+  }
 }
 
 // whole: the cgroup with all below it is the VM.
@@ -166,11 +177,15 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   return found;
 }
 
-bool Vms::set_taps(MeteredVm& vm) {
+void Vms::set_taps(MeteredVm& vm) {
   std::vector<Tap> now;
+  bool looked = true;
   const auto add = [&](pid_t process) {
     const auto taps = taps_of(roots_, process);
-    now.insert(now.end(), taps.begin(), taps.end());
+    looked = looked && taps;
+    if (taps) {
+      now.insert(now.end(), taps->begin(), taps->end());
+    }
   };
   if (vm.named) {
     for (const pid_t process : processes_in(vm.cgroup)) {
@@ -181,22 +196,25 @@ bool Vms::set_taps(MeteredVm& vm) {
       add(process);
     }
   }
+  if (!looked) {
+    return;  // it keeps what it had
+  }
   std::sort(now.begin(), now.end());
   now.erase(std::unique(now.begin(), now.end()), now.end());
-  if (now == vm.taps) {
-    return false;
-  }
   for (const Tap& tap : vm.taps) {
-    const auto key = key_of(tap);
-    bpf_map_delete_elem(maps_.taps, &key);
+    if (!std::binary_search(now.begin(), now.end(), tap)) {
+      forget_tap(tap, vm.slot);
+      changed_ = true;
+    }
   }
-  for (const Tap& tap : now) {
+  // Those that it had, too: whoever had one before may have taken it away, and one there was no room for may have some now.
+  std::erase_if(now, [&](const Tap& tap) {
     const auto key = key_of(tap);
-    update(maps_.taps, &key, vm.slot, "taps");
-  }
+    std::uint32_t whose = 0;
+    const bool known = bpf_map_lookup_elem(maps_.taps, &key, &whose) == 0 && whose == vm.slot;
+    return !known && !update(maps_.taps, &key, vm.slot, "taps");
+  });
   vm.taps = std::move(now);
-  changed_ = true;
-  return true;
 }
 
 bool Vms::look(bool taps_too) {
@@ -211,7 +229,13 @@ bool Vms::look(bool taps_too) {
         ++process;
       }
     }
-    const bool there = vm.cgroup_id != 0 && ::access((tree_.mount().string() + vm.cgroup).c_str(), F_OK) == 0;
+    struct stat dir {};
+    const bool there = vm.cgroup_id != 0 && ::stat((tree_.mount().string() + vm.cgroup).c_str(), &dir) == 0;
+    if (there && dir.st_ino != vm.cgroup_id) {  // removed, and made again
+      bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
+      vm.cgroup_id = dir.st_ino;
+      update(maps_.cgroups, &vm.cgroup_id, vm.slot, "cgroups");
+    }
     vm.gone = vm.processes.empty() && !(vm.named && there);
     if (taps_too && !vm.gone) {
       set_taps(vm);
@@ -231,8 +255,7 @@ void Vms::drop_gone() {
       bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
     }
     for (const Tap& tap : vm.taps) {
-      const auto key = key_of(tap);
-      bpf_map_delete_elem(maps_.taps, &key);
+      forget_tap(tap, vm.slot);
     }
     free_.push_back(vm.slot);
     at = vms_.erase(at);

@@ -53,9 +53,10 @@ class Vms {
  private:
   MeteredVm* make(const std::string& cgroup, bool whole);
   bool adopt(MeteredVm& vm, pid_t process);
-  bool set_taps(MeteredVm& vm);
+  void set_taps(MeteredVm& vm);
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
-  void update(int map, const void* key, std::uint32_t slot, const char* what);
+  bool update(int map, const void* key, std::uint32_t slot, const char* what);
+  void forget_tap(const Tap& tap, std::uint32_t slot) const;
 
   Roots roots_;
   CgroupTree tree_;

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace spare {
 namespace {
 
@@ -34,7 +36,7 @@ size_t utf8_length(std::string_view text) {
 
 }  // namespace
 
-Result<std::string> read_file_at(int dir, const std::string& name) {
+Result<std::string> read_file_at(int dir, const std::string& name, std::size_t limit) {
   const Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) {
     return errno_error(name);
@@ -49,10 +51,11 @@ Result<std::string> read_file_at(int dir, const std::string& name) {
     if (n < 0) {
       return errno_error(name);
     }
-    if (n == 0) {
+    text.append(buffer, static_cast<size_t>(n));
+    if (n == 0 || text.size() >= limit) {
+      text.resize(std::min(text.size(), limit));
       return text;
     }
-    text.append(buffer, static_cast<size_t>(n));
   }
 }
 

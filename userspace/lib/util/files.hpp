@@ -14,8 +14,11 @@
 namespace spare {
 
 // The whole of a (pseudo) file, relative to a directory fd or absolute with AT_FDCWD. The error's code is the errno.
-Result<std::string> read_file_at(int dir, const std::string& name);
-inline Result<std::string> read_file(const std::filesystem::path& path) { return read_file_at(AT_FDCWD, path); }
+// At most so many bytes: of what others write.
+Result<std::string> read_file_at(int dir, const std::string& name, std::size_t limit = std::string::npos);
+inline Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit = std::string::npos) {
+  return read_file_at(AT_FDCWD, path, limit);
+}
 
 // One write() of the whole text, as the kernel's control files want it. The file must exist.
 Result<void> write_file_at(int dir, const std::string& name, std::string_view text);
