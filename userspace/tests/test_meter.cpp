@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
@@ -42,19 +41,17 @@ TEST_CASE("ACC-4: the cgroup of a process, and how its guest is called") {
   CHECK(spare::guest_name(roots, 10).empty());
 }
 
-TEST_CASE("ACC-4: who runs guests is told by what it holds") {
+TEST_CASE("ACC-4: who runs guests is told by what it holds, not by what that is called") {
   FakeTree tree;
   const auto roots = spare::Roots::below(tree.root());
   const std::vector<std::pair<std::string, std::string>> holds = {
-      {"3", "anon_inode:kvm-vm"}, {"4", "/dev/vhost-net"}, {"5", "/dev/null"}, {"x", "anon_inode:kvm-vm"}};
+      {"3", "anon_inode:kvm-vm"}, {"4", "/dev/vhost-by-name-alone"}, {"5", "/dev/null"}, {"x", "anon_inode:kvm-vm"}};
   for (const auto& [process, target] : holds) {
     const auto dir = tree.root() / "proc" / process / "fd";
     std::filesystem::create_directories(dir);
     std::filesystem::create_symlink(target, dir / "9");
   }
-  auto found = spare::processes_with_guests(roots);
-  std::sort(found.begin(), found.end());
-  CHECK(found == std::vector<pid_t>{3, 4});
+  CHECK(spare::processes_with_guests(roots) == std::vector<pid_t>{3});
 }
 
 TEST_CASE("ACC-1: what does not add up is shown") {
