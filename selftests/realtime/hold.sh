@@ -165,7 +165,7 @@ test_stock() {
 	for ((i = 0; i < MOST; i++)); do mkdir "$crowd/$i"; done
 	seq=$(<$SCX/enable_seq)
 	ktap_check "CBS-12: $MOST servers on each CPU from one process that does not fork" fill
-	ktap_check 'CBS-12: the class has all of them' wait_for 10 class_counts $((2 * MOST))
+	ktap_check 'CBS-12: the class has all of them' class_reaches $((2 * MOST))
 	mkdir "$crowd/more"
 	ktap_refused 'CBS-12: one more is refused' 'Device or resource busy' \
 		bash -c "echo '500 100000' >$crowd/more/spare.reservation && echo 0 >$crowd/more/spare.cpus"
@@ -176,11 +176,11 @@ test_stock() {
 	spared --stop
 	ktap_check 'CBS-12: the class stops' wait_for 20 class_is disabled
 	spare_up
-	ktap_check 'CBS-12: a class that is loaded with so many has all of them' wait_for 10 class_counts $((2 * MOST))
+	ktap_check 'CBS-12: a class that is loaded with so many has all of them' class_reaches $((2 * MOST))
 	rmdir "$crowd/more"
 	for ((i = 0; i < MOST; i++)); do rmdir "$crowd/$i"; mkdir "$crowd/$i"; done
 	ktap_check 'CBS-12: what goes leaves its slots at once' fill
-	ktap_check 'CBS-12: the class has those' wait_for 10 class_counts $((2 * MOST))
+	ktap_check 'CBS-12: the class has those' class_reaches $((2 * MOST))
 	find "$crowd" -depth -type d -exec rmdir {} +
 }
 

@@ -173,3 +173,4 @@ class_counts() {
 	echo "servers and queues out of the stock: $got"
 	[[ $got == "$1 $1" ]]
 }
+class_reaches() { wait_for 10 class_counts "$1" || class_counts "$1"; }
