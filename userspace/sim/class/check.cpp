@@ -14,6 +14,7 @@ namespace spare::model {
 namespace {
 
 constexpr Time soon = ms, late = 10 * ms, watchdog = 30 * second;
+constexpr Time loan_more = ms;  // a timer that is late, switches
 
 constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
 
@@ -26,6 +27,8 @@ void World::check_cpu(int id) {
   u32 slot = 0;
   if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
   check_kthreads(cpu(id));
+  for (slot = 0; slot < SPARE_SLOTS; slot++)
+    if (Server* s = module_.at(id, slot)) check_loan(*s);
 }
 
 // Where a server is ready all the time, pinned kernel threads have the host's share, and a burst (CBS-9).
@@ -183,18 +186,42 @@ void World::check_group(Group& g) {
   g.ran_then = g.ran;
 }
 
+// While none of its network threads waits or runs there, what s borrows for one packet is a grant at most (SPARE-4).
+void World::check_loan(Server& s) {
+  auto& loan = s.loan;
+  const spare_server& a = s.abi;
+  const bool same = loan.seen && loan.granted == a.st.granted && loan.marked == a.mark.since_ns && s.vm->since < loan.seen;
+  const Cpu& c = cpu(static_cast<int>(s.cpu));
+  if (a.lender == SPARE_NO_SLOT || a.net_queued || (c.curr->vm == s.vm && c.curr->role == Role::net) || bypassed_ || is_taken(c)) {
+    loan = {};
+  } else if (!same) {
+    loan = {a.st.granted, a.mark.since_ns, now(), a.st.boost_ns};
+  } else if (a.st.boost_ns - loan.boost > s.vm->abi.grant_ns + loan_more) {
+    fail("VM %llu has borrowed %llu us on CPU %u for one packet, its network thread is away, and a grant is %llu us", s.vm->abi.id,
+         (a.st.boost_ns - loan.boost) / us, s.cpu, s.vm->abi.grant_ns / us);
+  }
+}
+
+// The first provider from which s may borrow at once; nullptr: none, or something else may come in between.
+const Server* World::free_provider(const Server& s) {
+  const Vm& vm = *s.vm;
+  if (mix_.realtime || mix_.hog || bypassed_ || vm.abi.gain_ns || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn ||
+      s.abi.lender != SPARE_NO_SLOT || s.abi.rx_denied == vm.abi.rx_seq)
+    return nullptr;
+  for (unsigned i = 0; i < SPARE_USE_MAX && s.abi.use[i] != SPARE_NO_SLOT; i++) {
+    const Server* v = module_.at(static_cast<int>(s.cpu), s.abi.use[i]);
+    const bool free = v && v->abi.dsq && !v->withdrawn && v->abi.borrower == SPARE_NO_SLOT && v->abi.state == SPARE_INACTIVE;
+    if (free && !spare_pool_delay(&v->abi.cbs, now())) return v;
+  }
+  return nullptr;
+}
+
 // A packet has woken p, which waits in s, THROTTLED. With a provider that is fresh and free p runs within the provider's period (SPARE-3), unless
 // a higher class takes the CPU or somebody changes what this rests on.
 void World::expect_service(Task& p, const Server& s) {
   const Vm& vm = *s.vm;
-  if (mix_.realtime || mix_.hog || bypassed_ || vm.abi.gain_ns || vm.abi.chances || vm.abi.flags & SPARE_VM_PAYBACK || s.withdrawn || s.abi.lender != SPARE_NO_SLOT) return;
-  const Server* v = nullptr;
-  for (unsigned i = 0; i < SPARE_USE_MAX && s.abi.use[i] != SPARE_NO_SLOT && !v; i++) {
-    v = module_.at(static_cast<int>(s.cpu), s.abi.use[i]);
-    const bool free = v && v->abi.dsq && !v->withdrawn && v->abi.borrower == SPARE_NO_SLOT && v->abi.state == SPARE_INACTIVE;
-    if (!free || spare_pool_delay(&v->abi.cbs, now())) v = nullptr;
-  }
-  if (!v || s.abi.rx_denied == vm.abi.rx_seq) return;
+  const Server* v = vm.abi.chances ? nullptr : free_provider(s);
+  if (!v) return;
   promised_++;
   const Time came = now();
   at(came + v->vm->config.reservation.period_us * us + (mix_.kernel ? 20 * ms : 2 * ms), [this, &vm, provider = v->vm, came, pid = p.pid, queue = s.abi.dsq, id = s.cpu] {
@@ -203,6 +230,47 @@ void World::expect_service(Task& p, const Server& s) {
     const Task& task = *t->second;
     if (task.net_ran < came && task.woken < came && task.in && task.in->id == queue)
       fail("%s/%d of VM %llu has waited for first service since %llu us ago, and a provider was free", task.comm, pid, vm.abi.id, (now() - came) / us);
+  });
+}
+
+// A network thread begins to run. As a stray it serves what has come for each server of its VM (SPARE-9).
+void World::network_runs(Cpu& c, Task& p) {
+  p.net_ran = now();
+  Vm* vm = Module::effective(p);
+  if (!vm || vm->rx_seen == vm->abi.rx_seq) return;
+  vm->rx_seen = vm->abi.rx_seq;
+  if (vm->slot[c.id] != SPARE_NO_SLOT || !class_task(&p).net) return;
+  for (unsigned i = 0; i < cpus(); i++)
+    if (const Server* s = module_.at(static_cast<int>(i), vm->slot[i])) expect_loan(*s);
+}
+
+// A packet for s was served elsewhere just now. If s is THROTTLED with threads, one of which the packet is perhaps for, and a provider is fresh and
+// free, s borrows within the provider's period.
+void World::expect_loan(const Server& s) {
+  const spare_server& a = s.abi;
+  if (a.state != SPARE_THROTTLED || a.net_queued || a.rx_served == s.vm->abi.rx_seq || !cpu(static_cast<int>(s.cpu)).active) return;
+  const auto waits = [this](std::uint64_t queue, Time since) {
+    return std::any_of(pids_.begin(), pids_.end(), [&](int pid) {
+      const Task& t = *tasks_.at(pid);
+      return t.storage && t.in && t.in->id == queue && std::max(t.woken, t.queued_at) < since;
+    });
+  };
+  const Server* v = waits(a.dsq, now()) ? free_provider(s) : nullptr;
+  if (!v) return;
+  promised_++;
+  struct Then {
+    unsigned cpu, slot, provider;
+    std::uint64_t id, provider_id, queue, lent;
+    Time came, since, boost;
+  };
+  const Then then{s.cpu, s.slot, v->slot, a.id, v->abi.id, a.dsq, v->abi.st.granted, now(), a.since_ns, a.st.boost_ns};
+  at(now() + v->vm->config.reservation.period_us * us + (mix_.kernel ? 20 * ms : 2 * ms), [this, then, waits] {
+    const Server *o = module_.at(static_cast<int>(then.cpu), then.slot), *p = module_.at(static_cast<int>(then.cpu), then.provider);
+    if (!o || !p || o->abi.id != then.id || p->abi.id != then.provider_id || o->withdrawn || !cpu(static_cast<int>(then.cpu)).active) return;
+    if (o->vm->since > then.came || p->vm->since > then.came || bypassed_) return;
+    if (o->abi.state == SPARE_THROTTLED && o->abi.since_ns == then.since && o->abi.st.boost_ns == then.boost && p->abi.st.granted == then.lent &&
+        waits(then.queue, then.came))
+      fail("VM %llu waits on CPU %u for what a stray served it %llu us ago, and a provider was free", o->vm->abi.id, then.cpu, (now() - then.came) / us);
   });
 }
 

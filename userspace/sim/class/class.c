@@ -202,7 +202,7 @@ struct class_task_view class_task(struct task_struct *p)
 {
 	const struct task_ctx *t = task_ctx(p);
 
-	return t ? (struct class_task_view) { t->counted, t->q_cpu, t->q_slot, t->q_id } : (struct class_task_view) { };
+	return t ? (struct class_task_view) { t->counted, is_net(p, t), t->q_cpu, t->q_slot, t->q_id } : (struct class_task_view) { };
 }
 
 u64 class_servers_total(void)

@@ -20,7 +20,7 @@ struct class_cpu_view {
 
 /* What the class keeps of a thread. */
 struct class_task_view {
-	bool counted;
+	bool counted, net;	/* as a network thread that waits; it is one */
 	u32 cpu, slot;
 	u64 server_id;
 };

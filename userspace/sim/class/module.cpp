@@ -12,7 +12,6 @@ constinit thread_local Module* module;
 
 namespace {
 
-constexpr unsigned queues_ahead = 64;
 constexpr Time wakes_within = ms;
 
 std::uint32_t util_ppm(const Reservation& r) {
@@ -76,7 +75,7 @@ bool Module::set(Vm& vm, const Config& config) {
     if (cpu_[i].used.all()) return false;
   }
   if (gained && queues_wanted_ < live_ + gained)
-    queues_wanted_ = std::min(live_ + gained + queues_ahead, static_cast<unsigned>(SPARE_SLOTS) * kernel_.cpus());
+    queues_wanted_ = std::min(live_ + gained + queues_ahead_, static_cast<unsigned>(SPARE_SLOTS) * kernel_.cpus());
   if (gained && attached_ && queues_made_ < live_ + gained) return false;
   apply(vm, config);
   return true;

@@ -20,6 +20,10 @@ struct Server {
   unsigned cpu = 0, slot = 0;
   bool withdrawn = false, told = false, released = false;
   bool seen = false;  // Module::Watch
+  struct {
+    u64 granted = 0;
+    Time marked = 0, seen = 0, boost = 0;
+  } loan{};  // its last one, for the invariants: when it was first seen, and what had been borrowed before
 };
 
 struct Reservation {
@@ -46,6 +50,7 @@ struct Vm {
   Time ran_realtime = 0;
   Time ran_then = 0, boost_then = 0, valve_then = 0, checked = 0;
   Time runtime_most = 0;
+  std::uint64_t rx_seen = 0;  // packets that were there when a network thread of it last began to run
 
   bool placed() const { return servers; }
 };
@@ -84,7 +89,7 @@ class Module {
   bool wakes(const Task& p);
   void changes(Task& p, bool goes);
   void released(Server& s);
-  unsigned queues_wanted_ = 64, queues_made_ = 0;
+  unsigned queues_ahead_ = 64, queues_wanted_ = queues_ahead_, queues_made_ = 0;
   std::uint32_t limit_ppm = 900000;
   // Who wants to know what the class does looks at these after each callback, and empties them.
   struct Watch {

@@ -22,7 +22,8 @@ constexpr Kind kinds[] = {{"churn", &Mix::churn, 2},       {"affinity", &Mix::af
                           {"strays", &Mix::strays, 2},     {"crowd", &Mix::crowd, 4},       {"alone", &Mix::alone, 8},       {"limits", &Mix::limits, 3},
                           {"moves", &Mix::moves, 3},       {"pinning", &Mix::pinning, 3},   {"kernel", &Mix::kernel, 3},     {"calm", &Mix::calm, 4},
                           {"lives", &Mix::lives, 3},       {"groups", &Mix::groups, 3},     {"reload", &Mix::reload, 4},     {"bypass", &Mix::bypass, 4},
-                          {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8}};
+                          {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8},        {"queues", &Mix::queues, 4},
+                          {"quiet", &Mix::quiet, 4}};
 
 }  // namespace
 
@@ -33,12 +34,14 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
   mix_.providers = !coin(4);
   // It has nearly all of a CPU, as much as Linux leaves it; with others it would have more, and a CPU that goes would wait for it.
   if (mix_.hog) mix_.realtime = mix_.hotplug = false;
+  if (mix_.quiet) mix_.crowd = false;
   root_group_.css = {1, 1};
   root_group_.scx = {false, 100, 100'000, ~0ULL, 0};
   for (unsigned n = r.in(1, 3); n; n--) make_group();
   deadline(0);
   class_begin(cpus);
   class_smt(coin(2));
+  if (mix_.queues) module_.queues_wanted_ = module_.queues_ahead_ = static_cast<unsigned>(r.in(1, 8));
   if (sched_spare_ops.init()) fail("init fails");
   for (unsigned i = 0; i < cpus; i++) {
     Task& p = make(Role::hotplug, "cpuhp", nullptr, {1ULL << i});
@@ -47,7 +50,7 @@ World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hot
     for (unsigned n = r.in(1, 2); n; n--) make(Role::kthread, "kworker", nullptr, {1ULL << i}).flags = kthread_flags;
   }
   for (unsigned n = r.in(0, cpus + 2); n; n--) {
-    Task& p = make(coin(2) ? Role::burner : Role::sleeper, "host", nullptr, {coin(3) ? draw_cpus(cpus) : all()});
+    Task& p = make(coin(2) && !mix_.quiet ? Role::burner : Role::sleeper, "host", nullptr, {coin(3) ? draw_cpus(cpus) : all()});
     if (coin(2)) p.sched_task_group = any_group();
     if (coin(3)) p.scx.weight = static_cast<unsigned>(r.in(1, 1000));
   }
@@ -75,8 +78,9 @@ World::~World() = default;
 
 // ---- what there is -------------------------------------------------------------------------------------------------
 
-// It is born soon.
+// It is born soon, if it is not there yet.
 void World::start(const Task& p, Time within) {
+  if (p.storage) return;
   at(now() + random().in(0, within), [this, pid = p.pid] {
     if (tasks_.count(pid)) fork(here_cpu(), *tasks_.at(pid), fallback(*tasks_.at(pid)));
   });
@@ -199,7 +203,7 @@ Vm* World::make_vm(bool provider) {
   vm.group.parent = any_group();
   draw_policy(vm);
   // (It may not fit.)
-  module_.set(vm, {draw_reservation(provider), provider, provider ? all() : draw_cpus(3)});
+  set(vm, {draw_reservation(provider), provider, provider ? all() : draw_cpus(3)});
   if (!provider) {
     if (mix_.providers) draw_use(vm);
     make_threads(vm);
@@ -220,7 +224,8 @@ void World::make_threads(Vm& vm) {
     make(Role::vcpu, named ? name : "qemu", &vm, {bound ? 1ULL << i : mask});
   }
   const bool stray = mix_.strays && chance(2);
-  make(Role::net, chance(2) ? "vhost-1" : "iothread", &vm, {stray ? draw_cpus(2) : mask});
+  const std::uint64_t others = all() & ~mask;  // (emulatorpin)
+  make(Role::net, chance(2) ? "vhost-1" : "iothread", &vm, {!stray ? mask : others && chance(2) ? others : draw_cpus(2)});
   if (chance(3)) make(Role::net, "vhost-2", &vm, {mask});
   if (chance(2)) make(Role::sleeper, "qemu", &vm, {stray ? all() : mask});
   if (mix_.crowd && chance(2))
@@ -357,7 +362,7 @@ void World::switched(Cpu& c, Task& prev, Task& next) {
   check_kthreads(c);
   account(prev);
   next.accounted = now();
-  if (next.role == Role::net) next.net_ran = now();
+  if (next.role == Role::net) network_runs(c, next);
 }
 
 // What it has run for so far is its VM's.
@@ -409,7 +414,10 @@ void World::packet() {
     if (p.on_rq && p.in && class_task(&p).counted) {
       const class_task_view t = class_task(&p);
       const Server* s = module_.at(static_cast<int>(t.cpu), t.slot);
-      if (s && s->abi.state == SPARE_THROTTLED) expect_service(p, *s);
+      if (s && s->abi.state == SPARE_THROTTLED) {
+        expect_service(p, *s);
+        if (mix_.affinity && chance(3)) set_affinity(here_cpu(), p, {draw_cpus(1)});  // and does not stay
+      }
     }
     break;
   }
@@ -431,9 +439,15 @@ void World::reconfigure() {
       break;
   }
   trace("configure", nullptr, vm->abi.id);
-  module_.set(*vm, c);
+  set(*vm, c);
   changed(*vm);
+}
+
+// A write that needs more queues than there are has some made, and is tried again.
+void World::set(Vm& vm, const Config& c) {
+  if (module_.set(vm, c)) return;
   queues();
+  module_.set(vm, c);
 }
 
 // The module forks when queues are missing.
@@ -478,7 +492,6 @@ void World::lives() {
     const int first = next_pid_;
     make_vm(provider);
     for (int pid = first; pid < next_pid_; pid++) start(*tasks_.at(pid), 5 * ms);
-    queues();
   }
 }
 
@@ -542,7 +555,7 @@ void World::act() {
   } else if (what < 74) {
     if (p) set_weight(here_cpu(), *p, static_cast<unsigned>(r.in(1, 1000)));
   } else if (what < 78) {
-    if (pids_.size() < tasks_most) {
+    if (pids_.size() < tasks_most && !mix_.quiet) {
       Vm* vm = chance(2) ? any_vm(false) : nullptr;
       Task& t = make(chance(4) ? Role::burner : Role::sleeper, "child", vm, {vm && vm->config.cpus && chance(2) ? vm->config.cpus : all()});
       t.child = true;
@@ -552,7 +565,7 @@ void World::act() {
   } else if (what < 80) {
     if (mix_.churn && chance(4)) reconfigure();
   } else if (what < 81) {
-    if (mix_.hotplug && chance(10)) hotplug();
+    if (mix_.hotplug && chance(3)) hotplug();
   } else if (what < 84) {
     if (mix_.groups) change_groups();
   } else if (what < 86) {
@@ -591,8 +604,8 @@ void World::elsewhere(Cpu& unlocked, Task& wanted) {
 // ---- hotplug -------------------------------------------------------------------------------------------------------
 
 void World::hotplug() {
-  const unsigned i = static_cast<unsigned>(random().in(0, cpus() - 1));
-  unsigned there = 0;
+  unsigned i = static_cast<unsigned>(random().in(0, cpus() - 1)), there = 0;
+  if (const Vm* vm = any_vm(false); vm && std::popcount(vm->config.cpus) == 1) i = static_cast<unsigned>(std::countr_zero(vm->config.cpus));
   for (unsigned n = 0; n < cpus(); n++) {
     there += cpu(static_cast<int>(n)).active;
     if (hotplug_[n] == Hotplug::leaving || hotplug_[n] == Hotplug::left || hotplug_[n] == Hotplug::coming) return;  // one at a time
@@ -632,7 +645,7 @@ void World::hotplug_step(Task& p) {
     }
     if (!others) {
       hotplug_[i] = Hotplug::off;
-      at(now() + random().in(ms, 50 * ms), [this, i, id] {
+      at(now() + (chance(2) ? random().in(ms, 50 * ms) : random().in(100 * ms, 400 * ms)), [this, i, id] {
         hotplug_[i] = Hotplug::coming;
         cpu(id).dead = false;
         wake(here_cpu(), *hotplug_task_[i]);

@@ -20,6 +20,8 @@ struct Mix {
   bool bypass;    // and put aside: the machine sleeps
   bool deadline;  // SCHED_DEADLINE threads are admitted
   bool hog;       // a real-time thread computes all the time
+  bool queues;    // the stock of queues is small
+  bool quiet;     // little of the host's own runs, and nobody forks
 };
 
 class World : public Kernel {
@@ -68,6 +70,7 @@ class World : public Kernel {
   void act_soon();
   void packet();
   void reconfigure();
+  void set(Vm& vm, const Config& config);
   void queues();
   void kill(Vm& vm);
   void remove_when_empty(Vm& vm);
@@ -94,7 +97,11 @@ class World : public Kernel {
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
   void check_group(Group& g);
+  void check_loan(Server& s);
+  const Server* free_provider(const Server& s);
   void expect_service(Task& p, const Server& s);
+  void network_runs(Cpu& c, Task& p);
+  void expect_loan(const Server& s);
 
   Module module_{*this};
   Mix mix_{};
