@@ -88,6 +88,14 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 	}
 }
 
+/* The first in its queue has waited for a quarter of what the watchdog bears; its place says since when. */
+static __always_inline bool server_first_waits(const struct spare_server *s, u64 now)
+{
+	struct task_struct *head = s->dsq ? scx_bpf_dsq_peek(s->dsq) : NULL;
+
+	return head && spare_before(head->scx.dsq_vtime + SPARE_WATCHDOG_NS / 4, now);
+}
+
 /* Replenish what is due (CBS-4). */
 static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 {
@@ -111,8 +119,8 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		runs = server_pay_debt(s, now) ? s->cbs.q_ns > 0 : spare_cbs_replenish(&s->cbs, now);
 		spare_trace(cpu, slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
-		/* What its real-time threads and strays owe may grow for ever: the others get a turn each before the watchdog looks (CBS-7). */
-		if (!runs && s->valve_ns <= 0 && now - s->since_ns >= SPARE_WATCHDOG_NS / 4) {
+		/* What its real-time threads and strays owe may grow for ever: who has waited for long gets a turn before the watchdog looks (CBS-7). */
+		if (!runs && s->valve_ns <= 0 && server_first_waits(s, now)) {
 			s->valve_ns = server_queued(s) * SPARE_TURN_MIN_NS;
 			if (s->valve_ns > (s64)(s->cbs.period_ns / 2))
 				s->valve_ns = s->cbs.period_ns / 2;
@@ -135,6 +143,33 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 }
 
 /*
+ * What is borrowed is for the network thread (SPARE-3). It may have become runnable before the budget ended, and stand behind others that had:
+ * now it goes before them.
+ */
+__noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
+{
+	struct task_struct *p = scx_bpf_dsq_peek(dsq);
+	struct task_ctx *t = p ? task_ctx(p) : NULL;
+	u64 first;
+
+	if (!p || (t && t->counted))
+		return 0;
+	first = p->scx.dsq_vtime - 1;
+	c->host.scan = 0;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		t = task_ctx(p);
+		if (t && t->counted) {
+			scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, first);
+			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+			break;
+		}
+		if (++c->host.scan >= SPARE_TAKE_ASKED)
+			break;
+	}
+	return 0;
+}
+
+/*
  * Let server `by` run a thread of s (itself, or the one it lends to). prev_here: prev is a runnable thread of s.
  * Returns false when s has nothing to run here.
  */
@@ -154,6 +189,10 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 		if (!spare_before(now, c->turn_end_ns) ||
 		    (head && !spare_before(now, head->scx.dsq_vtime) && !task_front(prev)))
 			keep = false;
+	}
+	if (by->slot != s->slot && s->mark.phase == SPARE_MARK_WOKEN && s->net_queued) {
+		net_to_front(c, dsq);
+		keep = false;
 	}
 	if (!keep && dsq_move_to_local(dsq)) {
 		c->pick = s->slot;

@@ -50,7 +50,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (enq_flags & SCX_ENQ_WAKEUP && spare_task_receives(p) && task_kind(p) != SPARE_KIND_VCPU)
 		t->net = true;
 	if (enq_flags & SCX_ENQ_WAKEUP)
-		t->ran_ns = t->turn_left = 0;
+		t->ran_ns = t->turn_left = t->waits_in = 0;
 	net = is_net(p, t);
 	here = cpu = task_cpu(p);
 	slot = task_may_run(p, here) ? spare_task_slot(p, here) : SPARE_NO_SLOT;
@@ -76,6 +76,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	front = t->ran_ns < SPARE_TURN_NS;
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
+	t->waits_in = vm->id;
 	dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);
 	if (cpu != here) {
 		s->st.migrated++;

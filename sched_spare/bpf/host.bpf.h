@@ -482,7 +482,7 @@ static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 		return;
 	h->scan = 0;
 	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0)
-		if (h->scan++ >= SPARE_PASS_SCAN || kick_idle_for(p, cpu))
+		if (kick_idle_for(p, cpu) || (++h->scan, !look_goes_on(h)))
 			break;
 }
 

@@ -20,7 +20,8 @@ enum host_const : __u64 {
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
 	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes; it preempts who is so much ahead of it */
 	SPARE_TAKE_SCAN		= 32,			/* tasks looked at before one of them is taken from another CPU, */
-	SPARE_TAKE_ASKED	= 1024,			/* and where somebody is known to be */
+	SPARE_TAKE_ASKED	= 1024,			/* and where somebody is known to be, or now and then */
+	SPARE_TAKE_REST_NS	= 100ULL * 1000000,	/* from one such look to the next */
 	SPARE_HOST_GRAIN_NS	= 500000ULL,		/* what does not count between two that are to run */
 	SPARE_COST_SHIFT	= 20,			/* fixed point of a cost: virtual ns per ns */
 	SPARE_COST_ONE		= 1ULL << 20,
@@ -70,6 +71,7 @@ struct host_cpu {
 	u32 let_out;	/* and whether it has let somebody out */
 	u32 valve_nr;	/* length of the queue that a scan of the valve looks at */
 	u32 valve_next;
+	u64 look_ns;	/* before that no look goes further than the first few (look_goes_on) */
 	u64 valve_ns;	/* last scan for those who wait too long */
 	u64 valve_stamp[10];	/* of the last ones, in jiffies, */
 	u64 valve_at[10];	/* and when they were */
@@ -104,6 +106,23 @@ static __always_inline u64 host_dsq(s32 cpu)
 static __always_inline u64 kthread_dsq(s32 cpu)
 {
 	return SPARE_DSQ_KTHREAD | (u32)cpu;
+}
+
+/*
+ * A look for somebody who may run elsewhere has come to h->scan who may not. Does it go on? Beyond the first few only now and then: who waits
+ * behind a crowd that is bound is found, and nobody pays for that at each look.
+ */
+static __always_inline bool look_goes_on(struct host_cpu *h)
+{
+	u64 now;
+
+	if (h->scan != SPARE_TAKE_SCAN)
+		return h->scan < SPARE_TAKE_ASKED;
+	now = bpf_ktime_get_ns();
+	if (spare_before(now, h->look_ns))
+		return false;
+	h->look_ns = now + SPARE_TAKE_REST_NS;
+	return true;
 }
 
 /* Sleepable, from ops.init. */

@@ -204,6 +204,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		return 0;
 	now = bpf_ktime_get_ns();
 	task_unqueued(t);
+	t->waits_in = 0;
 	slot = vm ? spare_task_slot(p, cpu) : SPARE_NO_SLOT;
 	if (slot != SPARE_NO_SLOT)
 		s = server(cpu, slot);

@@ -27,7 +27,8 @@ struct task_ctx {
 	u32 grant_of;		/* of which that is */
 	u64 ran_ns;	/* CPU used since it last woke */
 	u64 start_ns;	/* of the current run */
-	u64 key;	/* its place in the server's queue */
+	u64 key;	/* its place in the server's queue, */
+	u64 waits_in;	/* and the VM where it waits there, and has not run since */
 	u64 turn_left;	/* of its turn, when it was stopped before the end */
 	u32 q_cpu;	/* where net_queued counts it */
 	u32 q_slot;
@@ -134,7 +135,8 @@ static __always_inline void task_queued(struct task_ctx *t, struct spare_server 
 }
 
 /*
- * Its place in the queue of s (CBS-8). One that was stopped within its turn keeps place and rest: sent back each time, a thread
+ * Its place in the queue of s (CBS-8). One that waits keeps it when something of it is changed (its affinity, its nice), on another of the VM's CPUs,
+ * too. One that was stopped within its turn keeps place and rest: sent back each time, a thread
  * beside others that wake, or one that always comes last before the budget ends, would get next to nothing. Not so while a
  * network thread waits in a THROTTLED server: what is borrowed is for that one (SPARE-3).
  */
@@ -144,7 +146,7 @@ static __always_inline void task_place(struct task_ctx *t, const struct spare_se
 	bool front = t->ran_ns < SPARE_TURN_NS, throttled = s->state == SPARE_THROTTLED;
 	struct task_struct *head;
 
-	if (t->turn_left && !throttled)
+	if (t->waits_in == vm->id || (t->turn_left && !throttled))
 		return;
 	if (t->turn_left && !s->net_queued) {
 		head = scx_bpf_dsq_peek(s->dsq);
@@ -388,7 +390,8 @@ static __always_inline void server_asleep(struct cpu_ctx *c, struct spare_server
 
 /*
  * To this CPU's local queue the first of another's queue that may run here. The kernel would look at each one, with both locks held: so not
- * before one of the `first` is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do.
+ * before one of the `first` is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do. first 0: as
+ * look_goes_on() says.
  */
 __noinline int take_from(u64 dsq, u32 cpu, u32 first)
 {
@@ -401,7 +404,7 @@ __noinline int take_from(u64 dsq, u32 cpu, u32 first)
 	c->host.scan = 0;	/* (in memory, or the verifier would follow each round) */
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		fits = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
-		if (fits || ++c->host.scan >= first)
+		if (fits || (++c->host.scan, first ? c->host.scan >= first : !look_goes_on(&c->host)))
 			break;
 	}
 	return fits && dsq_move_to_local(dsq);
@@ -418,7 +421,7 @@ static __always_inline bool server_pull(struct spare_server *s)
 	if (!vm || !vm->nr_throttled)
 		return false;
 	server_for_each_other(s, i, cpu, o) {
-		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu, SPARE_TAKE_SCAN)) {
+		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu, 0)) {
 			s->st.migrated++;
 			return true;
 		}

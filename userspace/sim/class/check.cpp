@@ -15,8 +15,18 @@ namespace {
 
 constexpr Time soon = ms, late = 10 * ms, watchdog = 30 * second;
 constexpr Time loan_more = ms;  // a timer that is late, switches
+// The class looks for who may run elsewhere among so many first in a queue, and now and then among more.
+constexpr unsigned look_first = 32, look_most = 1024;
+constexpr Time look_rest = 500 * ms;
 
 constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
+
+// Who stand before p in its queue.
+unsigned before(const Task& p) {
+  unsigned n = 0;
+  for (const Node* at = p.node.prev; at != &p.in->head; at = at->prev) n += at->task != nullptr;
+  return n;
+}
 
 }  // namespace
 
@@ -106,9 +116,14 @@ void World::check_siblings(Task& p, const Server& s) {
   if (s.withdrawn || now() - s.vm->since < late) return;
   for (unsigned i = 0; i < cpus(); i++) {
     Cpu& c = cpu(static_cast<int>(i));
-    const Server* o = module_.at(c.id, s.vm->slot[i]);
+    Server* o = module_.at(c.id, s.vm->slot[i]);
     if (!o || o == &s || !c.active || is_taken(c) || p.migration_disabled || !allowed(p, c.id)) continue;
-    if (o->abi.dsq && o->abi.state == SPARE_INACTIVE && o->abi.cbs.q_ns > 0 && !o->abi.taken_ns && !o->abi.debt_ns)
+    if (!o->abi.dsq || o->abi.state != SPARE_INACTIVE || o->abi.cbs.q_ns <= 0 || o->abi.taken_ns || o->abi.debt_ns) continue;
+    const unsigned n = before(p);
+    if (n >= look_most) continue;
+    if (o->unused.used != o->abi.st.used_ns || o->unused.since < s.vm->since) o->unused = {now(), o->abi.st.used_ns};
+    // (It is offered each time that s is THROTTLED.)
+    if (n < look_first || now() - o->unused.since > look_rest + 2 * s.vm->config.reservation.period_us * us)
       fail("VM %llu has budget on CPU %u and nothing to do there, and %s/%d waits on CPU %u", s.vm->abi.id, i, p.comm, p.pid, s.cpu);
   }
 }
@@ -122,7 +137,12 @@ void World::check_idle(Cpu& c, Task& p) {
   if (p.in == c.local.get()) fail("CPU %d is idle, and %s/%d waits in its local queue", c.id, p.comm, p.pid);
   if (id & queue_kthread && of == static_cast<unsigned>(c.id)) fail("CPU %d is idle, and kernel thread %s/%d waits", c.id, p.comm, p.pid);
   // Another CPU's tick says so, at the latest. (One that a higher class has has none for us.)
-  const auto late_there = [&] { return now() - std::max({p.woken, p.queued_at, c.idle_since}) > late && !is_taken(cpu(static_cast<int>(of))); };
+  const auto late_there = [&] {
+    const Time since = now() - std::max({p.woken, p.queued_at, c.idle_since});
+    if (since <= late || is_taken(cpu(static_cast<int>(of)))) return false;
+    const unsigned n = before(p);
+    return n < look_first || (n < look_most && since > late + look_rest);
+  };
   if (id & queue_host && id < queue_server && (of == static_cast<unsigned>(c.id) || late_there()))
     fail("CPU %d is idle, and host task %s/%d waits in CPU %u's queue", c.id, p.comm, p.pid, of);
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
@@ -186,18 +206,18 @@ void World::check_group(Group& g) {
   g.ran_then = g.ran;
 }
 
-// While none of its network threads waits or runs there, what s borrows for one packet is a grant at most (SPARE-4).
+// While none of its network threads runs there, what s borrows for one packet is a grant at most (SPARE-4).
 void World::check_loan(Server& s) {
   auto& loan = s.loan;
   const spare_server& a = s.abi;
   const bool same = loan.seen && loan.granted == a.st.granted && loan.marked == a.mark.since_ns && s.vm->since < loan.seen;
   const Cpu& c = cpu(static_cast<int>(s.cpu));
-  if (a.lender == SPARE_NO_SLOT || a.net_queued || (c.curr->vm == s.vm && c.curr->role == Role::net) || bypassed_ || is_taken(c)) {
+  if (a.lender == SPARE_NO_SLOT || (c.curr->vm == s.vm && c.curr->role == Role::net) || bypassed_ || is_taken(c)) {
     loan = {};
   } else if (!same) {
     loan = {a.st.granted, a.mark.since_ns, now(), a.st.boost_ns};
   } else if (a.st.boost_ns - loan.boost > s.vm->abi.grant_ns + loan_more) {
-    fail("VM %llu has borrowed %llu us on CPU %u for one packet, its network thread is away, and a grant is %llu us", s.vm->abi.id,
+    fail("VM %llu has borrowed %llu us on CPU %u for one packet without its network thread, and a grant is %llu us", s.vm->abi.id,
          (a.st.boost_ns - loan.boost) / us, s.cpu, s.vm->abi.grant_ns / us);
   }
 }

@@ -24,6 +24,10 @@ struct Server {
     u64 granted = 0;
     Time marked = 0, seen = 0, boost = 0;
   } loan{};  // its last one, for the invariants: when it was first seen, and what had been borrowed before
+  struct {
+    Time since = 0;
+    u64 used = 0;
+  } unused{};  // and since when it has had budget, nothing to do, and a thread to wait elsewhere
 };
 
 struct Reservation {
