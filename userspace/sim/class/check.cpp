@@ -17,7 +17,7 @@ constexpr Time soon = ms, late = 10 * ms, watchdog = 30 * second;
 constexpr Time loan_more = ms;  // a timer that is late, switches
 // The class looks for who may run elsewhere among so many first in a queue, and now and then among more.
 constexpr unsigned look_first = 32, look_most = 1024;
-constexpr Time look_rest = 500 * ms;
+constexpr Time look_rest = 150 * ms;
 
 constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
 
@@ -123,7 +123,7 @@ void World::check_siblings(Task& p, const Server& s) {
     if (n >= look_most) continue;
     if (o->unused.used != o->abi.st.used_ns || o->unused.since < s.vm->since) o->unused = {now(), o->abi.st.used_ns};
     // (It is offered each time that s is THROTTLED.)
-    if (n < look_first || now() - o->unused.since > look_rest + 2 * s.vm->config.reservation.period_us * us)
+    if (n < look_first || now() - o->unused.since > look_rest + s.vm->config.reservation.period_us * us)
       fail("VM %llu has budget on CPU %u and nothing to do there, and %s/%d waits on CPU %u", s.vm->abi.id, i, p.comm, p.pid, s.cpu);
   }
 }

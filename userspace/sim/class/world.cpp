@@ -363,6 +363,8 @@ void World::switched(Cpu& c, Task& prev, Task& next) {
   account(prev);
   next.accounted = now();
   if (next.role == Role::net) network_runs(c, next);
+  // (Each thread that the class takes for one may have a grant for the same packet.)
+  if (Server* s = next.vm && class_task(&next).net ? module_.at(c.id, next.vm->slot[c.id]) : nullptr) s->loan = {};
 }
 
 // What it has run for so far is its VM's.
