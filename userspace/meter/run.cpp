@@ -2,14 +2,10 @@
 #include "run.hpp"
 
 #include <bpf/libbpf.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +25,8 @@
 #include "sched_spare/abi.h"
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
+#include "util/links.hpp"
+#include "util/signals.hpp"
 
 namespace spare {
 namespace {
@@ -38,36 +36,6 @@ using std::chrono::milliseconds;
 
 constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
 constexpr auto reservation_interval = std::chrono::seconds{5};
-
-Fd open_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-// Something is readable there whenever a network device comes, goes or is renamed.
-Fd open_links() {
-  Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK;
-  if (fd && ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    fd.reset();
-  }
-  return fd;
-}
-
-bool drain(const Fd& fd) {
-  std::array<char, 16384> buffer;
-  bool any = false;
-  while (fd && ::recv(fd.get(), buffer.data(), buffer.size(), 0) > 0) {
-    any = true;
-  }
-  return any;
-}
 
 // A CPU's account begins with its first switch: this thread goes to each once, and comes back.
 void visit(const Cpus& cpus) {
@@ -95,22 +63,24 @@ class Meter {
       spdlog::error("{}", errno_error("the meter's ring buffer").text);
       return 1;
     }
-    const Fd links = open_links();
+    TapEvents links;
     if (!begin()) {
       return 1;
     }
     const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.interval_s));
     auto due = Clock::now() + interval;
     for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
-      std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.get(), POLLIN, 0}}};
+      std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.fd(), POLLIN, 0}}};
       const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
       ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-      signalfd_siginfo info{};
-      if (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+      if (next_signal(signals)) {
         return 0;
       }
       ring_buffer__consume(ring.get());
-      links_changed_ = drain(links) || links_changed_;
+      if (links.fd() >= 0) {
+        const auto heard = links.drain();
+        links_changed_ = !heard || !heard->empty() || links_changed_;  // nothing: some of it was lost
+      }
       publish();
       if (Clock::now() >= due) {
         if (!look()) {
@@ -297,7 +267,7 @@ int run_meter(const Roots& roots, const MeterOptions& options) {
     files.rlim_cur = files.rlim_max;
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));
   }
-  const Fd signals = open_signals();
+  const Fd signals = open_signals({SIGTERM, SIGINT});
   const auto fail = [](const Error& error) {
     spdlog::error("{}", error.text);
     return 1;

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "sched_spare/abi.h"
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
 #include "util/files.hpp"
+#include "util/processes.hpp"
 
 namespace spare {
 namespace {
@@ -168,11 +168,8 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   dirs.emplace_back(tree_.mount().string() + cgroup);
   for (const auto& dir : dirs) {
     const auto text = read_file(dir / "cgroup.procs");
-    for (const std::string& word : text ? split(*text, "\n") : std::vector<std::string>()) {
-      pid_t process = 0;
-      std::from_chars(word.data(), word.data() + word.size(), process);
-      found.push_back(process);
-    }
+    const auto pids = text ? pids_in(*text) : std::vector<pid_t>();
+    found.insert(found.end(), pids.begin(), pids.end());
   }
   return found;
 }
@@ -181,7 +178,7 @@ void Vms::set_taps(MeteredVm& vm) {
   std::vector<Tap> now;
   bool looked = true;
   const auto add = [&](pid_t process) {
-    const auto taps = taps_of(roots_, process);
+    const auto taps = taps_of(roots_.proc, process);
     looked = looked && taps;
     if (taps) {
       now.insert(now.end(), taps->begin(), taps->end());

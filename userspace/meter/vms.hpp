@@ -11,6 +11,7 @@
 #include "paths.hpp"
 #include "proc.hpp"
 #include "util/fd.hpp"
+#include "util/taps.hpp"
 
 namespace spare {
 
