@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 600
+# kernels: trixie bookworm
 #
 # meter.sh - spared --meter with nothing else of ours loaded: two KVM guests, one in a cgroup of its own, one a plain QEMU in the root's; packets
 # to them and to the host come in softirq, from another network namespace. The judge is the kernel's own account of threads and taps.

@@ -7,6 +7,8 @@
  * whole way: sender, softirq, bridge, tap, vhost, the switches between; as SCHED_FIFO (--fifo) it sends, which ends with the softirq, before vhost
  * runs. Several datagrams are one GSO packet, which its device's gso_max_segs 1 cuts into a softirq's batch.
  *
+ * A meter has some seconds after the first packet to see what the vhost worker is. --unanswered is the sender alone.
+ *
  * Figures: round.p50_ns, send.p50_ns, of it the sending; packets; rounds; lost, packets of rounds that did not come in a second.
  */
 #include "cli/options.hpp"
@@ -16,6 +18,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <optional>
 #include <vector>
 
 /* The functions of linux/virtio_ring.h, which linux/vhost.h includes, are no C++. */
@@ -52,6 +55,7 @@ struct options {
 	unsigned batch = 1, rounds = 2000, size = 64, seconds = 0;
 	uint64_t gap_us = 0;
 	int fifo = 0;
+	bool unanswered = false;
 };
 
 class Queue {
@@ -216,7 +220,8 @@ int run(int argc, char **argv)
 	cli::App app("a guest's receive queue behind the real vhost-net, and who sends to it");
 	options o;
 
-	app.add_option("--tap", o.tap, "tap to create, or to take over, with vnet_hdr")->required();
+	app.add_option("--tap", o.tap, "tap to create, or to take over, with vnet_hdr");
+	app.add_flag("--unanswered", o.unanswered, "only send: nothing is received");
 	app.add_option("--cgroup", o.cgroup, "directory of the cgroup to enter first");
 	app.add_option("--netns", o.netns, "network namespace to send from, as ip netns names it");
 	app.add_option("--to", o.to, "address to send to; none: only receive");
@@ -231,12 +236,16 @@ int run(int argc, char **argv)
 	errno = 0;
 	if (!o.cgroup.empty() && !write_file(o.cgroup + "/cgroup.procs", "0"))
 		die("{}/cgroup.procs", o.cgroup);
-	Queue queue(o.tap);
+	if (o.unanswered ? o.to.empty() : o.tap.empty())
+		die("--tap NAME is wanted, or --unanswered with --to");
+	std::optional<Queue> queue;
+	if (!o.unanswered)
+		queue.emplace(o.tap);
 	if (o.to.empty()) {
 		uint64_t n = 0;
 
 		for (const uint64_t end = now_ns() + o.seconds * kSecond; now_ns() < end;)
-			n += receive(queue, 1);
+			n += receive(*queue, 1);
 		fmt::print("packets {}\n", n);
 		return 0;
 	}
@@ -247,15 +256,20 @@ int run(int argc, char **argv)
 	const sched_param fifo{o.fifo};
 	if (o.fifo && sched_setscheduler(0, SCHED_FIFO, &fifo))
 		die("SCHED_FIFO");
-	sleep_for(2 * kSecond); /* the bridge has to notice that the tap has a carrier */
-	queue.take();
+	if (queue) {
+		sleep_for(2 * kSecond); /* the bridge has to notice that the tap has a carrier */
+		if (send(out.get(), bytes.data(), bytes.size(), 0) != ssize_t(bytes.size()))
+			die("send to {}", o.to);
+		sleep_for(5 * kSecond);
+		queue->take();
+	}
 	for (unsigned i = 0; i < o.rounds; i++) {
 		const uint64_t begin = now_ns();
 
 		if (send(out.get(), bytes.data(), bytes.size(), 0) != ssize_t(bytes.size()))
 			die("send to {}", o.to);
 		sent.push_back(now_ns() - begin);
-		const unsigned got = receive(queue, o.batch);
+		const unsigned got = queue ? receive(*queue, o.batch) : o.batch;
 		took.push_back(now_ns() - begin);
 		packets += got;
 		lost += got < o.batch ? o.batch - got : 0;

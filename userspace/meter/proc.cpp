@@ -88,10 +88,11 @@ Tap tap_behind(const Roots& roots, pid_t process, int pidfd, const std::string& 
   if (!netns) {
     netns = Fd(::open((roots.proc / std::to_string(process) / "ns/net").c_str(), O_RDONLY | O_CLOEXEC));
   }
-  if (tap.name.empty() && device) {
+  ifreq request{};
+  if (device && ::ioctl(device.get(), TUNGETIFF, &request) == 0) {
+    tap.napi = (request.ifr_flags & IFF_NAPI) != 0;
     // A macvtap's has no such line.
-    ifreq request{};
-    if (::ioctl(device.get(), TUNGETIFF, &request) == 0) {
+    if (tap.name.empty()) {
       tap.name = std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ));
     }
   }

@@ -20,6 +20,7 @@ struct Tap {
   std::string name;
   std::uint32_t ifindex = 0;
   std::uint32_t netns = 0;  // inode of its network namespace
+  bool napi = false;        // IFF_NAPI: what its VM sends is served in softirqs
   auto operator<=>(const Tap&) const = default;
 };
 

@@ -37,6 +37,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
+constexpr auto tend_interval = std::chrono::seconds{1};
 constexpr auto reservation_interval = std::chrono::seconds{5};
 
 Fd open_signals() {
@@ -103,7 +104,7 @@ class Meter {
     auto due = Clock::now() + interval;
     for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
       std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.get(), POLLIN, 0}}};
-      const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
+      const auto left = std::chrono::ceil<milliseconds>(std::min(due, tend_due_) - Clock::now());
       ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
       signalfd_siginfo info{};
       if (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
@@ -112,6 +113,10 @@ class Meter {
       ring_buffer__consume(ring.get());
       links_changed_ = drain(links) || links_changed_;
       publish();
+      if (Clock::now() >= tend_due_) {
+        tend_due_ = Clock::now() + tend_interval;
+        programs_.tend();
+      }
       if (Clock::now() >= due) {
         if (!look()) {
           spdlog::error("the bill cannot be written: {}", std::strerror(errno));
@@ -253,6 +258,7 @@ class Meter {
     if (taps) {
       links_changed_ = false;
       taps_due_ = Clock::now() + tap_interval;
+      programs_.forget();  // a tap may have got RPS
     }
     if (Clock::now() >= reservations_due_) {
       look_for_cgroups();
@@ -267,7 +273,7 @@ class Meter {
     }
     vms_.drop_gone();
     publish();
-    if (programs_.attach_more()) {
+    if (programs_.attach_more(vms_.has_napi())) {
       spdlog::info("more of the bill can be seen");
       say_missing();
       for (const pid_t process : processes_with_guests(roots_)) {
@@ -284,7 +290,7 @@ class Meter {
   const MeterOptions& options_;
   std::map<std::uint32_t, std::vector<BillRow>> before_;  // by slot: each CPU's row when it was last looked at
   std::map<unsigned, std::uint64_t> elapsed_;             // by CPU
-  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
+  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now(), tend_due_ = Clock::now() + tend_interval;
   bool links_changed_ = false;
 };
 

@@ -36,6 +36,12 @@ Vms::Vms(Roots roots, CgroupTree tree, Maps maps) : roots_(std::move(roots)), tr
 
 bool Vms::changed() { return std::exchange(changed_, false); }
 
+bool Vms::has_napi() const {
+  return std::any_of(vms_.begin(), vms_.end(), [](const auto& entry) {
+    return std::any_of(entry.second.taps.begin(), entry.second.taps.end(), [](const Tap& tap) { return tap.napi; });
+  });
+}
+
 bool Vms::update(int map, const void* key, std::uint32_t slot, const char* what) {
   const bool written = bpf_map_update_elem(map, key, &slot, BPF_ANY) == 0;
   if (!written && !std::exchange(full_said_, true)) {

@@ -49,6 +49,7 @@ class Vms {
 
   [[nodiscard]] const std::map<std::uint32_t, MeteredVm>& all() const { return vms_; }
   [[nodiscard]] bool changed();  // since the last call
+  [[nodiscard]] bool has_napi() const;  // some tap has IFF_NAPI
 
  private:
   MeteredVm* make(const std::string& cgroup, bool whole);
