@@ -103,7 +103,7 @@ struct {
 /* Who has been announced: process, or thread of the kernel. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4 * SPARE_METER_VMS);
+	__uint(max_entries, SPARE_METER_ANNOUNCED);
 	__type(key, u32);
 	__type(value, u32);
 } announced SEC(".maps");
@@ -159,20 +159,28 @@ static __always_inline u32 vm_of_process(u32 process)
 	return vm ? *vm : 0;
 }
 
-/* The nearest cgroup above that is a VM. */
+/*
+ * The nearest cgroup above that is a VM. Tenants may make cgroups below theirs as deep as they like, and this runs in a switch: only so many levels
+ * from the root on can be VMs.
+ */
 static __always_inline u32 vm_of_cgroup(struct task_struct *p)
 {
-	struct cgroup *cgroup = BPF_CORE_READ(p, cgroups, dfl_cgrp);
-	int i;
+	struct cgroup *cgroup = BPF_CORE_READ(p, cgroups, dfl_cgrp), *above;
+	u64 first = (u64)cgroup + bpf_core_field_offset(struct cgroup, ancestors);
+	u32 level = BPF_CORE_READ(cgroup, level), i;
 
-	for (i = 0; i < SPARE_METER_LEVELS && cgroup; i++) {
-		u64 id = BPF_CORE_READ(cgroup, kn, id);
-		u32 *vm = bpf_map_lookup_elem(&cgroups, &id);
+	if (level >= SPARE_METER_LEVELS)
+		level = SPARE_METER_LEVELS - 1;
+	for (i = 0; i < SPARE_METER_LEVELS && i < level; i++) {
+		u64 id;
+		u32 *vm;
 
+		if (bpf_probe_read_kernel(&above, sizeof(above), (void *)(first + (level - i) * sizeof(above))))
+			break;
+		id = BPF_CORE_READ(above, kn, id);
+		vm = bpf_map_lookup_elem(&cgroups, &id);
 		if (vm)
 			return *vm;
-		/* A cgroup begins with its own css. */
-		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
 	}
 	return 0;
 }

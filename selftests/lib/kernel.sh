@@ -187,6 +187,9 @@ make_kernel() {
 	finish_kernel "$dir" "$kver"
 }
 
+# What the host needs of a kernel before its modules' disk is there, and its port.
+FIRST_MODULES=(virtio_blk virtio_pci virtio_console ext4)
+
 # make_release_kernel DIR MIRROR SUITE: the same layout for the kernel of a Debian release, which has no headers here: nothing is built for it. Beside
 # it, in DIR/initrd, the modules that its first steps need.
 make_release_kernel() {
@@ -204,18 +207,20 @@ make_release_kernel() {
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "$dir:/kernel:rw" -- /bin/bash -c '
 		set -euo pipefail
-		for name in virtio_blk virtio_pci ext4; do modprobe -d /kernel/root --set-version "$1" --show-depends "$name"; done |
+		kver=$1
+		shift
+		for name; do modprobe -d /kernel/root --set-version "$kver" --show-depends "$name"; done |
 			sed -n "s/^insmod \([^ ]*\).*/\1/p" | sort -u | while read -r path; do
-			target=/kernel/initrd/usr/lib/modules/$1/$(basename "${path%.xz}")
+			target=/kernel/initrd/usr/lib/modules/$kver/$(basename "${path%.xz}")
 			mkdir -p "${target%/*}"
 			case $path in *.xz) xz -dc "$path" >"$target" ;; *) cp "$path" "$target" ;; esac
 		done
-	' initrd "$kver"
+	' initrd "$kver" "${FIRST_MODULES[@]}"
 }
 
 # use_release_kernel SUITE: sets KERNEL and KVER for boots that need nothing of ours in the kernel.
 use_release_kernel() {
-	product "kernel-$1" "$(hash_files "$SELFTESTS/host/vmlinux.sh")" "download and unpack the kernel of $1" 300 \
+	product "kernel-$1" "$(hash_of "${FIRST_MODULES[@]}" "$(hash_files "$SELFTESTS/host/vmlinux.sh")")" "download and unpack the kernel of $1" 300 \
 		"check the network" make_release_kernel "$(userland_mirror)" "$1"
 	KERNEL=$PRODUCT
 	KVER=$(<"$KERNEL/kver")

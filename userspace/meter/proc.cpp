@@ -17,6 +17,7 @@
 
 #include "util/fd.hpp"
 #include "util/files.hpp"
+#include "util/procfs.hpp"
 
 namespace spare {
 namespace {
@@ -40,7 +41,7 @@ bool is_device(const Roots& roots, pid_t process, const std::string& fd) {
   return ::statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &file) == 0 && S_ISCHR(file.stx_mode);
 }
 
-// Calls use(name, target) for each file descriptor. Whether they could be looked at, if the process is there.
+// Calls use(name, target) for each file descriptor while it returns true. Whether they could be looked at, if the process is there.
 template <typename Use>
 bool each_fd(const Roots& roots, pid_t process, Use use) {
   std::error_code failed;
@@ -48,8 +49,8 @@ bool each_fd(const Roots& roots, pid_t process, Use use) {
   for (fs::directory_iterator entry(dir, failed), end; !failed && entry != end; entry.increment(failed)) {
     std::error_code gone;
     const auto target = fs::read_symlink(entry->path(), gone);
-    if (!gone) {
-      use(entry->path().filename().string(), target.string());
+    if (!gone && !use(entry->path().filename().string(), target.string())) {
+      break;
     }
   }
   return !failed || failed == std::errc::no_such_file_or_directory || failed == std::errc::no_such_process;
@@ -74,14 +75,9 @@ std::uint32_t index_in(int netns, int own, const std::string& name) {
 
 // Its name is in fdinfo, where a rename shows at once; its namespace only the device itself says.
 Tap tap_behind(const Roots& roots, pid_t process, int pidfd, const std::string& fd) {
-  constexpr std::string_view field = "iff:";
   Tap tap;
   const auto info = read_file(roots.proc / std::to_string(process) / "fdinfo" / fd);
-  for (const std::string& line : info ? split(*info, "\n") : std::vector<std::string>()) {
-    if (line.starts_with(field)) {
-      tap.name = trim(std::string_view(line).substr(field.size()));
-    }
-  }
+  tap.name = info ? tap_of_fdinfo(*info) : std::string();
   const Fd device(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, as_pid(fd), 0)));
   const Fd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   Fd netns(device ? ::ioctl(device.get(), TUNGETDEVNETNS) : -1);
@@ -144,7 +140,8 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
     bool guests = false;
     if (process != 0) {
       static_cast<void>(each_fd(roots, process, [&](const std::string& fd, const std::string& target) {
-        guests = guests || target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots, process, fd));
+        guests = target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots, process, fd));
+        return !guests;
       }));
     }
     if (guests) {
@@ -154,11 +151,11 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
   return found;
 }
 
-std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process) {
+std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process, std::size_t& left) {
   std::vector<Tap> taps;
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  if (!pidfd) {
-    return errno == ESRCH ? std::optional(taps) : std::nullopt;
+  if (!pidfd || left == 0) {
+    return !pidfd && errno == ESRCH ? std::optional(taps) : std::nullopt;
   }
   const bool looked = each_fd(roots, process, [&](const std::string& fd, const std::string& target) {
     if ((target == "/dev/net/tun" || target.starts_with("/dev/tap")) && taps.size() < taps_most && is_device(roots, process, fd)) {
@@ -167,20 +164,19 @@ std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process) {
         taps.push_back(tap);
       }
     }
+    return --left > 0;
   });
   std::sort(taps.begin(), taps.end());
-  return looked ? std::optional(std::move(taps)) : std::nullopt;
+  return looked && left > 0 ? std::optional(std::move(taps)) : std::nullopt;
 }
 
 std::string guest_name(const Roots& roots, pid_t process) {
   constexpr std::array<std::string_view, 3> options = {"-name", "--name", "--id"};
-  constexpr std::string_view guest = "guest=";
   const auto text = read_file(roots.proc / std::to_string(process) / "cmdline", cmdline_limit);
   const auto words = text ? split(*text, std::string_view("\0", 1)) : std::vector<std::string>();
   for (size_t i = 0; i + 1 < words.size(); i++) {
     if (std::find(options.begin(), options.end(), words[i]) != options.end()) {
-      const std::string name = words[i + 1].substr(0, words[i + 1].find(','));
-      return printable(name.starts_with(guest) ? name.substr(guest.size()) : name);
+      return printable(guest_of_option(words[i + 1]));
     }
   }
   return {};

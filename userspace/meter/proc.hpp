@@ -34,8 +34,9 @@ std::string vm_cgroup(const std::string& mount, std::string cgroup);
 // Processes that hold a VM of KVM's, or vhost's device.
 std::vector<pid_t> processes_with_guests(const Roots& roots);
 
-// Taps and macvtaps that a process holds, in whatever namespace they are now, the first 64. Nothing: it could not be looked at now.
-std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process);
+// Taps and macvtaps that a process holds, in whatever namespace they are now, the first 64. Looks at `left` file descriptors at most, and counts it down.
+// Nothing: it could not be looked at now.
+std::optional<std::vector<Tap>> taps_of(const Roots& roots, pid_t process, std::size_t& left);
 
 // What an emulator was told to call its guest (-name, --name, --id); empty: nothing.
 std::string guest_name(const Roots& roots, pid_t process);

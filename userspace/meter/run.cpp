@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,6 +28,7 @@
 #include "sched_spare/abi.h"
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
+#include "util/signals.hpp"
 
 namespace spare {
 namespace {
@@ -37,17 +37,9 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
+constexpr unsigned announced_most = 64;                             // dealt with before signals are heard again
 constexpr auto tend_interval = std::chrono::seconds{1};
 constexpr auto reservation_interval = std::chrono::seconds{5};
-
-Fd open_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-}
 
 // Something is readable there whenever a network device comes, goes or is renamed.
 Fd open_links() {
@@ -104,15 +96,18 @@ class Meter {
     auto due = Clock::now() + interval;
     for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
       std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.get(), POLLIN, 0}}};
-      const auto left = std::chrono::ceil<milliseconds>(std::min(due, tend_due_) - Clock::now());
+      const bool busy = vms_.look_for_taps() || more_found_;
+      if (!busy) {
+        publish();
+      }
+      const auto left = busy ? milliseconds{0} : std::chrono::ceil<milliseconds>(std::min(due, tend_due_) - Clock::now());
       ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-      signalfd_siginfo info{};
-      if (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+      if (next_signal(signals)) {
         return 0;
       }
-      ring_buffer__consume(ring.get());
+      announced_ = 0;
+      more_found_ = ring_buffer__consume(ring.get()) == -EAGAIN;
       links_changed_ = drain(links) || links_changed_;
-      publish();
       if (Clock::now() >= tend_due_) {
         tend_due_ = Clock::now() + tend_interval;
         programs_.tend();
@@ -132,13 +127,14 @@ class Meter {
  private:
   static int found(void* self, void* data, size_t) {
     const auto& what = *static_cast<const spare_meter_found*>(data);
-    auto& vms = static_cast<Meter*>(self)->vms_;
+    auto& meter = *static_cast<Meter*>(self);
+    auto& vms = meter.vms_;
     if (what.process != 0) {
       vms.add_process(static_cast<pid_t>(what.process));
     } else {
       vms.add_cgroup_of_thread(static_cast<pid_t>(what.thread));
     }
-    return 0;
+    return ++meter.announced_ < announced_most ? 0 : -EAGAIN;
   }
 
   bool begin() {
@@ -291,7 +287,8 @@ class Meter {
   std::map<std::uint32_t, std::vector<BillRow>> before_;  // by slot: each CPU's row when it was last looked at
   std::map<unsigned, std::uint64_t> elapsed_;             // by CPU
   Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now(), tend_due_ = Clock::now() + tend_interval;
-  bool links_changed_ = false;
+  bool links_changed_ = false, more_found_ = false;
+  unsigned announced_ = 0;
 };
 
 }  // namespace
@@ -303,7 +300,7 @@ int run_meter(const Roots& roots, const MeterOptions& options) {
     files.rlim_cur = files.rlim_max;
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));
   }
-  const Fd signals = open_signals();
+  const Fd signals = open_signals({SIGTERM, SIGINT});
   const auto fail = [](const Error& error) {
     spdlog::error("{}", error.text);
     return 1;
