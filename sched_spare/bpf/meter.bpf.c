@@ -446,7 +446,7 @@ int BPF_PROG(meter_iothread, void *iocb)
 SEC("tp_btf/softirq_entry")
 int BPF_PROG(meter_softirq_enter, unsigned int vector)
 {
-	bool net = vector == NET_RX_SOFTIRQ || vector == NET_TX_SOFTIRQ;
+	bool net = vector - NET_TX_SOFTIRQ <= NET_RX_SOFTIRQ - NET_TX_SOFTIRQ;
 	struct spare_meter_cpu *c = me();
 
 	if (c && c->started_ns)

@@ -89,7 +89,8 @@ struct spare_payer {
 struct spare_bill {
 	__u64 begun_ns;		/* the last event but interrupts, before it changes anything */
 	__u64 done_ns;		/* and after: readers on other CPUs see a whole state while the two are equal and irq_depth is 0 */
-	__u64 since_ns;		/* billed up to here */
+	__u64 since_ns;		/* told apart up to here: billed, but for what is the thread's (thread_ns) and the batch's (batch_ns) */
+	__u64 thread_ns;	/* the thread's before softirqs, not billed yet */
 	__u64 exit_ns;		/* the vCPU has left the guest; 0: not, or known already */
 	__u64 irq_total_ns;	/* all hard interrupts so far */
 	__u64 irq_ns;		/* when this one began */
@@ -361,27 +362,38 @@ SPARE_BILL_INLINE void spare_bill_batch_end(struct spare_bill *b, __u64 now)
 /* The thread's time up to now. */
 SPARE_BILL_INLINE void spare_bill_thread(struct spare_bill *b, __u64 now)
 {
-	__u64 exit_ns = b->exit_ns;
+	__u64 exit_ns = b->exit_ns, ns = b->thread_ns;
 
+	b->thread_ns = 0;
 	if (exit_ns) {
 		/* It may have been noted a moment late, when a softirq had come between: then none of this was the guest's. */
 		if (spare_account_kind(b->base) == SPARE_KIND_GUEST && spare_account_vm(b->base)) {
-			if ((__s64)(exit_ns - b->since_ns) > 0 && (__s64)(now - exit_ns) >= 0)
-				spare_bill_pay(b, b->base, exit_ns, 0);
+			if ((__s64)(exit_ns - b->since_ns) > 0 && (__s64)(now - exit_ns) >= 0) {
+				ns += exit_ns - b->since_ns;
+				b->since_ns = exit_ns;
+			}
+			spare_bill_add(b, b->base, ns, 0);
+			ns = 0;
 			b->base = spare_account(spare_account_vm(b->base), SPARE_KIND_VCPU);
 		}
 		b->exit_ns = 0;
 	}
-	spare_bill_pay(b, b->base, now, 0);
+	spare_bill_add(b, b->base, ns + (now - b->since_ns), 0);
+	b->since_ns = now;
 }
 
 /* Whoever has the CPU, up to now. */
 SPARE_BILL_INLINE void spare_bill_stop(struct spare_bill *b, __u64 now)
 {
-	if (spare_bill_serves(b))
-		spare_bill_batch_end(b, now);
-	else
+	if (!spare_bill_serves(b)) {
 		spare_bill_thread(b, now);
+		return;
+	}
+	spare_bill_batch_end(b, now);
+	if (b->thread_ns) {
+		spare_bill_add(b, b->base, b->thread_ns, 0);
+		b->thread_ns = 0;
+	}
 }
 
 /* Another thread runs. polls: it does the network's work itself (threaded NAPI). */
@@ -402,7 +414,14 @@ SPARE_BILL_INLINE void spare_bill_switch(struct spare_bill *b, __u32 base, int p
 SPARE_BILL_INLINE void spare_bill_softirq_enter(struct spare_bill *b, __u32 nobody, __u64 now)
 {
 	spare_bill_event(b, now);
-	spare_bill_stop(b, now);
+	if (spare_bill_serves(b)) {
+		spare_bill_batch_end(b, now);
+	} else if (b->exit_ns) {
+		spare_bill_thread(b, now);
+	} else {
+		b->thread_ns += now - b->since_ns;
+		b->since_ns = now;
+	}
 	b->softirq = 1;
 	spare_bill_batch_begin(b, nobody);
 	spare_bill_done(b, now);
