@@ -508,24 +508,33 @@ static __noinline u32 steers(struct net_device *dev)
 }
 
 /* What is known of a device of that address is true until meter_gen changes. */
-static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
+static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
 	u64 address = (u64)dev;
 	struct spare_meter_device *known = &c->device[(address >> 12 ^ address >> 18) & (SPARE_METER_DEVICES - 1)];
 	struct spare_meter_tap key = {};
 	u32 *vm;
 
-	if (known->device == address && known->gen == meter_gen)
-		return known->vm;
-	key.ifindex = dev->ifindex;
-	key.netns = dev->nd_net.net->ns.inum;
-	known->gen = meter_gen;
-	vm = bpf_map_lookup_elem(&taps, &key);
-	known->vm = vm ? *vm : 0;
-	known->device = address;
-	if (vm && steers(dev))
-		meter_steers = 1;
+	if (known->device != address || known->gen != meter_gen) {
+		key.ifindex = BPF_CORE_READ(dev, ifindex);
+		key.netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
+		known->gen = meter_gen;
+		vm = bpf_map_lookup_elem(&taps, &key);
+		known->vm = vm ? *vm : 0;
+		known->device = address;
+		if (vm && steers(dev))
+			meter_steers = 1;
+	}
+	c->last = *known;
 	return known->vm;
+}
+
+/* Mostly it is the last one. */
+static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
+{
+	if (c->last.device == (u64)dev && c->last.gen == meter_gen)
+		return c->last.vm;
+	return look_up_device(c, dev);
 }
 
 /* Only where a VM's own packets are served in softirqs (meter_steers): elsewhere it is enough to know who has had a packet. */
@@ -545,7 +554,10 @@ int BPF_PROG(meter_packet, struct sk_buff *skb)
 
 static __always_inline void somebody_had(struct spare_meter_cpu *c, u32 vm)
 {
-	spare_bill_tap(&c->bill, vm, spare_bill_tap_timed(&c->bill) ? now_of(&c->bill) : 0);
+	if (spare_bill_tap_timed(&c->bill))
+		spare_bill_tap(&c->bill, vm, now_of(&c->bill));
+	else
+		spare_bill_tap_untimed(&c->bill, vm);
 }
 
 /* After a device has sent it, so that waking who reads a tap is the packet's. */

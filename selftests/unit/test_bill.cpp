@@ -222,8 +222,10 @@ void apply(spare_bill &b, const event &e)
 			spare_bill_packet(&b, e.packet, e.device, e.account, spare_bill_packet_timed(&b) ? now : 0xdead);
 		break;
 	case what::tap:
-		if (spare_bill_serves(&b))
-			spare_bill_tap(&b, e.account, spare_bill_tap_timed(&b) ? now : 0xdead);
+		if (spare_bill_serves(&b) && spare_bill_tap_timed(&b))
+			spare_bill_tap(&b, e.account, now);
+		else if (spare_bill_serves(&b))
+			spare_bill_tap_untimed(&b, e.account);
 		break;
 	case what::guest_in: spare_bill_guest_enter(&b, e.account, now); break;
 	case what::guest_out: spare_bill_guest_exit(&b, now); break;

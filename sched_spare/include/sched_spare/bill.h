@@ -278,20 +278,23 @@ SPARE_BILL_INLINE int spare_bill_tap_timed(const struct spare_bill *b)
 	return b->led != SPARE_BILL_LED_NO || !b->single;
 }
 
-/*
- * A tap of vm has had a packet; 0: the host has, or a device that is no VM's. One that is flooded to several reaches each; each pays for its
- * copy. now counts only when spare_bill_tap_timed(). Only while spare_bill_serves().
- */
+/* Who pays for a packet that a tap of vm has had; 0: that the host has, or a device that is no VM's. */
+SPARE_BILL_INLINE __u32 spare_bill_tap_account(const struct spare_bill *b, __u32 vm)
+{
+	return !b->owner && vm ? spare_account(vm, SPARE_KIND_RX) : spare_bill_undelivered(b);
+}
+
+/* They have had one. One that is flooded to several reaches each; each pays for its copy. Only while spare_bill_serves(). */
 SPARE_BILL_INLINE void spare_bill_tap(struct spare_bill *b, __u32 vm, __u64 now)
 {
-	__u32 account = !b->owner && vm ? spare_account(vm, SPARE_KIND_RX) : spare_bill_undelivered(b);
+	spare_bill_had(b, spare_bill_tap_account(b, vm), now);
+}
 
-	if (!spare_bill_tap_timed(b)) {
-		b->led = SPARE_BILL_LED_UNTIMED;
-		spare_bill_count(b, account, 0);
-		return;
-	}
-	spare_bill_had(b, account, now);
+/* The same where the clock need not be read. */
+SPARE_BILL_INLINE void spare_bill_tap_untimed(struct spare_bill *b, __u32 vm)
+{
+	b->led = SPARE_BILL_LED_UNTIMED;
+	spare_bill_count(b, spare_bill_tap_account(b, vm), 0);
 }
 
 /* ---- batches ------------------------------------------------------------------------------------------------------ */

@@ -41,6 +41,7 @@ struct spare_meter_cpu {
 	struct spare_bill bill;
 	__u64 started_ns;	/* on the clock without interrupts; 0: not yet */
 	__u64 rows;		/* where its rows begin */
+	struct spare_meter_device last;	/* that was asked for */
 	struct spare_meter_device device[SPARE_METER_DEVICES];
 };
 
