@@ -22,7 +22,7 @@
 #include "tool.hpp"
 #include "util/fd.hpp"
 #include "util/files.hpp"
-#include "util/processes.hpp"
+#include "util/procfs.hpp"
 
 namespace spare_qemu {
 namespace {
@@ -88,7 +88,7 @@ class GuestCgroup {
 
   static std::vector<pid_t> processes_in(int dir) {
     const auto text = spare::read_file_at(dir, "cgroup.procs");
-    return text ? spare::pids_in(*text) : std::vector<pid_t>();
+    return text ? spare::processes_of(*text) : std::vector<pid_t>();
   }
 
   GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
@@ -150,7 +150,7 @@ class GuestCgroup {
 };
 
 std::string default_cgroup(const Options& options) {
-  std::string name = spare::guest_name(options.qemu);
+  std::string name = guest_name(options.qemu);
   if (name.empty()) {
     name = fmt::format("qemu-{}", ::getpid());
   }

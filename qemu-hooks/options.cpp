@@ -11,6 +11,7 @@
 
 #include "cli/options.hpp"
 #include "util/files.hpp"
+#include "util/procfs.hpp"
 
 namespace spare_qemu {
 namespace {
@@ -144,6 +145,11 @@ Parsed parse_options(int argc, char** argv) {
     options.binary = find_qemu(drop_in ? called : default_qemu);
   }
   return parsed;
+}
+
+std::string guest_name(const std::vector<std::string>& qemu) {
+  const auto values = values_of(qemu, "name");
+  return values.empty() ? std::string() : spare::guest_of_option(values.back());
 }
 
 std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {

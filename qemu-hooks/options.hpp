@@ -27,6 +27,7 @@ struct Parsed {
 Parsed parse_options(int argc, char** argv);
 
 // What QEMU's arguments say.
+std::string guest_name(const std::vector<std::string>& qemu);           // -name; empty when it is not given
 std::vector<std::string> tap_names(const std::vector<std::string>& qemu);  // ifname= of -netdev tap and -nic tap
 // What carries packets past every tap, so that none of them is seen: "user", "vhost-user", "vfio-pci" and the like.
 std::set<std::string> unseen_networks(const std::vector<std::string>& qemu);

@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 // A tap may be handed to QEMU some time after it was made or opened: so long until the first look after that, and twice as long each time.
 constexpr milliseconds first_look{100}, last_look{12800};
 constexpr milliseconds retry{2000};    // one that was refused; and where the kernel does not tell of taps
+constexpr std::size_t fds_most = 65536;  // looked at in a scan
 constexpr milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 
 }  // namespace
@@ -62,8 +63,9 @@ bool TapBinder::hear() {
 std::set<int> TapBinder::open_now() {
   std::set<int> indexes;
   const auto here = spare::own_netns();
+  std::size_t left = fds_most;
   for (const pid_t process : processes_()) {
-    for (const spare::Tap& tap : spare::taps_of("/proc", process).value_or(std::vector<spare::Tap>())) {
+    for (const spare::Tap& tap : spare::taps_of("/proc", process, left).value_or(std::vector<spare::Tap>())) {
       if (tap.netns == here) {
         indexes.insert(static_cast<int>(tap.ifindex));
       } else if (elsewhere_.insert(tap.name).second) {

@@ -10,7 +10,7 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 . "$here/../lib/host.inc.sh"
 
-packets=400	# one each 41 ms: at all phases of a period of 100
+packets=300	# one each 41 ms: at all phases of a period of 100
 host_tree
 ktap_cleanup host_tree_remove
 for name in one two; do
@@ -25,7 +25,7 @@ echo '10000 100000' >"$HOST/shared/cpu.max"
 echo '+cpu' >"$HOST/shared/cgroup.subtree_control"
 mkdir "$HOST"/shared/{crowd,single}
 ktap_cleanup "cgroup_remove $HOST/shared/crowd $HOST/shared/single $HOST/shared"
-SECONDS_BURN=30
+SECONDS_BURN=10
 
 # weights CLASS: the part of the single one's
 weights() {

@@ -2,10 +2,12 @@
 #include "proc.hpp"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "util/files.hpp"
 #include "util/processes.hpp"
+#include "util/procfs.hpp"
 
 namespace spare {
 namespace {
@@ -55,7 +57,8 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
     bool guests = false;
     if (process != 0) {
       static_cast<void>(each_fd(roots.proc, process, [&](const std::string& fd, const std::string& target) {
-        guests = guests || target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots.proc, process, fd));
+        guests = target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots.proc, process, fd));
+        return !guests;
       }));
     }
     if (guests) {
@@ -66,8 +69,15 @@ std::vector<pid_t> processes_with_guests(const Roots& roots) {
 }
 
 std::string guest_name(const Roots& roots, pid_t process) {
+  constexpr std::array<std::string_view, 3> options = {"-name", "--name", "--id"};
   const auto text = read_file(roots.proc / std::to_string(process) / "cmdline", cmdline_limit);
-  return text ? printable(guest_name(split(*text, std::string_view("\0", 1)))) : std::string();
+  const auto words = text ? split(*text, std::string_view("\0", 1)) : std::vector<std::string>();
+  for (size_t i = 0; i + 1 < words.size(); i++) {
+    if (std::find(options.begin(), options.end(), words[i]) != options.end()) {
+      return printable(guest_of_option(words[i + 1]));
+    }
+  }
+  return {};
 }
 
 }  // namespace spare

@@ -22,7 +22,7 @@ std::string vm_cgroup(const std::string& mount, std::string cgroup);
 // Processes that hold a VM of KVM's, or vhost's device.
 std::vector<pid_t> processes_with_guests(const Roots& roots);
 
-// What an emulator was told to call its guest, as it may be shown; empty: nothing.
+// What an emulator was told to call its guest (-name, --name, --id); empty: nothing.
 std::string guest_name(const Roots& roots, pid_t process);
 
 }  // namespace spare

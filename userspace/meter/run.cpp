@@ -35,6 +35,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
+constexpr unsigned announced_most = 64;                             // dealt with before signals are heard again
+constexpr auto tend_interval = std::chrono::seconds{1};
 constexpr auto reservation_interval = std::chrono::seconds{5};
 
 // A CPU's account begins with its first switch: this thread goes to each once, and comes back.
@@ -71,17 +73,25 @@ class Meter {
     auto due = Clock::now() + interval;
     for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
       std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.fd(), POLLIN, 0}}};
-      const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
+      const bool busy = vms_.look_for_taps() || more_found_;
+      if (!busy) {
+        publish();
+      }
+      const auto left = busy ? milliseconds{0} : std::chrono::ceil<milliseconds>(std::min(due, tend_due_) - Clock::now());
       ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
       if (next_signal(signals)) {
         return 0;
       }
-      ring_buffer__consume(ring.get());
+      announced_ = 0;
+      more_found_ = ring_buffer__consume(ring.get()) == -EAGAIN;
       if (links.fd() >= 0) {
         const auto heard = links.drain();
         links_changed_ = !heard || !heard->empty() || links_changed_;  // nothing: some of it was lost
       }
-      publish();
+      if (Clock::now() >= tend_due_) {
+        tend_due_ = Clock::now() + tend_interval;
+        programs_.tend();
+      }
       if (Clock::now() >= due) {
         if (!look()) {
           spdlog::error("the bill cannot be written: {}", std::strerror(errno));
@@ -97,13 +107,14 @@ class Meter {
  private:
   static int found(void* self, void* data, size_t) {
     const auto& what = *static_cast<const spare_meter_found*>(data);
-    auto& vms = static_cast<Meter*>(self)->vms_;
+    auto& meter = *static_cast<Meter*>(self);
+    auto& vms = meter.vms_;
     if (what.process != 0) {
       vms.add_process(static_cast<pid_t>(what.process));
     } else {
       vms.add_cgroup_of_thread(static_cast<pid_t>(what.thread));
     }
-    return 0;
+    return ++meter.announced_ < announced_most ? 0 : -EAGAIN;
   }
 
   bool begin() {
@@ -223,6 +234,7 @@ class Meter {
     if (taps) {
       links_changed_ = false;
       taps_due_ = Clock::now() + tap_interval;
+      programs_.forget();  // a tap may have got RPS
     }
     if (Clock::now() >= reservations_due_) {
       look_for_cgroups();
@@ -237,7 +249,7 @@ class Meter {
     }
     vms_.drop_gone();
     publish();
-    if (programs_.attach_more()) {
+    if (programs_.attach_more(vms_.has_napi())) {
       spdlog::info("more of the bill can be seen");
       say_missing();
       for (const pid_t process : processes_with_guests(roots_)) {
@@ -254,8 +266,9 @@ class Meter {
   const MeterOptions& options_;
   std::map<std::uint32_t, std::vector<BillRow>> before_;  // by slot: each CPU's row when it was last looked at
   std::map<unsigned, std::uint64_t> elapsed_;             // by CPU
-  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
-  bool links_changed_ = false;
+  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now(), tend_due_ = Clock::now() + tend_interval;
+  bool links_changed_ = false, more_found_ = false;
+  unsigned announced_ = 0;
 };
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include "guest_taps.hpp"
 #include "options.hpp"
-#include "util/processes.hpp"
 
 using Words = std::vector<std::string>;
 
@@ -45,7 +44,6 @@ TEST_CASE("under QEMU's name everything else is QEMU's, and the environment spea
 
 TEST_CASE("what QEMU's arguments say") {
   using namespace spare_qemu;
-  using spare::guest_name;
   CHECK(guest_name({"-name", "vm1"}) == "vm1");
   CHECK(guest_name({"-name", "guest=vm1,debug-threads=on"}) == "vm1");
   CHECK(guest_name({"--name", "vm1,process=p"}) == "vm1");

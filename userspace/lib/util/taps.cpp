@@ -16,6 +16,7 @@
 #include "util/fd.hpp"
 #include "util/files.hpp"
 #include "util/processes.hpp"
+#include "util/procfs.hpp"
 
 namespace spare {
 namespace {
@@ -46,24 +47,20 @@ std::uint32_t index_in(int netns, int own, const std::string& name) {
 
 // Its name is in fdinfo, where a rename shows at once; its namespace only the device itself says.
 Tap tap_behind(const fs::path& proc, pid_t process, int pidfd, const std::string& fd) {
-  constexpr std::string_view field = "iff:";
   Tap tap;
   const auto info = read_file(proc / std::to_string(process) / "fdinfo" / fd);
-  for (const std::string& line : info ? split(*info, "\n") : std::vector<std::string>()) {
-    if (line.starts_with(field)) {
-      tap.name = trim(std::string_view(line).substr(field.size()));
-    }
-  }
+  tap.name = info ? tap_of_fdinfo(*info) : std::string();
   const Fd device(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, as_pid(fd), 0)));
   const Fd own = open_own_netns();
   Fd netns(device ? ::ioctl(device.get(), TUNGETDEVNETNS) : -1);
   if (!netns) {
     netns = Fd(::open((proc / std::to_string(process) / "ns/net").c_str(), O_RDONLY | O_CLOEXEC));
   }
-  if (tap.name.empty() && device) {
+  ifreq request{};
+  if (device && ::ioctl(device.get(), TUNGETIFF, &request) == 0) {
+    tap.napi = (request.ifr_flags & IFF_NAPI) != 0;
     // A macvtap's has no such line.
-    ifreq request{};
-    if (::ioctl(device.get(), TUNGETIFF, &request) == 0) {
+    if (tap.name.empty()) {
       tap.name = std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ));
     }
   }
@@ -76,16 +73,16 @@ Tap tap_behind(const fs::path& proc, pid_t process, int pidfd, const std::string
 
 }  // namespace
 
-std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process) {
+std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process, std::size_t& left) {
   std::vector<Tap> taps;
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  if (!pidfd) {
-    return errno == ESRCH ? std::optional(taps) : std::nullopt;
+  if (!pidfd || left == 0) {
+    return !pidfd && errno == ESRCH ? std::optional(taps) : std::nullopt;
   }
   const bool looked = each_fd(proc, process, [&](const std::string& fd, const std::string& target) {
     const bool macvtap = target.starts_with(macvtap_device);
-    if ((target != "/dev/net/tun" && !macvtap) || taps.size() >= taps_most || !is_device(proc, process, fd)) {
-      return;
+    if (--left == 0 || (target != "/dev/net/tun" && !macvtap) || taps.size() >= taps_most || !is_device(proc, process, fd)) {
+      return left > 0;
     }
     const Tap tap = tap_behind(proc, process, pidfd.get(), fd);
     // A macvtap does not say its namespace; its device is called by its index, so one of the same name elsewhere is mostly told from it.
@@ -93,9 +90,10 @@ std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process) {
     if (tap.ifindex != 0 && (index == 0 || static_cast<std::uint32_t>(index) == tap.ifindex) && std::find(taps.begin(), taps.end(), tap) == taps.end()) {
       taps.push_back(tap);
     }
+    return true;
   });
   std::sort(taps.begin(), taps.end());
-  return looked ? std::optional(std::move(taps)) : std::nullopt;
+  return looked && left > 0 ? std::optional(std::move(taps)) : std::nullopt;
 }
 
 std::uint32_t own_netns() {
