@@ -184,19 +184,6 @@ test_stock() {
 	find "$crowd" -depth -type d -exec rmdir {} +
 }
 
-# One whose programs are called as ours are may call: only root can load it, and each function of the module's checks what it is given.
-test_named() {
-	local pins=/sys/fs/bpf/intruder object
-	object=$(mktemp)
-	sed 's/intruder_enqueue/spare____enqueue/g' /usr/local/libexec/sched_spare/intruder_sched.bpf.o >"$object"
-	mkdir -p $pins
-	ktap_refused 'LIFE-8: another scheduler whose programs are called as ours: not beside our class' busy bpftool struct_ops register "$object" $pins
-	spared --stop
-	ktap_check 'LIFE-8: without our class it is loaded' eval 'bpftool struct_ops register "$object" $pins && sleep 2 && grep -x intruder $SCX/root/ops'
-	rm -rf $pins "$object"
-	ktap_check 'LIFE-8: it goes, and our class comes' eval 'wait_for 10 class_is disabled && spare_up'
-}
-
 test_intruders() {
 	local dir=/usr/local/libexec/sched_spare pins=/sys/fs/bpf/intruder
 	mkdir -p $pins
@@ -301,11 +288,10 @@ unload_rounds() {
 	done
 }
 
-ktap_plan 37
+ktap_plan 34
 spare_up
 test_subtree
 test_intruders
-test_named
 test_type_change
 test_readers
 test_slow_writers
