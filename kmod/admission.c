@@ -9,6 +9,7 @@
 #include <linux/moduleparam.h>
 #include <linux/seq_file.h>
 #include "admission.h"
+#include "class.h"
 #include "kick.h"
 #include "server.h"
 #include "vm.h"
@@ -57,7 +58,7 @@ static bool deadline_changes(unsigned int cpu)
 	const u32 *ppm = &per_cpu_ptr(spare_cpus, cpu)->deadline_ppm;
 	u32 before = READ_ONCE(*ppm);
 
-	if (!before || !spare_server_attached())
+	if (!before || !spare_class_attached())
 		return false;
 	spare_kick_cpu(cpu);
 	usleep_range(500, 1000);

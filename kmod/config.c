@@ -13,6 +13,7 @@
 #include "kick.h"
 #include "node.h"
 #include "server.h"
+#include "stock.h"
 #include "tap.h"
 #include "use.h"
 #include "vm.h"
@@ -50,7 +51,7 @@ static int alloc_servers(struct spare_vm_kern *vm, const struct spare_vm_config 
 
 	for_each_set_bit(cpu, wanted_cpus(new), nr_cpu_ids)
 		gained += vm->slot[cpu] == SPARE_NO_SLOT;
-	if (gained && !spare_server_queues_fit(gained))
+	if (gained && !spare_stock_suffices(spare_server_live() + gained))
 		return -ENOBUFS;
 	for_each_set_bit(cpu, wanted_cpus(new), nr_cpu_ids) {
 		struct spare_server_kern *srv;
@@ -145,12 +146,12 @@ static void apply(struct spare_vm_kern *vm, const struct spare_vm_config *new, s
  * @node: of the cgroup, one of whose files is open for writing
  *
  * Context: process, under spare_config.
- * Return: as spare_vm_make().
+ * Return: as spare_node_vm_make().
  */
 struct spare_vm_kern *spare_config_vm(struct spare_node *node)
 {
 	sweep_later();
-	return spare_vm_make(node);
+	return spare_node_vm_make(node);
 }
 
 /**
@@ -160,7 +161,7 @@ struct spare_vm_kern *spare_config_vm(struct spare_node *node)
  *
  * Context: process, under spare_config.
  * Return: 0; -EBUSY: admission refuses, or a provider that somebody uses would go; -EAGAIN: a slot of a server that has gone is not free
- * yet (spare_server_settle()); -ENOBUFS: the class has no queue for one yet (spare_server_queues_make()); -ELOOP: it would come to borrow from itself; -EINVAL: none of its providers is on its CPUs; -ENOMEM.
+ * yet (spare_server_settle()); -ENOBUFS: the class has no queue for one yet (spare_stock_make()); -ELOOP: it would come to borrow from itself; -EINVAL: none of its providers is on its CPUs; -ENOMEM.
  * Nothing has changed then.
  */
 int spare_config_set(struct spare_vm_kern *vm, const struct spare_vm_config *new)

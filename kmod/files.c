@@ -20,8 +20,10 @@
 #include "node.h"
 #include "server.h"
 #include "stat.h"
+#include "stock.h"
 #include "tap.h"
 #include "use.h"
+#include "use_text.h"
 #include "vm.h"
 
 /*
@@ -110,7 +112,7 @@ static int configure(struct kernfs_open_file *of, config_change change, const vo
 	if (err == -EAGAIN || err == -ENOBUFS) {
 		spare_server_settle();
 		if (err == -ENOBUFS)
-			spare_server_queues_make();
+			spare_stock_make();
 		err = try_configure(of, change, to);
 	}
 	if (err == -EAGAIN) {
@@ -237,7 +239,7 @@ static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, 
 	err = write_begin(of, buf, &len);
 	if (err)
 		return err;
-	err = spare_use_parse(strim(buf), &who, &uses);
+	err = spare_use_text_parse(strim(buf), &who, &uses);
 	if (!err) {
 		guard(mutex)(&spare_config);
 		vm = file_vm(of);
@@ -253,7 +255,7 @@ static ssize_t use_write(struct kernfs_open_file *of, char *buf, size_t nbytes, 
 
 static int use_show(struct seq_file *m, void *v)
 {
-	return spare_use_show(seq_vm(m), m);
+	return spare_use_text_show(seq_vm(m), m);
 }
 
 static ssize_t netdev_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)

@@ -20,6 +20,7 @@
 #include <linux/btf_ids.h>
 #include <linux/bpf.h>
 #include <linux/string.h>
+#include "class.h"
 #include "event.h"
 #include "hook.h"
 #include "kfuncs.h"
@@ -27,6 +28,7 @@
 #include "node.h"
 #include "realtime.h"
 #include "server.h"
+#include "stock.h"
 #include "timer.h"
 #include "vm.h"
 
@@ -328,7 +330,7 @@ __bpf_kfunc void spare_task_changes(struct task_struct *p__ign, bool goes)
  */
 __bpf_kfunc u32 spare_queues_wanted(void)
 {
-	return spare_server_queues_wanted();
+	return spare_stock_wanted();
 }
 
 /**
@@ -339,7 +341,7 @@ __bpf_kfunc u32 spare_queues_wanted(void)
  */
 __bpf_kfunc void spare_queues_made(u32 made)
 {
-	spare_server_queues_made(made);
+	spare_stock_made(made);
 }
 
 /**

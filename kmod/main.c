@@ -27,6 +27,7 @@
 #include "node.h"
 #include "realtime.h"
 #include "server.h"
+#include "stock.h"
 #include "tap.h"
 #include "timer.h"
 #include "vm.h"
@@ -87,6 +88,7 @@ err_kick:
 	spare_kick_exit();
 err_server:
 	spare_event_exit();
+	spare_stock_exit();
 	spare_server_exit();
 	return err;
 }
@@ -102,6 +104,7 @@ static void __exit spare_exit(void)
 	spare_timer_exit();
 	spare_kick_exit();
 	spare_event_exit();
+	spare_stock_exit();
 	spare_server_exit();
 }
 

@@ -29,6 +29,26 @@ struct spare_node *spare_css_node(struct cgroup_subsys_state *css)
 	return container_of(spare_css_to_cpd(css, policy.plid), struct spare_node, pd);
 }
 
+/**
+ * spare_node_vm_make - the VM of a cgroup, made at its first configuration
+ * @node: of the cgroup, one of whose files is open for writing
+ *
+ * Context: process, under spare_config.
+ * Return: the VM, which lives as long as @node; NULL: no memory.
+ */
+struct spare_vm_kern *spare_node_vm_make(struct spare_node *node)
+{
+	struct spare_vm_kern *vm;
+
+	lockdep_assert_held(&spare_config);
+	if (node->vm)
+		return node->vm;
+	vm = spare_vm_alloc(spare_node_css(node));
+	if (vm)
+		smp_store_release(&node->vm, vm);	/* pairs with spare_node_vm() */
+	return vm;
+}
+
 /* Under RCU. */
 static struct spare_vm_kern *css_effective(struct cgroup_subsys_state *css)
 {

@@ -39,9 +39,10 @@ static inline struct cgroup_subsys_state *spare_node_css(struct spare_node *node
  */
 static inline struct spare_vm_kern *spare_node_vm(struct spare_node *node)
 {
-	return smp_load_acquire(&node->vm);	/* pairs with spare_vm_make() */
+	return smp_load_acquire(&node->vm);	/* pairs with spare_node_vm_make() */
 }
 
+struct spare_vm_kern *spare_node_vm_make(struct spare_node *node);
 struct spare_vm_kern *spare_task_effective(struct task_struct *p);
 void spare_node_refresh(struct cgroup_subsys_state *css);
 

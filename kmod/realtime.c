@@ -15,6 +15,7 @@
 #include <linux/string.h>
 #include <linux/timekeeping.h>
 #include <linux/tracepoint.h>
+#include "class.h"
 #include "event.h"
 #include "node.h"
 #include "realtime.h"
@@ -53,7 +54,7 @@ static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
 	u64 now;
 
 	guard(rcu)();
-	vm = spare_server_attached() ? spare_task_effective(p) : NULL;
+	vm = spare_class_attached() ? spare_task_effective(p) : NULL;
 	srv = vm ? payer(vm, cpu) : NULL;
 	if (!srv)
 		return;

@@ -7,30 +7,23 @@
  *
  * The slot is cleared at reap; its number is given out again only after a grace period, so that a number that
  * the class read from use[] or a claim never comes to mean another server within one operation.
- *
- * The class needs a queue for each of them and can make one only where it may sleep: when it is loaded and when somebody forks. So the
- * module says how many it wants, and forks when a write needs more (CBS-12).
  */
 #include <linux/delay.h>
 #include <linux/irq_work.h>
-#include <linux/kthread.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
+#include "class.h"
 #include "kick.h"
 #include "server.h"
+#include "stock.h"
 #include "timer.h"
 #include "vm.h"
 
 struct spare_cpu __percpu *spare_cpus;
 
-#define QUEUES_AHEAD 64			/* made beyond what a write needs */
-
 static LIST_HEAD(dying);		/* servers, under spare_config */
 static u64 last_id;			/* of a server, under spare_config */
 static unsigned int live;		/* servers published and not reaped: each may hold a queue; under spare_config */
-static u32 queues_wanted = QUEUES_AHEAD;/* written under spare_config */
-static u32 queues_made;			/* by the class that is attached */
-static atomic_t attached = ATOMIC_INIT(0);
 
 static void reap_work_fn(struct work_struct *work);
 static DECLARE_WORK(reap_work, reap_work_fn);
@@ -41,17 +34,6 @@ static void reap_soon(struct irq_work *work)
 }
 
 static struct irq_work reap_irq = IRQ_WORK_INIT_HARD(reap_soon);
-
-/**
- * spare_server_attached - is there a class?
- *
- * Context: any.
- * Return: true: from spare_server_attach() to spare_server_detach().
- */
-bool spare_server_attached(void)
-{
-	return atomic_read(&attached);
-}
 
 /**
  * spare_server_at - the server that is published somewhere
@@ -183,7 +165,7 @@ static void tell_class(struct rcu_head *rcu)
 	WRITE_ONCE(srv->abi.flags, srv->abi.flags | SPARE_F_DYING);
 	smp_store_release(&srv->told, true);
 	smp_mb();	/* pairs with spare_server_detach(): we see it detached, or its reaper sees us */
-	if (spare_server_attached())
+	if (spare_class_attached())
 		spare_server_attend(srv->cpu, srv->slot);
 	else
 		schedule_work(&reap_work);
@@ -220,7 +202,7 @@ void spare_server_reap(void)
 
 	lockdep_assert_held(&spare_config);
 	list_for_each_entry_safe(srv, next, &dying, dying)
-		if (smp_load_acquire(&srv->told) && (READ_ONCE(srv->released) || !spare_server_attached() || !cpu_online(srv->cpu)))
+		if (smp_load_acquire(&srv->told) && (READ_ONCE(srv->released) || !spare_class_attached() || !cpu_online(srv->cpu)))
 			unpublish(srv);
 }
 
@@ -239,6 +221,18 @@ static void reap_work_fn(struct work_struct *work)
 bool spare_server_reaping(void)
 {
 	return !list_empty(&dying);
+}
+
+/**
+ * spare_server_live - servers that may each hold a queue of the class's
+ *
+ * Context: process, under spare_config.
+ * Return: those published and not reaped.
+ */
+unsigned int spare_server_live(void)
+{
+	lockdep_assert_held(&spare_config);
+	return live;
 }
 
 /**
@@ -274,76 +268,6 @@ void spare_server_released(struct spare_server_kern *srv)
 		return;
 	WRITE_ONCE(srv->released, true);
 	irq_work_queue(&reap_irq);
-}
-
-/**
- * spare_server_queues_fit - ask for queues (CBS-12)
- * @more: servers that are to be
- *
- * Context: process, under spare_config.
- * Return: true: the class has them; false: spare_server_queues_make() is to be called.
- */
-bool spare_server_queues_fit(unsigned int more)
-{
-	lockdep_assert_held(&spare_config);
-	if (queues_wanted < live + more)
-		WRITE_ONCE(queues_wanted, min_t(u32, live + more + QUEUES_AHEAD, SPARE_SLOTS * num_possible_cpus()));
-	return !spare_server_attached() || READ_ONCE(queues_made) >= live + more;
-}
-
-static int nothing(void *unused)
-{
-	return 0;
-}
-
-/* The class makes the queues that are wanted whenever somebody forks (ops.init_task). */
-static void fork_work_fn(struct work_struct *work)
-{
-	struct task_struct *p = kthread_create(nothing, NULL, "sched_spare");
-
-	if (!IS_ERR(p))
-		kthread_stop(p);
-}
-
-static DECLARE_WORK(fork_work, fork_work_fn);
-
-/**
- * spare_server_queues_make - have the class make them
- *
- * Context: process, no locks; for a fifth of a second at most (vm.h).
- */
-void spare_server_queues_make(void)
-{
-	int tries;
-
-	schedule_work(&fork_work);
-	for (tries = 0; tries < 200 && READ_ONCE(queues_made) < READ_ONCE(queues_wanted); tries++)
-		usleep_range(500, 1000);
-}
-
-/**
- * spare_server_queues_wanted - how many the class shall have
- *
- * Context: any.
- * Return: queues.
- */
-u32 spare_server_queues_wanted(void)
-{
-	return READ_ONCE(queues_wanted);
-}
-
-/**
- * spare_server_queues_made - how many it has
- * @made: queues; several who fork may say so, in any order
- *
- * Context: any.
- */
-void spare_server_queues_made(u32 made)
-{
-	u32 old = READ_ONCE(queues_made);
-
-	while (old < made && !try_cmpxchg(&queues_made, &old, made))
-		;
 }
 
 /**
@@ -387,9 +311,9 @@ int spare_server_attach(void)
 {
 	unsigned int cpu, slot;
 
-	if (atomic_cmpxchg(&attached, 0, 1))
+	if (!spare_class_begin())
 		return -EBUSY;
-	WRITE_ONCE(queues_made, 0);
+	spare_stock_reset();
 	/* Whatever was configured before is news to this class. */
 	for_each_possible_cpu(cpu)
 		for (slot = 0; slot < SPARE_SLOTS; slot++)
@@ -430,7 +354,7 @@ void spare_server_detach(void)
 {
 	unsigned int cpu, slot;
 
-	if (!atomic_xchg(&attached, 0))
+	if (!spare_class_end())
 		return;
 	guard(rcu)();
 	for_each_possible_cpu(cpu) {
@@ -491,7 +415,6 @@ int spare_server_init(void)
  */
 void spare_server_exit(void)
 {
-	cancel_work_sync(&fork_work);
 	rcu_barrier();	/* tell_class() */
 	irq_work_sync(&reap_irq);
 	cancel_work_sync(&reap_work);

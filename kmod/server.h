@@ -66,19 +66,14 @@ void spare_server_withdraw(struct spare_server_kern *srv);
 void spare_server_released(struct spare_server_kern *srv);
 void spare_server_reap(void);
 bool spare_server_reaping(void);
+unsigned int spare_server_live(void);
 void spare_server_settle(void);
-
-bool spare_server_queues_fit(unsigned int more);
-void spare_server_queues_make(void);
-u32 spare_server_queues_wanted(void);
-void spare_server_queues_made(u32 made);
 
 void spare_server_attend(s32 cpu, u32 slot);
 u32 spare_server_attention(s32 cpu);
 
 void spare_server_sum(struct spare_vm_kern *vm, struct spare_stats *sum);
 
-bool spare_server_attached(void);
 int spare_server_attach(void);
 void spare_server_detach(void);
 

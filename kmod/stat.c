@@ -5,6 +5,7 @@
  * moment.
  */
 #include <linux/seq_file.h>
+#include "class.h"
 #include "server.h"
 #include "stat.h"
 #include "tap.h"
@@ -112,7 +113,7 @@ void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 		use_auto = !vm->use_manual;
 		nr = vm->nr_servers;
 	}
-	seq_printf(m, "class %d\n", spare_server_attached());
+	seq_printf(m, "class %d\n", spare_class_attached());
 	seq_printf(m, "placed %d\n", !!nr);
 	seq_printf(m, "cpus_auto %d\n", cpus_auto);
 	seq_printf(m, "use_auto %d\n", use_auto);

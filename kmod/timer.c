@@ -13,8 +13,9 @@
  */
 #include <linux/hrtimer.h>
 #include <linux/percpu.h>
+#include <sched_spare/abi.h>
+#include "class.h"
 #include "kick.h"
-#include "server.h"
 #include "timer.h"
 
 /*
@@ -54,7 +55,7 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 
 	/* Detached, or moved here because its CPU went away. */
 	t->when_ns = FIRED;
-	if (!spare_server_attached() || t->cpu != smp_processor_id())
+	if (!spare_class_attached() || t->cpu != smp_processor_id())
 		return HRTIMER_NORESTART;
 	if (t->end_ns && ktime_get_ns() >= t->end_ns && spare_kick_leaving()) {
 		t->end_ns = 0;
@@ -98,7 +99,7 @@ static void arm_asked(void *info)
 	struct budget_timer *t = info;
 
 	spare_ipi_handled(&t->ipi);
-	if (cmpxchg(&t->asked, ASKED, ASKED_ARMED) == ASKED && spare_server_attached())
+	if (cmpxchg(&t->asked, ASKED, ASKED_ARMED) == ASKED && spare_class_attached())
 		arm(t, READ_ONCE(t->asked_when_ns), READ_ONCE(t->asked_end_ns));
 }
 

@@ -8,7 +8,6 @@
 #include <linux/list.h>
 
 struct cgroup_subsys_state;
-struct seq_file;
 struct spare_vm_kern;
 
 /* One name in spare.use: a provider, or the parent of providers. */
@@ -24,10 +23,8 @@ enum spare_use_who {
 	SPARE_USE_HANDED_BACK,	/* "default": none, and a program may write it again */
 };
 
-int __must_check spare_use_parse(char *text, enum spare_use_who *who, struct list_head *uses);
 int __must_check spare_use_set(struct spare_vm_kern *vm, struct list_head *uses, enum spare_use_who who);
 void spare_use_free(struct list_head *uses);
-int spare_use_show(struct spare_vm_kern *vm, struct seq_file *m);
 void spare_use_clear(struct spare_vm_kern *vm);
 
 bool spare_use_has_user(struct spare_vm_kern *provider, int cpu);

@@ -3,7 +3,6 @@
 #include <linux/cpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
-#include "node.h"
 #include "vm.h"
 
 DEFINE_MUTEX(spare_config);	/* see vm.h */
@@ -11,25 +10,23 @@ LIST_HEAD(spare_vms);
 LIST_HEAD(spare_providers);	/* of these, those with spare.provide 1, in that order */
 
 /**
- * spare_vm_make - the VM of a cgroup, made at its first configuration
- * @node: of the cgroup, one of whose files is open for writing
+ * spare_vm_alloc - a VM, with which nothing has been done yet
+ * @css: of its cgroup, in the io controller
  *
  * Context: process, under spare_config.
- * Return: the VM, which lives as long as @node; NULL: no memory.
+ * Return: the VM, in spare_vms, with a reference for the caller; NULL: no memory.
  */
-struct spare_vm_kern *spare_vm_make(struct spare_node *node)
+struct spare_vm_kern *spare_vm_alloc(struct cgroup_subsys_state *css)
 {
 	static const struct spare_policy policy = SPARE_POLICY_DEFAULT;
 	struct spare_vm_kern *vm;
 	unsigned int i;
 
 	lockdep_assert_held(&spare_config);
-	if (node->vm)
-		return node->vm;
 	vm = kzalloc(struct_size(vm, slot, nr_cpu_ids), GFP_KERNEL);
 	if (!vm)
 		return NULL;
-	vm->css = spare_node_css(node);
+	vm->css = css;
 	css_get(vm->css);
 	vm->abi.id = cgroup_id(vm->css->cgroup);
 	refcount_set(&vm->refs, 1);
@@ -42,7 +39,6 @@ struct spare_vm_kern *spare_vm_make(struct spare_node *node)
 		vm->slot[i] = SPARE_NO_SLOT;
 	spare_vm_set_policy(vm, &policy);
 	list_add_tail(&vm->all, &spare_vms);
-	smp_store_release(&node->vm, vm);	/* pairs with spare_node_vm() */
 	return vm;
 }
 

@@ -33,7 +33,6 @@
 #include <sched_spare/abi.h>
 #include <sched_spare/parse.h>
 
-struct spare_node;
 struct cgroup_subsys_state;
 
 extern struct mutex spare_config;
@@ -109,7 +108,7 @@ static inline u16 spare_vm_slot_on(const struct spare_vm_kern *vm, unsigned int 
 	return READ_ONCE(vm->slot[cpu]);
 }
 
-struct spare_vm_kern *spare_vm_make(struct spare_node *node);
+struct spare_vm_kern *spare_vm_alloc(struct cgroup_subsys_state *css);
 void spare_vm_get(struct spare_vm_kern *vm);
 void spare_vm_put(struct spare_vm_kern *vm);
 

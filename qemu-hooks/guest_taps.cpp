@@ -5,6 +5,8 @@
 
 namespace spare_qemu {
 
+using spare::Link;
+
 bool GuestTaps::hear(const Link& link) {
   if (link.gone) {
     taps_.erase(link.index);
@@ -39,9 +41,9 @@ bool GuestTaps::unknown() const {
   return std::any_of(taps_.begin(), taps_.end(), [](const auto& each) { return each.second.whose == Whose::unknown; });
 }
 
-void GuestTaps::opened(const std::set<std::string>& names) {
+void GuestTaps::opened(const std::set<int>& indexes) {
   for (auto& [index, tap] : taps_) {
-    if (names.contains(tap.name)) {
+    if (indexes.contains(index)) {
       tap.whose = Whose::guests;
     }
   }

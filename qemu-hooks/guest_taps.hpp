@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "links.hpp"
+#include "util/links.hpp"
 
 namespace spare_qemu {
 
@@ -18,13 +18,14 @@ class GuestTaps {
   explicit GuestTaps(std::set<std::string> named) : named_(std::move(named)) {}
 
   // Is it one of which is not known any more whose it is: new, or opened by somebody, who may be the guest?
-  bool hear(const Link& link);
+  bool hear(const spare::Link& link);
   // These are there, and no other. Is one of them such a one?
-  bool replace(const std::vector<Link>& links);
+  bool replace(const std::vector<spare::Link>& links);
 
   [[nodiscard]] bool unknown() const;
-  // What the guest's processes have open, by name. What a guest has had once stays its own.
-  void opened(const std::set<std::string>& names);
+  // What the guest's processes have open, by interface index: a tap of another network namespace may have the same name. What a guest has had once
+  // stays its own.
+  void opened(const std::set<int>& indexes);
   // Those that are still unknown are others'.
   void give_up();
 

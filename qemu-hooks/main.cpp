@@ -22,6 +22,7 @@
 #include "tool.hpp"
 #include "util/fd.hpp"
 #include "util/files.hpp"
+#include "util/procfs.hpp"
 
 namespace spare_qemu {
 namespace {
@@ -86,15 +87,8 @@ class GuestCgroup {
   }
 
   static std::vector<pid_t> processes_in(int dir) {
-    std::vector<pid_t> all;
     const auto text = spare::read_file_at(dir, "cgroup.procs");
-    for (const std::string& word : text ? spare::split(*text, "\n") : std::vector<std::string>()) {
-      const auto pid = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
-      if (pid > 0) {  // 0: of a pid namespace that is not below ours
-        all.push_back(pid);
-      }
-    }
-    return all;
+    return text ? spare::processes_of(*text) : std::vector<pid_t>();
   }
 
   GuestCgroup(Fd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}

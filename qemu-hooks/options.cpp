@@ -11,6 +11,7 @@
 
 #include "cli/options.hpp"
 #include "util/files.hpp"
+#include "util/procfs.hpp"
 
 namespace spare_qemu {
 namespace {
@@ -54,16 +55,6 @@ std::vector<std::string> values_of(const std::vector<std::string>& qemu, std::st
     }
   }
   return values;
-}
-
-// Value of key= in "type,key=value,...".
-std::string key_in(const std::string& list, std::string_view key) {
-  for (const std::string& part : spare::split(list, ",")) {
-    if (part.size() > key.size() && part.starts_with(key) && part[key.size()] == '=') {
-      return part.substr(key.size() + 1);
-    }
-  }
-  return {};
 }
 
 // What a -netdev, -nic or -device says: "kind,key=value,...", "key=value,..." or, as libvirt writes it, JSON.
@@ -158,12 +149,7 @@ Parsed parse_options(int argc, char** argv) {
 
 std::string guest_name(const std::vector<std::string>& qemu) {
   const auto values = values_of(qemu, "name");
-  if (values.empty()) {
-    return {};
-  }
-  const std::string guest = key_in(values.back(), "guest");
-  const std::string first = values.back().substr(0, values.back().find(','));
-  return !guest.empty() ? guest : first.find('=') == std::string::npos ? first : std::string();
+  return values.empty() ? std::string() : spare::guest_of_option(values.back());
 }
 
 std::vector<std::string> tap_names(const std::vector<std::string>& qemu) {

@@ -7,18 +7,21 @@
 #include <algorithm>
 #include <iterator>
 
-#include "taps.hpp"
 #include "tool.hpp"
 #include "util/files.hpp"
+#include "util/taps.hpp"
 
 namespace spare_qemu {
 namespace {
 
+using spare::Link;
+using spare::TapEvents;
 using std::chrono::milliseconds;
 
 // A tap may be handed to QEMU some time after it was made or opened: so long until the first look after that, and twice as long each time.
 constexpr milliseconds first_look{100}, last_look{12800};
 constexpr milliseconds retry{2000};    // one that was refused; and where the kernel does not tell of taps
+constexpr std::size_t fds_most = 65536;  // looked at in a scan
 constexpr milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 
 }  // namespace
@@ -56,8 +59,25 @@ bool TapBinder::hear() {
   return unknown;
 }
 
+// What the guest's processes have open of this network namespace, in which alone names can be bound.
+std::set<int> TapBinder::open_now() {
+  std::set<int> indexes;
+  const auto here = spare::own_netns();
+  std::size_t left = fds_most;
+  for (const pid_t process : processes_()) {
+    for (const spare::Tap& tap : spare::taps_of("/proc", process, left).value_or(std::vector<spare::Tap>())) {
+      if (tap.netns == here) {
+        indexes.insert(static_cast<int>(tap.ifindex));
+      } else if (elsewhere_.insert(tap.name).second) {
+        complain_("packets on " + tap.name + " are not seen: it is in another network namespace, and can be bound from there (sparectl set -n)");
+      }
+    }
+  }
+  return indexes;
+}
+
 void TapBinder::scan(bool news) {
-  taps_.opened(open_taps(processes_()));
+  taps_.opened(open_now());
   pause_ = news ? first_look : std::min(2 * pause_, 2 * last_look);
   if (pause_ > last_look) {
     taps_.give_up();

@@ -11,7 +11,7 @@
 
 #include "guest_taps.hpp"
 #include "launch.hpp"
-#include "links.hpp"
+#include "util/links.hpp"
 #include "util/result.hpp"
 
 namespace spare_qemu {
@@ -35,6 +35,7 @@ class TapBinder {
   std::chrono::milliseconds look();
   bool hear();
   void scan(bool news);
+  std::set<int> open_now();
   void bind();
   [[nodiscard]] std::set<std::string> bound_now() const;
   [[nodiscard]] spare::Result<void> write(const std::set<std::string>& names) const;
@@ -43,9 +44,9 @@ class TapBinder {
   std::string cgroup_;
   std::function<std::vector<pid_t>()> processes_;
   std::function<void(const std::string&)> complain_;
-  TapEvents events_;
+  spare::TapEvents events_;
   GuestTaps taps_;
-  std::set<std::string> refused_;
+  std::set<std::string> refused_, elsewhere_;  // elsewhere: of which it has been said that they are in another network namespace
   clock::time_point due_ = clock::time_point::min(), again_ = clock::time_point::min();  // the next scan; the next try of what was refused
   std::chrono::milliseconds pause_;
 };

@@ -3,7 +3,7 @@
  * meter - the bill of every CPU (bill.h), by tracing alone: neither the module nor the class is needed, nothing of the host changes.
  *
  * 1. sched_switch says whose thread runs, softirq_entry/exit, irq_handler_entry/exit and the like what runs on top of it, kvm_entry/exit when
- *    a vCPU is in its guest, netif_receive_skb and tun_net_xmit where a softirq's packets are.
+ *    a vCPU is in its guest, net_dev_xmit, ip_local_deliver and the like who has had a softirq's packets.
  * 2. A VM is a number that user space gives: to processes, cgroups (with all below them) and taps. A process that enters KVM or has a
  *    vhost worker and no number is announced in `found`, once.
  * 3. What a thread is, is told by what it does (enum spare_role), found out when it does it, and kept by thread.
@@ -23,6 +23,7 @@
 char _license[] SEC("license") = "GPL";
 
 /* include/linux/sched.h, interrupt.h */
+#define PF_IO_WORKER	0x00000010
 #define PF_USER_WORKER	0x00004000
 #define PF_KTHREAD	0x00200000
 #define SCHED_FIFO	1
@@ -30,12 +31,17 @@ char _license[] SEC("license") = "GPL";
 #define SCHED_DEADLINE	6
 #define NET_TX_SOFTIRQ	2
 #define NET_RX_SOFTIRQ	3
+#define RX_QUEUES	8	/* of a tap, looked at for RPS */
 #define COMM_PIT	"kvm-pit/"
 #define COMM_VHOST	"vhost-"
 #define COMM_NAPI	"napi/"
 
 /* User space raises it when VMs come or go: what is known of threads and devices is looked up anew. */
 u32 meter_gen = 1;
+/* Raised when there is a VM's tap whose packets may be served in softirqs (RPS). */
+u32 meter_steers = 0;
+/* When a thread ran last that may be a vhost worker and has not shown it yet. */
+u64 meter_worker_ns = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -97,7 +103,7 @@ struct {
 /* Who has been announced: process, or thread of the kernel. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4 * SPARE_METER_VMS);
+	__uint(max_entries, SPARE_METER_ANNOUNCED);
 	__type(key, u32);
 	__type(value, u32);
 } announced SEC(".maps");
@@ -153,20 +159,28 @@ static __always_inline u32 vm_of_process(u32 process)
 	return vm ? *vm : 0;
 }
 
-/* The nearest cgroup above that is a VM. */
+/*
+ * The nearest cgroup above that is a VM. Tenants may make cgroups below theirs as deep as they like, and this runs in a switch: only so many levels
+ * from the root on can be VMs.
+ */
 static __always_inline u32 vm_of_cgroup(struct task_struct *p)
 {
-	struct cgroup *cgroup = BPF_CORE_READ(p, cgroups, dfl_cgrp);
-	int i;
+	struct cgroup *cgroup = BPF_CORE_READ(p, cgroups, dfl_cgrp), *above;
+	u64 first = (u64)cgroup + bpf_core_field_offset(struct cgroup, ancestors);
+	u32 level = BPF_CORE_READ(cgroup, level), i;
 
-	for (i = 0; i < SPARE_METER_LEVELS && cgroup; i++) {
-		u64 id = BPF_CORE_READ(cgroup, kn, id);
-		u32 *vm = bpf_map_lookup_elem(&cgroups, &id);
+	if (level >= SPARE_METER_LEVELS)
+		level = SPARE_METER_LEVELS - 1;
+	for (i = 0; i < SPARE_METER_LEVELS && i < level; i++) {
+		u64 id;
+		u32 *vm;
 
+		if (bpf_probe_read_kernel(&above, sizeof(above), (void *)(first + (level - i) * sizeof(above))))
+			break;
+		id = BPF_CORE_READ(above, kn, id);
+		vm = bpf_map_lookup_elem(&cgroups, &id);
 		if (vm)
 			return *vm;
-		/* A cgroup begins with its own css. */
-		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
 	}
 	return 0;
 }
@@ -209,28 +223,39 @@ static __always_inline u32 kind_of(u32 flags, u32 role)
 	return role == SPARE_ROLE_IOTHREAD ? SPARE_KIND_IOTHREAD : SPARE_KIND_EMULATOR;
 }
 
+/* May it be a vhost worker? Only what it does tells; this says when to look. */
+static __always_inline bool may_be_vhost(u32 flags, const char *comm)
+{
+	if (flags & PF_KTHREAD)
+		return begins(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
+	return (flags & PF_USER_WORKER) && !(flags & PF_IO_WORKER);
+}
+
 /*
  * What is not known of a thread yet, or no longer. Before 6.4 a vhost worker is a kernel thread, in the cgroup of its process, which may be
  * the root; the thread of a guest's PIT always is in the root. Both carry the process's id in their names.
  */
-static __noinline u32 classify(struct task_struct *p, u32 pid, u64 start_ns)
+static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread *known)
 {
-	u32 flags = BPF_CORE_READ(p, flags), vm;
+	u32 flags = BPF_CORE_READ(p, flags), role = role_of(p->pid, p->start_time), vm;
 	char comm[16] = {};
 
 	vm = flags & PF_KTHREAD ? 0 : vm_of_process(BPF_CORE_READ(p, tgid));
 	if (!vm)
 		vm = vm_of_cgroup(p);
+	if (flags & (PF_KTHREAD | PF_USER_WORKER)) {
+		BPF_CORE_READ_STR_INTO(&comm, p, comm);
+		if (role == SPARE_ROLE_NONE && may_be_vhost(flags, comm)) {
+			meter_worker_ns = bpf_ktime_get_ns();
+			known->start_ns = 0;	/* and again at its next switch */
+		}
+		if (!vm)
+			vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1);
+		if (!vm)
+			vm = vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
+	}
 	if (vm)
-		return spare_account(vm, kind_of(flags, role_of(pid, start_ns)));
-	if (!(flags & PF_KTHREAD))
-		return spare_account(0, SPARE_HOST_TASK);
-	BPF_CORE_READ_STR_INTO(&comm, p, comm);
-	vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1);
-	if (!vm)
-		vm = vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
-	if (vm)
-		return spare_account(vm, kind_of(flags, role_of(pid, start_ns)));
+		return spare_account(vm, kind_of(flags, role));
 	return spare_account(0, begins(comm, COMM_NAPI, sizeof(COMM_NAPI) - 1) ? SPARE_HOST_NET : SPARE_HOST_TASK);
 }
 
@@ -255,10 +280,10 @@ static __always_inline u32 account_of(struct task_struct *p)
 	account = known->account;
 	if (known->start_ns != start_ns || known->css_set != css_set || known->gen != meter_gen) {
 		known->gen = meter_gen;
-		account = classify(p, pid, start_ns);
-		known->account = account;
 		known->css_set = css_set;
 		known->start_ns = start_ns;
+		account = classify(p, known);
+		known->account = account;
 	}
 	if (account == spare_account(0, SPARE_HOST_TASK)) {
 		policy = p->policy;
@@ -421,7 +446,7 @@ int BPF_PROG(meter_iothread, void *iocb)
 SEC("tp_btf/softirq_entry")
 int BPF_PROG(meter_softirq_enter, unsigned int vector)
 {
-	bool net = vector == NET_RX_SOFTIRQ || vector == NET_TX_SOFTIRQ;
+	bool net = vector - NET_TX_SOFTIRQ <= NET_RX_SOFTIRQ - NET_TX_SOFTIRQ;
 	struct spare_meter_cpu *c = me();
 
 	if (c && c->started_ns)
@@ -467,25 +492,52 @@ SEC("tp_btf/call_function_single_exit") int BPF_PROG(meter_call_exit) { return i
 
 /* ---- packets ------------------------------------------------------------------------------------------------------ */
 
+/* Does a tap's receiving side (its VM's sending) hand packets to other CPUs? */
+static __noinline u32 steers(struct net_device *dev)
+{
+	struct netdev_rx_queue *queue = BPF_CORE_READ(dev, _rx);
+	u32 n = BPF_CORE_READ(dev, real_num_rx_queues), i;
+
+	if (!bpf_core_field_exists(queue->rps_map))
+		return 0;
+	for (i = 0; i < RX_QUEUES && i < n; i++) {
+		if (BPF_CORE_READ(queue + i, rps_map))
+			return 1;
+	}
+	return 0;
+}
+
 /* What is known of a device of that address is true until meter_gen changes. */
-static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
+static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
 	u64 address = (u64)dev;
 	struct spare_meter_device *known = &c->device[(address >> 12 ^ address >> 18) & (SPARE_METER_DEVICES - 1)];
 	struct spare_meter_tap key = {};
 	u32 *vm;
 
-	if (known->device == address && known->gen == meter_gen)
-		return known->vm;
-	key.ifindex = dev->ifindex;
-	key.netns = dev->nd_net.net->ns.inum;
-	known->gen = meter_gen;
-	vm = bpf_map_lookup_elem(&taps, &key);
-	known->vm = vm ? *vm : 0;
-	known->device = address;
+	if (known->device != address || known->gen != meter_gen) {
+		key.ifindex = BPF_CORE_READ(dev, ifindex);
+		key.netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
+		known->gen = meter_gen;
+		vm = bpf_map_lookup_elem(&taps, &key);
+		known->vm = vm ? *vm : 0;
+		known->device = address;
+		if (vm && steers(dev))
+			meter_steers = 1;
+	}
+	c->last = *known;
 	return known->vm;
 }
 
+/* Mostly it is the last one. */
+static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
+{
+	if (c->last.device == (u64)dev && c->last.gen == meter_gen)
+		return c->last.vm;
+	return look_up_device(c, dev);
+}
+
+/* Only where a VM's own packets are served in softirqs (meter_steers): elsewhere it is enough to know who has had a packet. */
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(meter_packet, struct sk_buff *skb)
 {
@@ -500,17 +552,37 @@ int BPF_PROG(meter_packet, struct sk_buff *skb)
 	return 0;
 }
 
-/* At its return, so that waking who reads the tap is the packet's. (net_dev_xmit costs less here, but is called for all that the host sends.) */
-SEC("fexit/tun_net_xmit")
-int BPF_PROG(meter_tap, struct sk_buff *skb, struct net_device *dev)
+static __always_inline void somebody_had(struct spare_meter_cpu *c, u32 vm)
+{
+	if (spare_bill_tap_timed(&c->bill))
+		spare_bill_tap(&c->bill, vm, now_of(&c->bill));
+	else
+		spare_bill_tap_untimed(&c->bill, vm);
+}
+
+/* After a device has sent it, so that waking who reads a tap is the packet's. */
+SEC("tp_btf/net_dev_xmit")
+int BPF_PROG(meter_sent, struct sk_buff *skb, int rc, struct net_device *dev, unsigned int length)
 {
 	struct spare_meter_cpu *c = me();
-	u32 vm;
 
 	if (!c || !spare_bill_serves(&c->bill))
 		return 0;
-	vm = vm_of_device(c, dev);
-	if (vm)
-		spare_bill_tap(&c->bill, vm, now_of(&c->bill));
+	if (rc != NETDEV_TX_BUSY)
+		somebody_had(c, vm_of_device(c, dev));
 	return 0;
 }
+
+static __always_inline int host_had(void)
+{
+	struct spare_meter_cpu *c = me();
+
+	if (c && spare_bill_serves(&c->bill))
+		somebody_had(c, 0);
+	return 0;
+}
+
+/* The host's own: at their return, with what its protocols and sockets do. */
+SEC("fexit/ip_local_deliver") int BPF_PROG(meter_host_ip) { return host_had(); }
+SEC("fexit/ip6_input") int BPF_PROG(meter_host_ip6) { return host_had(); }
+SEC("fexit/arp_rcv") int BPF_PROG(meter_host_arp) { return host_had(); }

@@ -90,6 +90,7 @@ boot() {
 	mkdir -p "$RUN/overlay/$prefix/libexec"
 	cp -a "$SCRIPTS" "$RUN/overlay/$prefix/libexec/sched_spare"
 	cp -a "$RUN/job" "$RUN/overlay/"
+	[[ $mode != realtime || ! -d $KERNEL/initrd ]] || cp -a "$KERNEL/initrd/." "$RUN/overlay/"
 	# shellcheck disable=SC2016 # expands inside
 	in_userland "${binds[@]}" -- /bin/bash -c '
 		set -euo pipefail

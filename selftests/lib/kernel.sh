@@ -4,6 +4,7 @@
 # downloaded with apt (signatures checked) and unpacked, never installed. Where none serves, one is built from Debian's source.
 
 KERNEL_SUITES=(sid trixie-backports)
+ARCHIVE=$CACHE/archive
 FLAVOUR=cloud-amd64 # the smallest; it has KVM, vhost-net and tun
 # What --kernel may ask to be built, and of which fragments of configuration.
 declare -A FRAGMENTS=([built]="kernel.config" [debug]="kernel.config kernel-debug.config")
@@ -18,7 +19,7 @@ userland_mirror() {
 # A private apt: own lists (of today), own cache, no dpkg status; the machine's proxy settings apply. One run at a time has it,
 # until the calling subshell ends.
 private_apt() {
-	local dir=$CACHE/archive suite lock
+	local dir=$ARCHIVE suite lock
 	mkdir -p "$dir"/{lists/partial,cache/archives/partial,debs,btf}
 	exec {lock}>"$dir/.lock"
 	flock "$lock"
@@ -41,7 +42,7 @@ private_apt() {
 	[[ -n $(find "$dir/updated" -mtime -1 2>/dev/null) ]] || update_lists || compgen -G "$dir/lists/*Packages*" >/dev/null
 }
 
-update_lists() { apt-get -q update && touch "$CACHE/archive/updated"; }
+update_lists() { apt-get -q update && touch "$ARCHIVE/updated"; }
 
 # with_lists COMMAND...: once more with new lists when it fails, for what the archive has replaced.
 with_lists() { "$@" || { update_lists && "$@"; }; }
@@ -72,14 +73,14 @@ in_order() {
 fetch() {
 	local package missing=()
 	for package in "$@"; do
-		compgen -G "$CACHE/archive/debs/${package/=/_}_*.deb" >/dev/null || missing+=("$package")
+		compgen -G "$ARCHIVE/debs/${package/=/_}_*.deb" >/dev/null || missing+=("$package")
 	done
 	((${#missing[@]})) || return 0
-	local tmp=$CACHE/archive/debs/partial
+	local tmp=$ARCHIVE/debs/partial
 	rm -rf "$tmp"
 	mkdir -p "$tmp"
 	(cd "$tmp" && with_lists apt-get -q download "${missing[@]}")
-	mv "$tmp"/*.deb "$CACHE/archive/debs/"
+	mv "$tmp"/*.deb "$ARCHIVE/debs/"
 }
 
 # dump_btf HEADERS OUT: the BTF of a kernel's headers as text; beside it, in OUT.pahole, the version of pahole that wrote it.
@@ -101,13 +102,13 @@ judge_btf() {
 
 # judge KVER: the same for a stock kernel. Status 1 when that cannot be known now.
 judge() {
-	local kver=$1 btf=$CACHE/archive/btf/$1
+	local kver=$1 btf=$ARCHIVE/btf/$1
 	if [[ ! -s $btf || ! -e $btf.pahole ]]; then
 		fetch "linux-headers-$kver" >&2 || { echo "its headers cannot be downloaded"; return 1; }
-		local tmp=$CACHE/archive/btf/tmp
+		local tmp=$ARCHIVE/btf/tmp
 		rm -rf "$tmp"
 		mkdir -p "$tmp"
-		dpkg-deb --fsys-tarfile "$CACHE/archive/debs/linux-headers-${kver}_"*.deb |
+		dpkg-deb --fsys-tarfile "$ARCHIVE/debs/linux-headers-${kver}_"*.deb |
 			tar -x -C "$tmp" "./usr/src/linux-headers-$kver/vmlinux" "./usr/src/linux-headers-$kver/.config" 2>/dev/null ||
 			{ echo "its headers package has no vmlinux with BTF"; return 0; }
 		dump_btf "$tmp/usr/src/linux-headers-$kver" "$btf" >&2 || { echo "its BTF cannot be read"; return 1; }
@@ -166,7 +167,7 @@ finish_kernel() {
 		/src/selftests/host/vmlinux.sh /kernel/vmlinuz /kernel/image
 		ln -s usr/lib /kernel/root/lib
 		depmod -b /kernel/root '$kver'
-		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 160M"
+		mke2fs -q -t ext4 -m 0 -O ^has_journal -E root_owner=0:0 -d /kernel/root/usr/lib/modules /kernel/modules.img 240M"
 	echo "$kver" >"$dir/kver"
 }
 
@@ -178,12 +179,51 @@ make_kernel() {
 	apt-cache show "linux-binary-$kver" >/dev/null 2>&1 || packages[1]=linux-binary-unsigned-$kver
 	fetch "${packages[@]}"
 	for package in "${packages[@]}"; do
-		dpkg-deb -x "$CACHE/archive/debs/${package}_"*.deb "$dir/root"
+		dpkg-deb -x "$ARCHIVE/debs/${package}_"*.deb "$dir/root"
 	done
 	# Kernel packages put the image either beside the modules or in /boot.
 	local image=$dir/root/usr/lib/modules/$kver/vmlinuz
 	[[ -e $image ]] || cp "$image.unsigned" "$image" 2>/dev/null || cp "$dir/root/boot/vmlinuz-$kver" "$image"
 	finish_kernel "$dir" "$kver"
+}
+
+# What the host needs of a kernel before its modules' disk is there, and its port.
+FIRST_MODULES=(virtio_blk virtio_pci virtio_console ext4)
+
+# make_release_kernel DIR MIRROR SUITE: the same layout for the kernel of a Debian release, which has no headers here: nothing is built for it. Beside
+# it, in DIR/initrd, the modules that its first steps need.
+make_release_kernel() {
+	local dir=$1 mirror=$2 KERNEL_SUITES=("$3") ARCHIVE=$CACHE/archive-$3 kver
+	private_apt "$mirror"
+	kver=$(apt-cache depends "linux-image-$FLAVOUR" | sed -n "s/^ *Depends: linux-image-\(.*-$FLAVOUR\)\$/\1/p" | sed -n 1p)
+	[[ -n $kver ]] || { echo "$3 has no linux-image-$FLAVOUR"; return 1; }
+	fetch "linux-image-$kver"
+	dpkg-deb -x "$ARCHIVE/debs/linux-image-${kver}_"*.deb "$dir/root"
+	# Older packages have /lib/modules.
+	mkdir -p "$dir/root/usr/lib"
+	[[ ! -d $dir/root/lib ]] || { cp -a "$dir/root/lib/." "$dir/root/usr/lib/" && rm -r "$dir/root/lib"; }
+	cp "$dir/root/boot/vmlinuz-$kver" "$dir/root/usr/lib/modules/$kver/vmlinuz"
+	finish_kernel "$dir" "$kver"
+	# shellcheck disable=SC2016 # expands inside
+	in_userland "$dir:/kernel:rw" -- /bin/bash -c '
+		set -euo pipefail
+		kver=$1
+		shift
+		for name; do modprobe -d /kernel/root --set-version "$kver" --show-depends "$name"; done |
+			sed -n "s/^insmod \([^ ]*\).*/\1/p" | sort -u | while read -r path; do
+			target=/kernel/initrd/usr/lib/modules/$kver/$(basename "${path%.xz}")
+			mkdir -p "${target%/*}"
+			case $path in *.xz) xz -dc "$path" >"$target" ;; *) cp "$path" "$target" ;; esac
+		done
+	' initrd "$kver" "${FIRST_MODULES[@]}"
+}
+
+# use_release_kernel SUITE: sets KERNEL and KVER for boots that need nothing of ours in the kernel.
+use_release_kernel() {
+	product "kernel-$1" "$(hash_of "${FIRST_MODULES[@]}" "$(hash_files "$SELFTESTS/host/vmlinux.sh")")" "download and unpack the kernel of $1" 300 \
+		"check the network" make_release_kernel "$(userland_mirror)" "$1"
+	KERNEL=$PRODUCT
+	KVER=$(<"$KERNEL/kver")
 }
 
 # make_built DIR MIRROR KIND PACKAGE VERSION: the same layout, from source, with the fragments of that kind.
@@ -192,7 +232,7 @@ make_built() {
 	read -ra fragments <<<"${FRAGMENTS[$kind]}"
 	(private_apt "$mirror" && fetch "$package=$version")
 	mkdir "$dir/src"
-	in_userland "$CACHE/archive/debs:/debs:ro" "$dir/src:/build:rw" -- /bin/bash -c "set -euo pipefail
+	in_userland "$ARCHIVE/debs:/debs:ro" "$dir/src:/build:rw" -- /bin/bash -c "set -euo pipefail
 		dpkg-deb --fsys-tarfile /debs/${package}_${version}_all.deb | tar -xO ./usr/src/$package.tar.xz |
 			xz -dc | tar -x -C /build --strip-components=1"
 	USERLAND=$TOOLCHAIN in_userland "$dir/src:/build:rw" "$dir:/kernel:rw" "$TOP:/src:ro" -- \
@@ -268,7 +308,7 @@ kernels_table() {
 		[[ -n $why ]] || taken=${taken:-$kver}
 		[[ $kver == "$taken" ]] && mark='*' || mark=''
 		if [[ -n $why ]]; then why="refused: $why"; else why="serves$(has_compiler "$cc" || echo ", the module built with $cc of sid")"; fi
-		row "$mark" "$kver" "$suite" "$cc" "$(cat "$CACHE/archive/btf/$kver.pahole" 2>/dev/null || echo '?')" "$(cached "$kver-*")" "$why"
+		row "$mark" "$kver" "$suite" "$cc" "$(cat "$ARCHIVE/btf/$kver.pahole" 2>/dev/null || echo '?')" "$(cached "$kver-*")" "$why"
 	done < <(candidates | in_order)
 	read -r package version cc < <(newest_source)
 	built=$(built_key built "$version" "$cc")

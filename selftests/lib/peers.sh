@@ -16,7 +16,7 @@ make_peers() {
 		echo "$package cannot be downloaded" >"$dir/why"
 		return 0
 	fi
-	in_userland "$TOP:/src:ro" "$CACHE/archive/debs:/debs:ro" "$dir:/peers:rw" "${KERNEL_BINDS[@]}" -- \
+	in_userland "$TOP:/src:ro" "$ARCHIVE/debs:/debs:ro" "$dir:/peers:rw" "${KERNEL_BINDS[@]}" -- \
 		/bin/bash /src/selftests/host/peers.sh "$release" "$package" "$version" 2>"$dir/log" || tail -n 3 "$dir/log" >"$dir/why"
 }
 

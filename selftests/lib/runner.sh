@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Run test scripts one after another, on the machine where they test: the virtual host or, with --native, this one.
-#   runner.sh DIRECTORY NAME...     NAME like realtime/boot is DIRECTORY/realtime/boot.sh
+#   runner.sh DIRECTORY NAME...     NAME like realtime/boot is DIRECTORY/realtime/boot.sh, and so is realtime/boot@trixie
 # Prints each script's KTAP between "@@ begin NAME" and "@@ end NAME STATUS SECONDS"; "@@ kernel TEXT" for each line of trouble
 # that the kernel logged meanwhile, "@@ left TEXT" for what the script has left behind. collect.awk reads this.
 # A script may say "# limit: SECONDS" for itself; the default is 300.
@@ -54,7 +54,7 @@ for dir in /sys/fs/cgroup/{vm,pool}; do [[ -d $dir ]] || absent+=("$dir"); done
 base=$1
 shift
 for name; do
-	script=$base/$name.sh
+	script=$base/${name%@*}.sh
 	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$script" | head -n 1)
 	limit=${limit:-300}
 	[[ $(uname -r) != *-debug ]] || limit=$((limit * 4))

@@ -26,15 +26,29 @@ realtime_tests() {
 	[[ -z $ONLY ]] || tests_of long
 }
 
+# Debian's releases on whose kernels a real-time script runs by name, too, as NAME@RELEASE: it says "# kernels: RELEASE...". Nothing of ours is built
+# for these kernels.
+RELEASES=(trixie bookworm)
+
+# release_tests RELEASE
+release_tests() {
+	local file name
+	[[ $ONLY == *@* ]] || return 0
+	for file in "$SELFTESTS"/realtime/*.sh; do
+		name=realtime/$(basename "$file" .sh)@$1
+		! grep -q "^# kernels:.* $1\b" "$file" || ! wanted "$name" || echo "$name"
+	done
+}
+
 # init_of NAME: a real-time script says "# init: systemd" when that is to be process 1 of its host.
-init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/$1.sh" | head -n 1; }
+init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
 # shellcheck disable=SC2053 # the pattern is meant as a pattern
 wanted() { [[ -z $ONLY || $1 == $ONLY || $1 == *"$ONLY"* ]]; }
 
 limit_of() {
 	local limit
-	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	limit=$(sed -n 's/^# limit: *\([0-9]\+\).*/\1/p' "$SELFTESTS/${1%@*}.sh" | head -n 1)
 	limit=${limit:-300}
 	! is_debug_kernel || limit=$((limit * 4))
 	echo "$limit"
@@ -49,7 +63,7 @@ longest_first() {
 # cpus_of NAME: a deterministic script says "# cpus: N" when it needs more than one; "N,threads=N" are siblings of one core.
 cpus_of() {
 	local cpus
-	cpus=$(sed -n 's/^# cpus: *\([0-9][0-9a-z,=]*\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	cpus=$(sed -n 's/^# cpus: *\([0-9][0-9a-z,=]*\).*/\1/p' "$SELFTESTS/${1%@*}.sh" | head -n 1)
 	echo "${cpus:-1}"
 }
 
@@ -243,7 +257,7 @@ run_realtime() {
 }
 
 cmd_test() {
-	local quick deterministic realtime name
+	local quick deterministic realtime name release
 	# A part that does not build is a failure here.
 	SCHED_SPARE_PARTIAL=''
 	[[ -n $ONLY ]] || expect test-all
@@ -275,6 +289,13 @@ cmd_test() {
 		mapfile -t realtime < <(realtime_tests | while read -r name; do [[ $(init_of "$name") != "$HOST_INIT" ]] || echo "$name"; done)
 		((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
 	done
+	for release in "${RELEASES[@]}"; do
+		mapfile -t realtime < <(release_tests "$release")
+		((${#realtime[@]})) || continue
+		use_release_kernel "$release"
+		say "kernel: $KVER, of $release"
+		HOST_INIT='' run_realtime "${realtime[@]}"
+	done
 	wait_beside
 	if [[ -n $ONLY ]]; then say "done"; else end_step; fi
 	close_results
@@ -282,7 +303,8 @@ cmd_test() {
 
 # peers_for NAME...: a script that says "# peers" finds the kernel's own schedulers and selftests in /job/peers (peers.sh).
 peers_for() {
-	(cd "$SELFTESTS" && grep -q '^# peers' "${@/%/.sh}") || return 0
+	local names=("${@%@*}")
+	(cd "$SELFTESTS" && grep -q '^# peers' "${names[@]/%/.sh}") || return 0
 	use_peers
 	cp -r "$PEERS" "$RUN/job/peers"
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 600
+# kernels: trixie bookworm
 #
 # meter.sh - spared --meter with nothing else of ours loaded: two KVM guests, one in a cgroup of its own, one a plain QEMU in the root's; packets
 # to them and to the host come in softirq, from another network namespace. The judge is the kernel's own account of threads and taps.
@@ -112,12 +113,16 @@ agrees() {
 # within PERMILLE WANTED VALUE
 within() { near "$2" $(($2 * $1 / 1000 + 3)) "$3"; }
 
+pit_ns() { awk '{ print $1 }' "/proc/$(pgrep -x "kvm-pit/${guests[2]}")/schedstat" || echo 0; }
+pit_works() { [[ $(pit_ns 2>/dev/null) -gt 0 ]] && seen '"name":"meter_pit"'; }
+pit_billed() { tail -n "+$pit_from" "$MEASURES/bill" | sed "s/{\"name\":/\\n&/g" | { grep "^{\"name\":\"meter_pit\"" || true; } | { grep -o '"kthread":[0-9]*' || true; } | awk -F: '{ sum += $2 } END { print sum + 0 }'; }
+
 nothing_loaded() { [[ ! -d /sys/module/sched_spare ]] && ! class_is enabled; }
 # (The kernel frees programs a moment later.)
 nothing_left() { ! bpftool prog list | grep ' name meter_'; }
 
 guests=()
-ktap_plan 26
+ktap_plan 27
 ktap_cleanup end_guests
 ktap_check "ACC-1: nothing of ours is loaded" nothing_loaded
 modprobe -a tun vhost_net veth
@@ -178,6 +183,18 @@ judge stopped
 ktap_note "idle: the meter $(of stopped host.idle_ns), /proc/stat $(of stopped kernel.idle_ns), of $(($(of stopped clock_ns) * $(nproc)))"
 ktap_check "ACC-1: with the VMs stopped it adds up, and CPUs are idle" eval 'adds_up stopped && at_least $(($(of stopped clock_ns) * $(nproc) * 3 / 4)) "$(of stopped host.idle_ns)"'
 ktap_check "ACC-1: VMs that stand still pay nothing" at_most 5000000 $(($(of stopped meter_a.threads_ns) + $(of stopped meter_b.threads_ns)))
+
+# A guest without a system: its firmware waits by the PIT, which a kernel thread of the root cgroup works for.
+qemu-system-x86_64 -name meter_pit -machine q35,usb=off,vmport=off,hpet=off -accel kvm -cpu qemu64 -m 64 -nodefaults -no-user-config -display none </dev/null >/tmp/meter_pit.qemu 2>&1 &
+guests+=($!)
+wait_for 60 pit_works || ktap_note "no guest that uses the PIT: $(cat /tmp/meter_pit.qemu)"
+pit_from=$(($(wc -l <"$MEASURES/bill") + 1)) before=$(pit_ns)
+wait_for 60 eval '(($(wc -l <"$MEASURES/bill") >= pit_from + 4))' || true
+kernel=$(($(pit_ns) - before)) ours=$(pit_billed)
+ktap_note "the PIT's thread: the kernel $kernel ns, billed to the VM $ours"
+ktap_check "ACC-4: what a guest's PIT takes is the VM's" eval 'at_least 1 "$kernel" && near "$kernel" $((kernel / 3 + 2000000)) "$ours"'
+kill -KILL "${guests[2]}"
+unset 'guests[2]'
 kill -CONT "${guests[@]}"
 
 kill -KILL "${guests[1]}"

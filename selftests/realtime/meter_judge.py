@@ -15,12 +15,25 @@ CPUS = os.cpu_count()
 LATE_NS = 60 * 10**6
 
 
-def threads_ns(pid):
+def vhost_threads(pid):
+    """Those that are threads of the kernel (before 6.4)."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/comm", encoding="utf-8") as file:
+                if file.read().strip() == f"vhost-{pid}":
+                    found.append(f"/proc/{name}")
+        except OSError:
+            pass
+    return found
+
+
+def threads_ns(pid, kthreads):
     """What the kernel has charged to all threads of a process (schedstat): also what interrupts took on top of them."""
     total = 0
-    for tid in os.listdir(f"/proc/{pid}/task"):
+    for path in [f"/proc/{pid}/task/{tid}" for tid in os.listdir(f"/proc/{pid}/task")] + kthreads:
         try:
-            with open(f"/proc/{pid}/task/{tid}/schedstat", encoding="ascii") as file:
+            with open(f"{path}/schedstat", encoding="ascii") as file:
                 total += int(file.read().split()[0])
         except OSError:
             pass
@@ -58,12 +71,12 @@ def main():
     for word in sys.argv[3:]:
         name, rest = word.split("=")
         pid, tap = rest.split(":")
-        vms[name] = (int(pid), tap)
+        vms[name] = (int(pid), tap, vhost_threads(pid))
 
     def look():
         seen = {"clock": time.monotonic_ns(), "idle": idle_ns()}
-        for name, (pid, tap) in vms.items():
-            seen[name] = (threads_ns(pid), tap_packets(tap))
+        for name, (pid, tap, kthreads) in vms.items():
+            seen[name] = (threads_ns(pid, kthreads), tap_packets(tap))
         return seen
 
     bills = (json.loads(line) for line in new_lines(sys.argv[1]))

@@ -15,6 +15,7 @@ cleanup() {
 	sparectl remove /pool/p0 2>/dev/null || true
 	ip link del wrapped 2>/dev/null || true
 	ip link del wrapped2 2>/dev/null || true
+	ip link del wrapped0 2>/dev/null || true
 	ip netns del wrapped 2>/dev/null || true
 	spared --stop 2>/dev/null || true
 	[[ ! -d /sys/module/sched_spare ]] || rmmod sched_spare
@@ -203,6 +204,40 @@ test_taps() {
 }
 sorted() { tr ' ' '\n' <"$1" | sort | paste -sd ' '; }
 
+# WITH_TAP DEVICE NAME COMMAND...: COMMAND, with DEVICE open as 9; NAME: of the tap that it shall be, or -
+WITH_TAP=(python3 -c 'import fcntl, os, struct, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+if sys.argv[2] != "-":
+    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", sys.argv[2].encode(), 0x1002))  # TUNSETIFF
+os.dup2(fd, 9)
+os.execvp(sys.argv[3], sys.argv[3:])')
+
+# Taps that QEMU gets as file descriptors.
+test_handed_over() {
+	local index major minor
+	ip link add wrapped0 type veth peer name wrapped1
+	ip link add link wrapped1 name wrapped type macvtap mode bridge
+	index=$(</sys/class/net/wrapped/ifindex)
+	IFS=: read -r major minor <"/sys/class/macvtap/tap$index/dev"
+	[[ -c /dev/tap$index ]] || mknod "/dev/tap$index" c "$major" "$minor"
+	start "${WITH_TAP[@]}" "/dev/tap$index" - "${WRAP[@]}" -name wrapped -netdev tap,id=n0,fd=9
+	ktap_check 'SPARE-2: a macvtap that is handed over is found and bound' wait_for 20 file_is "$VM/spare.netdev" wrapped
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+	ip link del wrapped0
+	ip netns add wrapped
+	ip tuntap add wrapped mode tap
+	start nsenter --net=/run/netns/wrapped "${WITH_TAP[@]}" /dev/net/tun wrapped nsenter --net=/proc/1/ns/net "${WRAP[@]}" -name wrapped -netdev tap,id=n0,fd=9
+	ktap_check 'SPARE-2: of a tap in another network namespace it is said that it is not bound' \
+		wait_for 20 grep -q 'packets on wrapped are not seen: it is in another network namespace' "$work/log"
+	sleep 1
+	ktap_check 'SPARE-2: and the one of that name here is not bound for it' file_is "$VM/spare.netdev" none
+	kill -TERM "$WRAPPER"
+	wait "$WRAPPER" || true
+	ip link del wrapped
+	ip netns del wrapped
+}
+
 # Networks that pass every tap, in both of QEMU's forms.
 test_unseen() {
 	MODE=status "${WRAP[@]}" -name wrapped -netdev user,id=u -netdev '{"type":"vhost-user","id":"v","chardev":"c"}' \
@@ -319,13 +354,14 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 64
+ktap_plan 67
 test_start
 test_end
 test_killed_wrapper
 test_refusals
 test_parents
 test_taps
+test_handed_over
 test_unseen
 test_drop_in
 test_real

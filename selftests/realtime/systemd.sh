@@ -131,6 +131,13 @@ test_root() {
 
 # --- slices, services and scopes of systemd's
 
+# delegated OPTION...: deleg.scope, whose owner has made a cgroup in it
+delegated() {
+	systemd-run -q --scope --unit=deleg --slice=machine.slice -p Delegate=yes "$@" \
+		bash -c 'mkdir /sys/fs/cgroup/machine.slice/deleg.scope/own; echo 0 >/sys/fs/cgroup/machine.slice/deleg.scope/own/cgroup.procs; exec sleep infinity' &
+	wait_for 20 grep -q . "$CG"/machine.slice/deleg.scope/own/cgroup.procs
+}
+
 test_units() {
 	systemd-run -q --unit=guest --slice=machine.slice sleep infinity
 	ktap_refused 'sparectl: a service without the io controller: what to do' 'sparectl create' sparectl set /machine.slice/guest.service -r 4ms/10ms
@@ -142,9 +149,7 @@ test_units() {
 	ktap_refused 'sparectl: nor is a unit of systemd made up' 'has to start it' sparectl create /machine.slice/new.service
 	is 'sparectl: a cgroup of nobody in a slice' '' "$(sparectl_writes set --create /machine.slice/vm1 -r 4ms/10ms -c 1)"
 	is 'sparectl: it has the reservation' '4000 10000' "$(get machine.slice/vm1/spare.reservation)"
-	systemd-run -q --scope --unit=deleg --slice=machine.slice -p Delegate=yes \
-		bash -c 'mkdir /sys/fs/cgroup/machine.slice/deleg.scope/own; echo 0 >/sys/fs/cgroup/machine.slice/deleg.scope/own/cgroup.procs; exec sleep infinity' &
-	wait_for 20 grep -q . "$CG"/machine.slice/deleg.scope/own/cgroup.procs
+	delegated
 	is 'sparectl: in a scope that is delegated its owner writes' /machine.slice/deleg.scope/ \
 		"$(sparectl_writes set --create /machine.slice/deleg.scope/vm1 -r 4ms/10ms -c 0)"
 	systemd_looks_again --slice=machine.slice
@@ -238,12 +243,18 @@ cap_of() { cat "$CG$1/cpu.max"; }
 test_caps() {
 	systemctl stop spared
 	systemd-run -q --unit=guest --slice=machine.slice -p CPUQuota=55% sleep infinity
+	# As libvirt's: the unit's own cgroup stays systemd's, what is below is its owner's.
+	delegated -p CPUQuota=45%
 	sparectl set --create /vm/a -r 40ms/100ms -c 0
 	sparectl set --create /machine.slice/guest.service -r 33300us/100ms -c 1
+	sparectl set --create /machine.slice/deleg.scope -r 20ms/100ms -c 0
+	sparectl set --create /machine.slice/deleg.scope/vm1 -r 10ms/100ms -c 0
 	strace -f -y -qq -o "$work/strace" -e trace=open,openat,openat2 spared >"$work/spared.log" 2>&1 &
 	local daemon
 	is 'LIFE-2: a unit has the cap of its reservation' '33300 100000' "$(until_is 60 '33300 100000' cap_of /machine.slice/guest.service)"
 	is 'LIFE-2: so has a cgroup of nobody' '40000 100000' "$(until_is 60 '40000 100000' cap_of /vm/a)"
+	is 'LIFE-2: so has a unit that is delegated, and a cgroup in it' '30000 100000 10000 100000' \
+		"$(until_is 60 '30000 100000' cap_of /machine.slice/deleg.scope) $(until_is 60 '10000 100000' cap_of /machine.slice/deleg.scope/vm1)"
 	systemd_looks_again --slice=machine.slice
 	is 'LIFE-2: also after a daemon-reload, which keeps whole per cents' '33300 100000' "$(until_is 20 '33300 100000' cap_of /machine.slice/guest.service)"
 	sparectl set /machine.slice/guest.service -r 30ms/100ms
@@ -251,12 +262,15 @@ test_caps() {
 	daemon=$(</run/sched_spare/spared.pid)
 	kill -TERM "$daemon"
 	wait_for 20 eval '! kill -0 '"$daemon"
-	is 'LIFE-2: cpu.max of a unit spared does not write' /vm/a "$(written "$work/strace")"
+	is 'LIFE-2: cpu.max of a unit spared does not write' $'/machine.slice/deleg.scope/vm1\n/vm/a' "$(written "$work/strace")"
 	systemd_looks_again --slice=machine.slice
 	is 'LIFE-2: a daemon-reload leaves the cap' '30000 100000 300ms' "$(cap_of /machine.slice/guest.service) $(of_unit guest CPUQuotaPerSecUSec)"
+	is 'LIFE-2: of one that is delegated, too' '30000 100000 300ms' "$(cap_of /machine.slice/deleg.scope) $(of_unit deleg.scope CPUQuotaPerSecUSec)"
 	spared --restore 2>/dev/null
 	is "LIFE-2: the operator's comes back" '55000 100000 550ms' "$(cap_of /machine.slice/guest.service) $(of_unit guest CPUQuotaPerSecUSec)"
-	systemctl stop guest
+	is 'LIFE-2: there, too' '45000 100000 450ms max 100000' \
+		"$(cap_of /machine.slice/deleg.scope) $(of_unit deleg.scope CPUQuotaPerSecUSec) $(cap_of /machine.slice/deleg.scope/vm1)"
+	systemctl stop guest deleg.scope
 	sparectl remove /vm/a
 	systemctl start spared
 }
@@ -268,7 +282,7 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 20 rmmod sched_spare
 }
 
-ktap_plan 70
+ktap_plan 73
 test_no_module
 test_root
 test_units

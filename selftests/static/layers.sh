@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Nobody includes upward (STYLE, "Layers"):
 #   abi.h <- pure headers <- { BPF, kmod, userspace/lib } <- { daemon, sparectl }; qemu-hooks speaks only to the tools.
+# Within kmod: its Kbuild's order.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . selftests/lib/ktap.sh
@@ -40,11 +41,55 @@ bpf_alone() {
 	return "$bad"
 }
 
-ktap_plan 7
+# kmod_upward DIR: "file: header" for each include of a header that belongs to a later file of DIR/Kbuild. A header without a .c belongs to the latest
+# file of which it includes a header.
+kmod_upward() {
+	awk '
+		function name(path) { sub(/\.[cho]$/, "", path); return path }
+		FILENAME ~ /Kbuild$/ { if ($1 == "sched_spare-y") place[name($3)] = ++n; next }
+		FNR == 1 { file = substr(FILENAME, length(dir) + 2); under = file ~ /\// ? substr(file, 1, match(file, /\/[^\/]*$/)) : "" }
+		$1 == "#include" && $2 ~ /^"/ {
+			from[++edges] = file
+			to[edges] = name(under substr($2, 2, length($2) - 2))
+		}
+		END {
+			if (!n || !edges) print "nothing to look at"
+			for (round = 0; round < 3; round++)
+				for (e = 1; e <= edges; e++)
+					if (from[e] ~ /\.h$/ && (!(name(from[e]) in place) || name(from[e]) in alone)) {
+						alone[name(from[e])]
+						if (place[to[e]] > place[name(from[e])]) place[name(from[e])] = place[to[e]]
+					}
+			for (e = 1; e <= edges; e++)
+				if (place[to[e]] > place[name(from[e])]) print from[e] ": " to[e] ".h"
+		}' dir="$1" "$1/Kbuild" "$1"/*.[ch] "$1"/compat/*.[ch]
+}
+
+kmod_order() {
+	local bad
+	bad=$(kmod_upward "$1")
+	[[ -z $bad ]] || { printf '%s\n' "$bad"; return 1; }
+}
+
+# The same of a copy in which FILE has one include more.
+kmod_circle() {
+	local dir result=0
+	dir=$(mktemp -d)
+	cp -r kmod "$dir/kmod"
+	printf '#include "%s"\n' "$2" >>"$dir/kmod/$1"
+	! kmod_order "$dir/kmod" || result=1
+	rm -r "$dir"
+	return "$result"
+}
+
+ktap_plan 10
 ktap_check "LAYERS: abi.h includes nothing of ours" abi_alone
 ktap_check "LAYERS: the pure headers call neither kernel nor BPF" no_calls_below
 ktap_check "LAYERS: the headers include no kmod, BPF or C++ code" clean_of '.*(kmod/|\.bpf\.h|bpf/|\.hpp|skel\.h)' sched_spare/include
 ktap_check "LAYERS: kmod includes no BPF and no userspace" clean_of '.*(\.bpf\.h|\.hpp|userspace/|skel\.h)' kmod
+ktap_check "LAYERS: kmod: no file includes a header of a later one in Kbuild" kmod_order kmod
+ktap_check "LAYERS: (a circle is found)" kmod_circle timer.c server.h
+ktap_check "LAYERS: (by way of a header alone, too)" kmod_circle kick.c trace.h
 ktap_check "LAYERS: BPF includes no kmod and no userspace" clean_of '.*(kmod/|\.hpp|userspace/|skel\.h)' sched_spare/bpf
 ktap_check "LAYERS: the library includes neither daemon nor tool" clean_of '.*(daemon\.hpp|daemon/|sparectl|cgroupfs-tools/|qemu-hooks/)' userspace/lib
 ktap_check "LAYERS: each header of the class compiles alone" bpf_alone /build/sched_spare/bpf

@@ -7,6 +7,10 @@
  * whole way: sender, softirq, bridge, tap, vhost, the switches between; as SCHED_FIFO (--fifo) it sends, which ends with the softirq, before vhost
  * runs. Several datagrams are one GSO packet, which its device's gso_max_segs 1 cuts into a softirq's batch.
  *
+ * A meter has some seconds after the first packet to see what the vhost worker is. --unanswered is the sender alone.
+ *
+ * With --frames it sends, too, as an emulator without vhost does: into its tap, and on from there by the kernel.
+ *
  * Figures: round.p50_ns, send.p50_ns, of it the sending; packets; rounds; lost, packets of rounds that did not come in a second.
  */
 #include "cli/options.hpp"
@@ -16,17 +20,20 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <optional>
 #include <vector>
 
 /* The functions of linux/virtio_ring.h, which linux/vhost.h includes, are no C++. */
 #define VIRTIO_RING_NO_LEGACY
 #include <arpa/inet.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/udp.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <net/if.h>
+#include <netinet/ether.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -52,11 +59,14 @@ struct options {
 	unsigned batch = 1, rounds = 2000, size = 64, seconds = 0;
 	uint64_t gap_us = 0;
 	int fifo = 0;
+	bool unanswered = false, napi = false;
+	unsigned frames = 0;
+	std::string mac;
 };
 
 class Queue {
 public:
-	explicit Queue(const std::string &tap)
+	Queue(const std::string &tap, bool napi)
 	{
 		const size_t size = 3 * kRing + kEntries * kBuffer;
 
@@ -66,7 +76,7 @@ public:
 		desc_ = reinterpret_cast<vring_desc *>(memory_);
 		avail_ = reinterpret_cast<vring_avail *>(memory_ + kRing);
 		used_ = reinterpret_cast<vring_used *>(memory_ + 2 * kRing);
-		open_tap(tap);
+		open_tap(tap, napi);
 		open_vhost(size);
 		for (unsigned i = 0; i < kEntries; i++) {
 			desc_[i] = {uint64_t(memory_ + 3 * kRing + i * kBuffer), uint32_t(kBuffer), VRING_DESC_F_WRITE, 0};
@@ -95,6 +105,20 @@ public:
 			kick();
 		return n;
 	}
+	/* A frame that nobody understands, to this address. */
+	void emit(const ether_addr &to, size_t size)
+	{
+		std::string frame(kHeader + std::max(size, sizeof(ethhdr)), 0);
+		ethhdr eth{};
+
+		std::copy(std::begin(to.ether_addr_octet), std::end(to.ether_addr_octet), std::begin(eth.h_dest));
+		eth.h_source[0] = 2;
+		eth.h_source[5] = 1;
+		eth.h_proto = htons(ETH_P_802_EX1);
+		std::memcpy(&frame[kHeader], &eth, sizeof(eth));
+		if (write(tap_.get(), frame.data(), frame.size()) != ssize_t(frame.size()))
+			die("frame");
+	}
 	/* Until vhost has something, or for a second. */
 	void wait()
 	{
@@ -105,13 +129,13 @@ public:
 	}
 
 private:
-	void open_tap(const std::string &name)
+	void open_tap(const std::string &name, bool napi)
 	{
 		ifreq request{};
 		const int header = kHeader;
 
 		tap_ = Fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-		request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+		request.ifr_flags = short(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (napi ? IFF_NAPI : 0));
 		name.copy(request.ifr_name, IFNAMSIZ - 1);
 		if (!tap_ || ioctl(tap_.get(), TUNSETIFF, &request) || ioctl(tap_.get(), TUNSETVNETHDRSZ, &header))
 			die("tap {}", name);
@@ -216,7 +240,8 @@ int run(int argc, char **argv)
 	cli::App app("a guest's receive queue behind the real vhost-net, and who sends to it");
 	options o;
 
-	app.add_option("--tap", o.tap, "tap to create, or to take over, with vnet_hdr")->required();
+	app.add_option("--tap", o.tap, "tap to create, or to take over, with vnet_hdr");
+	app.add_flag("--unanswered", o.unanswered, "only send: nothing is received");
 	app.add_option("--cgroup", o.cgroup, "directory of the cgroup to enter first");
 	app.add_option("--netns", o.netns, "network namespace to send from, as ip netns names it");
 	app.add_option("--to", o.to, "address to send to; none: only receive");
@@ -226,17 +251,29 @@ int run(int argc, char **argv)
 	app.add_option("--gap-us", o.gap_us, "sleep after each round")->capture_default_str();
 	app.add_option("--fifo", o.fifo, "real-time priority")->check(cli::Range(0, 99))->capture_default_str();
 	app.add_option("--seconds", o.seconds, "without --to: how long")->capture_default_str();
+	app.add_option("--frames", o.frames, "without --to, then: frames to send into the tap")->capture_default_str();
+	app.add_option("--mac", o.mac, "to whom they are");
+	app.add_flag("--napi", o.napi, "the tap with IFF_NAPI: what is sent into it is served in softirqs");
 	if (const auto status = app.parse(argc, argv))
 		return *status;
 	errno = 0;
 	if (!o.cgroup.empty() && !write_file(o.cgroup + "/cgroup.procs", "0"))
 		die("{}/cgroup.procs", o.cgroup);
-	Queue queue(o.tap);
+	if (o.unanswered ? o.to.empty() : o.tap.empty())
+		die("--tap NAME is wanted, or --unanswered with --to");
+	std::optional<Queue> queue;
+	if (!o.unanswered)
+		queue.emplace(o.tap, o.napi);
 	if (o.to.empty()) {
+		const ether_addr *to = o.frames ? ether_aton(o.mac.c_str()) : nullptr;
 		uint64_t n = 0;
 
+		if (o.frames && !to)
+			die("--frames needs --mac");
 		for (const uint64_t end = now_ns() + o.seconds * kSecond; now_ns() < end;)
-			n += receive(queue, 1);
+			n += receive(*queue, 1);
+		for (unsigned i = 0; i < o.frames; i++)
+			queue->emit(*to, o.size);
 		fmt::print("packets {}\n", n);
 		return 0;
 	}
@@ -247,15 +284,20 @@ int run(int argc, char **argv)
 	const sched_param fifo{o.fifo};
 	if (o.fifo && sched_setscheduler(0, SCHED_FIFO, &fifo))
 		die("SCHED_FIFO");
-	sleep_for(2 * kSecond); /* the bridge has to notice that the tap has a carrier */
-	queue.take();
+	if (queue) {
+		sleep_for(2 * kSecond); /* the bridge has to notice that the tap has a carrier */
+		if (send(out.get(), bytes.data(), bytes.size(), 0) != ssize_t(bytes.size()))
+			die("send to {}", o.to);
+		sleep_for(5 * kSecond);
+		queue->take();
+	}
 	for (unsigned i = 0; i < o.rounds; i++) {
 		const uint64_t begin = now_ns();
 
 		if (send(out.get(), bytes.data(), bytes.size(), 0) != ssize_t(bytes.size()))
 			die("send to {}", o.to);
 		sent.push_back(now_ns() - begin);
-		const unsigned got = receive(queue, o.batch);
+		const unsigned got = queue ? receive(*queue, o.batch) : o.batch;
 		took.push_back(now_ns() - begin);
 		packets += got;
 		lost += got < o.batch ? o.batch - got : 0;

@@ -78,14 +78,15 @@ Result<void> load_or_adopt(const Roots& roots, const std::function<void()>& befo
   if (replace) {
     before_replacing();
   }
-  const auto verified = load_class(roots, replace);
-  if (!verified) {
-    return verified.error();
+  const auto loaded = load_class(roots, replace);
+  if (!loaded) {
+    return loaded.error();
   }
   if (replace) {
-    spdlog::info("replaced the class of another build");
+    spdlog::info("replaced the class of another build; VMs were limited by cpu.max alone for {} ms",
+                 std::chrono::ceil<std::chrono::milliseconds>(loaded->without).count());
   }
-  spdlog::debug("the class: {} instructions verified", *verified);
+  spdlog::debug("the class: {} instructions verified", loaded->verified);
   return {};
 }
 

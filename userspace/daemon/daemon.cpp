@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 
@@ -19,6 +18,7 @@
 #include "pass_clock.hpp"
 #include "pid_file.hpp"
 #include "reload_report.hpp"
+#include "util/signals.hpp"
 
 namespace spare {
 namespace {
@@ -28,22 +28,6 @@ using std::chrono::milliseconds;
 
 // How often spare.events says whether threads have left their servers: a move is done within a second.
 constexpr milliseconds look_interval{500};
-
-Fd open_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
-    sigaddset(&signals, signal);
-  }
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-std::optional<int> next_signal(const Fd& signals) {
-  signalfd_siginfo info{};
-  return ::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info)) ? std::optional(static_cast<int>(info.ssi_signo))
-                                                                                            : std::nullopt;
-}
 
 void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
   std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}}};
@@ -106,7 +90,7 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
 }  // namespace
 
 int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
-  const Fd signals = open_signals();
+  const Fd signals = open_signals({SIGTERM, SIGINT, SIGHUP});
   const auto fail = [](const Error& error) {
     spdlog::error("{}", error.text);
     return 1;

@@ -159,7 +159,7 @@ std::uint64_t own_build() {
   return std::hash<std::string_view>()({bytes, size});
 }
 
-Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
+Result<Loaded> load_class(const Roots& roots, bool replace) {
   if (auto mounted = ensure_bpffs(roots); !mounted) {
     return mounted.error();
   }
@@ -183,6 +183,7 @@ Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
   if (const int failed = sched_spare_bpf__load(skeleton.get()); failed != 0) {
     return errno_error("the kernel refuses to load the class" + log.tail() + "\n  because", -failed);
   }
+  const auto began = std::chrono::steady_clock::now();
   if (replace) {
     if (auto unloaded = PinnedClass::unload(roots); !unloaded) {
       return unloaded.error();
@@ -196,10 +197,11 @@ Result<std::uint64_t> load_class(const Roots& roots, bool replace) {
   if (auto enabled = confirm_enabled(roots, skeleton.get()); !enabled) {
     return enabled.error();
   }
+  const auto enabled_at = std::chrono::steady_clock::now();
   if (auto pinned = pin_class(roots, skeleton.get(), link.get()); !pinned) {
     return pinned.error();
   }
-  return verified_instructions(skeleton->obj);
+  return Loaded{verified_instructions(skeleton->obj), enabled_at - began};
 }
 
 }  // namespace spare

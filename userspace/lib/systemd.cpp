@@ -77,7 +77,7 @@ SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<s
 
 std::optional<std::string> systemds_unit(const std::filesystem::path& mount, const std::vector<std::string>& path) {
   const SystemdPart part = systemd_part(mount, path);
-  if (part.slices + 1 != path.size() || !part.closed) {
+  if (part.slices + 1 != path.size() || !is_unit_name(path.back())) {
     return std::nullopt;
   }
   const std::string& name = path.back();

@@ -27,7 +27,8 @@ struct SystemdPart {
 };
 [[nodiscard]] SystemdPart systemd_part(const std::filesystem::path& mount, const std::vector<std::string>& path);
 
-// The unit whose cgroup this is, where systemd alone writes its files: not one that it has delegated, or below one.
+// The unit whose cgroup this is. Systemd alone writes its files, also where it has delegated it: what is below is then another's, the cgroup itself,
+// its cpu.max too, is not (docs/CGROUP_DELEGATION of systemd).
 [[nodiscard]] std::optional<std::string> systemds_unit(const std::filesystem::path& mount, const std::vector<std::string>& path);
 
 // Has systemd write cpu.max ("QUOTA PERIOD" or "max ...") of a unit, until the next boot (SetUnitProperties, as systemctl set-property --runtime).

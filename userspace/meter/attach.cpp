@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <iterator>
 #include <map>
 #include <numeric>
@@ -37,6 +38,8 @@ struct Point {
   const char* module;  // "" the kernel itself
   const char* part;
   const char* instead = nullptr;  // a program that does the same: this one is only for kernels that lack that
+  bool steered = false;           // only where packets of VMs' taps are served in softirqs
+  bool tells = false;             // whether a thread is a vhost worker
 };
 
 // In the order in which they are attached: an end without a beginning is nothing.
@@ -50,15 +53,20 @@ constexpr Point points[] = {
     {"meter_timer_enter", true, "local_timer_entry", "", "the timer's interrupts: they are in the bill of what they interrupt"},
     {"meter_call_exit", true, "call_function_single_exit", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
     {"meter_call_enter", true, "call_function_single_entry", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
-    {"meter_packet", true, "netif_receive_skb", "", "the host's own packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_tap", false, "tun_net_xmit", "tun", "softirq to VMs: it is in the host network's bill"},
+    {"meter_sent", true, "net_dev_xmit", "", "softirq to VMs: it is in the host network's bill"},
+    {"meter_host_ip", false, "ip_local_deliver", "", "the host's own IP packets in softirq: those before a VM's packet are in the VM's bill"},
+    {"meter_host_ip6", false, "ip6_input", "", "the host's own IPv6 packets in softirq: those before a VM's packet are in the VM's bill"},
+    {"meter_host_arp", false, "arp_rcv", "", "the host's own ARP packets in softirq: those before a VM's packet are in the VM's bill"},
+    {"meter_packet", true, "netif_receive_skb", "", "what VMs whose taps have RPS or IFF_NAPI send: its softirq is in the bill of who receives it", nullptr, true},
     {"meter_guest_enter", true, "kvm_entry", "kvm", "vCPUs: their threads count as the emulator's, and VMs without vhost are not found"},
     {"meter_guest_exit", true, "kvm_exit", "kvm", "vCPUs: what they do on the host counts as the guest's"},
-    {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads"},
-    {"meter_vhost_rx", false, "handle_rx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost"},
-    {"meter_vhost_tx", false, "handle_tx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost"},
+    {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads", nullptr, false, true},
+    {"meter_vhost_rx", false, "handle_rx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
+    {"meter_vhost_tx", false, "handle_tx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
     {"meter_iothread", false, "eventfd_read", "", "iothreads: they count as the emulator's"},
 };
+
+constexpr unsigned tell_seconds = 3;
 
 using Btf = std::unique_ptr<btf, void (*)(btf*)>;
 
@@ -83,7 +91,7 @@ void MeterPrograms::look_for(std::vector<size_t>& found) {
   for (size_t i = 0; i < std::size(points); i++) {
     const Point& point = points[i];
     State& state = states_[i];
-    if (state.attached || state.refused) {
+    if (state.attached || state.refused || (point.steered && !steered_)) {
       continue;
     }
     if (!kernel) {
@@ -182,11 +190,10 @@ Result<MeterPrograms::Object> MeterPrograms::load_some(std::vector<size_t>& want
 void MeterPrograms::attach(Object object, const std::vector<size_t>& wanted) {
   const BpfLog log;
   for (const size_t i : wanted) {
-    bpf_program* program = bpf_object__find_program_by_name(object->obj, points[i].program);
-    Link link(bpf_program__attach(program));
-    if (link) {
+    states_[i].program = bpf_object__find_program_by_name(object->obj, points[i].program);
+    states_[i].link.reset(bpf_program__attach(states_[i].program));
+    if (states_[i].link) {
       states_[i].attached = true;
-      links_.push_back(std::move(link));
     } else {
       states_[i].refused = true;
       states_[i].why = fmt::format("the kernel does not attach to it: {}", std::strerror(errno));
@@ -217,10 +224,11 @@ Result<MeterPrograms> MeterPrograms::load() {
   return programs;
 }
 
-bool MeterPrograms::attach_more() {
+bool MeterPrograms::attach_more(bool napi) {
+  steered_ = steered_ || napi || __atomic_load_n(&objects_.front()->bss->meter_steers, __ATOMIC_RELAXED) != 0;
   const bool come = std::any_of(std::begin(points), std::end(points), [&](const Point& point) {
     const State& state = states_[static_cast<size_t>(&point - points)];
-    return !state.attached && !state.refused && *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0;
+    return !state.attached && !state.refused && (point.steered ? steered_ : *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0);
   });
   if (!come) {
     return false;
@@ -238,6 +246,20 @@ bool MeterPrograms::attach_more() {
   return true;
 }
 
+void MeterPrograms::tend() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto seen = __atomic_load_n(&objects_.front()->bss->meter_worker_ns, __ATOMIC_RELAXED) / 1000000000U;
+  const bool wanted = seen != 0 && static_cast<std::uint64_t>(now.tv_sec) < seen + tell_seconds;
+  for (size_t i = 0; i < std::size(points); i++) {
+    State& state = states_[i];
+    if (!points[i].tells || !state.attached || wanted == static_cast<bool>(state.link)) {
+      continue;
+    }
+    state.link.reset(wanted ? bpf_program__attach(state.program) : nullptr);
+  }
+}
+
 std::vector<MissingPart> MeterPrograms::missing() const {
   std::vector<MissingPart> missing;
   const auto attached = [&](std::string_view program) {
@@ -252,7 +274,7 @@ std::vector<MissingPart> MeterPrograms::missing() const {
     const bool done_by_older = std::any_of(std::begin(points), std::end(points), [&](const Point& other) {
       return other.instead != nullptr && std::string_view(other.instead) == points[i].program && attached(other.program);
     });
-    if (!states_[i].attached && points[i].instead == nullptr && !done_by_older) {
+    if (!states_[i].attached && points[i].instead == nullptr && !done_by_older && (!points[i].steered || steered_)) {
       missing.push_back({name_of(points[i]), states_[i].why, points[i].part});
     }
   }

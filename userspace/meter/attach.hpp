@@ -9,6 +9,7 @@
 #include "util/result.hpp"
 
 struct bpf_link;
+struct bpf_program;
 struct meter_bpf;
 
 namespace spare {
@@ -26,8 +27,12 @@ class MeterPrograms {
   // Loads and attaches what this kernel has the attach points for. An error only where nothing at all can be billed.
   static Result<MeterPrograms> load();
 
-  // Modules may have come: attaches what is possible now. True when something was.
-  bool attach_more();
+  // Modules may have come, or taps whose packets are served in softirqs (RPS, which the programs see; napi: some have IFF_NAPI): attaches what is
+  // possible and wanted now. True when something was.
+  bool attach_more(bool napi);
+
+  // What tells vhost workers costs each of their packets: it is attached only while one runs that is not told yet. To be called about once a second.
+  void tend();
 
   [[nodiscard]] std::vector<MissingPart> missing() const;
 
@@ -47,6 +52,8 @@ class MeterPrograms {
   using Link = std::unique_ptr<bpf_link, Close>;
   struct State {
     bool attached = false;
+    Link link;  // none: attached, but not needed now
+    bpf_program* program = nullptr;
     bool refused = false;  // by the kernel: not tried again
     std::string why;
   };
@@ -58,9 +65,9 @@ class MeterPrograms {
   void look_for(std::vector<size_t>& points);
 
   unsigned cpus_;
-  std::vector<State> states_;  // as points[] in attach.cpp
+  bool steered_ = false;
   std::vector<Object> objects_;  // the first has the maps
-  std::vector<Link> links_;
+  std::vector<State> states_;    // as points[] in attach.cpp
 };
 
 }  // namespace spare

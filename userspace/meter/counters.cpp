@@ -90,7 +90,7 @@ bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, C
   const spare_bill& b = c.bill;
   const auto done = load(b.done_ns), irqs = load(b.irq_total_ns);
   const bool whole = load(b.begun_ns) == done && load(b.irq_depth) == 0;
-  const auto since = load(b.since_ns), left_guest = load(b.exit_ns), common = load(b.common_ns);
+  const auto since = load(b.since_ns), left_guest = load(b.exit_ns), batch = load(b.batch_ns) + load(b.beyond_ns), before = load(b.thread_ns);
   const auto base = load(b.base);
   const bool serves = load(b.softirq) != 0 || load(b.polls) != 0;
   const auto now = spare_bill_time(irqs, monotonic_ns());
@@ -100,7 +100,8 @@ bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, C
   std::atomic_thread_fence(std::memory_order_acquire);
   reading.steady = whole && load(b.begun_ns) == done && load(b.done_ns) == done && load(b.irq_depth) == 0 && load(b.irq_total_ns) == irqs;
   // Whose a packet is that is on its way through a softirq is not known yet.
-  reading.elapsed_ns = (serves ? since - common : now) + irqs - load(c.started_ns);
+  reading.elapsed_ns = (serves ? batch : now) + irqs - load(c.started_ns);
+  add(reading, slots, base, before);
   if (!serves) {
     const bool left = left_guest != 0 && spare_account_vm(base) != 0 && spare_account_kind(base) == SPARE_KIND_GUEST;
     const auto until = left && static_cast<std::int64_t>(left_guest - since) > 0 ? left_guest : since;

@@ -2,14 +2,10 @@
 #include "run.hpp"
 
 #include <bpf/libbpf.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +25,8 @@
 #include "sched_spare/abi.h"
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
+#include "util/links.hpp"
+#include "util/signals.hpp"
 
 namespace spare {
 namespace {
@@ -37,37 +35,9 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto tap_interval = std::chrono::seconds{30};          // a tap may come without a word: moved here from another namespace
+constexpr unsigned announced_most = 64;                             // dealt with before signals are heard again
+constexpr auto tend_interval = std::chrono::seconds{1};
 constexpr auto reservation_interval = std::chrono::seconds{5};
-
-Fd open_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-// Something is readable there whenever a network device comes, goes or is renamed.
-Fd open_links() {
-  Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK;
-  if (fd && ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    fd.reset();
-  }
-  return fd;
-}
-
-bool drain(const Fd& fd) {
-  std::array<char, 16384> buffer;
-  bool any = false;
-  while (fd && ::recv(fd.get(), buffer.data(), buffer.size(), 0) > 0) {
-    any = true;
-  }
-  return any;
-}
 
 // A CPU's account begins with its first switch: this thread goes to each once, and comes back.
 void visit(const Cpus& cpus) {
@@ -95,23 +65,33 @@ class Meter {
       spdlog::error("{}", errno_error("the meter's ring buffer").text);
       return 1;
     }
-    const Fd links = open_links();
+    TapEvents links;
     if (!begin()) {
       return 1;
     }
     const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.interval_s));
     auto due = Clock::now() + interval;
     for (unsigned shown = 0; options_.count == 0 || shown < options_.count;) {
-      std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.get(), POLLIN, 0}}};
-      const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
+      std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {ring_buffer__epoll_fd(ring.get()), POLLIN, 0}, {links.fd(), POLLIN, 0}}};
+      const bool busy = vms_.look_for_taps() || more_found_;
+      if (!busy) {
+        publish();
+      }
+      const auto left = busy ? milliseconds{0} : std::chrono::ceil<milliseconds>(std::min(due, tend_due_) - Clock::now());
       ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-      signalfd_siginfo info{};
-      if (::read(signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+      if (next_signal(signals)) {
         return 0;
       }
-      ring_buffer__consume(ring.get());
-      links_changed_ = drain(links) || links_changed_;
-      publish();
+      announced_ = 0;
+      more_found_ = ring_buffer__consume(ring.get()) == -EAGAIN;
+      if (links.fd() >= 0) {
+        const auto heard = links.drain();
+        links_changed_ = !heard || !heard->empty() || links_changed_;  // nothing: some of it was lost
+      }
+      if (Clock::now() >= tend_due_) {
+        tend_due_ = Clock::now() + tend_interval;
+        programs_.tend();
+      }
       if (Clock::now() >= due) {
         if (!look()) {
           spdlog::error("the bill cannot be written: {}", std::strerror(errno));
@@ -127,13 +107,14 @@ class Meter {
  private:
   static int found(void* self, void* data, size_t) {
     const auto& what = *static_cast<const spare_meter_found*>(data);
-    auto& vms = static_cast<Meter*>(self)->vms_;
+    auto& meter = *static_cast<Meter*>(self);
+    auto& vms = meter.vms_;
     if (what.process != 0) {
       vms.add_process(static_cast<pid_t>(what.process));
     } else {
       vms.add_cgroup_of_thread(static_cast<pid_t>(what.thread));
     }
-    return 0;
+    return ++meter.announced_ < announced_most ? 0 : -EAGAIN;
   }
 
   bool begin() {
@@ -253,6 +234,7 @@ class Meter {
     if (taps) {
       links_changed_ = false;
       taps_due_ = Clock::now() + tap_interval;
+      programs_.forget();  // a tap may have got RPS
     }
     if (Clock::now() >= reservations_due_) {
       look_for_cgroups();
@@ -267,7 +249,7 @@ class Meter {
     }
     vms_.drop_gone();
     publish();
-    if (programs_.attach_more()) {
+    if (programs_.attach_more(vms_.has_napi())) {
       spdlog::info("more of the bill can be seen");
       say_missing();
       for (const pid_t process : processes_with_guests(roots_)) {
@@ -284,8 +266,9 @@ class Meter {
   const MeterOptions& options_;
   std::map<std::uint32_t, std::vector<BillRow>> before_;  // by slot: each CPU's row when it was last looked at
   std::map<unsigned, std::uint64_t> elapsed_;             // by CPU
-  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
-  bool links_changed_ = false;
+  Clock::time_point last_ = Clock::now(), taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now(), tend_due_ = Clock::now() + tend_interval;
+  bool links_changed_ = false, more_found_ = false;
+  unsigned announced_ = 0;
 };
 
 }  // namespace
@@ -297,7 +280,7 @@ int run_meter(const Roots& roots, const MeterOptions& options) {
     files.rlim_cur = files.rlim_max;
     static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));
   }
-  const Fd signals = open_signals();
+  const Fd signals = open_signals({SIGTERM, SIGINT});
   const auto fail = [](const Error& error) {
     spdlog::error("{}", error.text);
     return 1;

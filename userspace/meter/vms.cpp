@@ -2,6 +2,7 @@
 #include "vms.hpp"
 
 #include <bpf/bpf.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -9,15 +10,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+#include <utility>
 
 #include "sched_spare/abi.h"
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
 #include "util/files.hpp"
+#include "util/procfs.hpp"
 
 namespace spare {
 namespace {
+
+constexpr std::size_t fds_most = 65536;  // of a VM, looked at for taps
 
 spare_meter_tap key_of(const Tap& tap) { return {tap.ifindex, tap.netns}; }
 
@@ -36,10 +40,29 @@ Vms::Vms(Roots roots, CgroupTree tree, Maps maps) : roots_(std::move(roots)), tr
 
 bool Vms::changed() { return std::exchange(changed_, false); }
 
+bool Vms::has_napi() const {
+  return std::any_of(vms_.begin(), vms_.end(), [](const auto& entry) {
+    return std::any_of(entry.second.taps.begin(), entry.second.taps.end(), [](const Tap& tap) { return tap.napi; });
+  });
+}
+
+// Once.
+void Vms::say(const char* what, const std::string& text) {
+  if (said_.insert(what).second) {
+    spdlog::warn("{}", text);
+  }
+}
+
+void Vms::refuse(std::uint32_t key) {
+  if (refused_.size() < SPARE_METER_ANNOUNCED) {
+    refused_.insert(key);
+  }
+}
+
 bool Vms::update(int map, const void* key, std::uint32_t slot, const char* what) {
   const bool written = bpf_map_update_elem(map, key, &slot, BPF_ANY) == 0;
-  if (!written && !std::exchange(full_said_, true)) {
-    spdlog::warn("the meter can know no more {} of VMs ({}): what further ones do is in the host's bill", what, std::strerror(errno));
+  if (!written) {
+    say(what, fmt::format("the meter can know no more {} of VMs ({}): what further ones do is in the host's bill", what, std::strerror(errno)));
   }
   changed_ = true;
   return written;
@@ -57,9 +80,7 @@ void Vms::forget_tap(const Tap& tap, std::uint32_t slot) const {
 // whole: the cgroup with all below it is the VM.
 MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
   if (free_.empty()) {
-    if (!std::exchange(full_said_, true)) {
-      spdlog::warn("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_VMS - 1);
-    }
+    say("vms", fmt::format("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_VMS - 1));
     return nullptr;
   }
   struct stat dir {};
@@ -81,6 +102,12 @@ MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
 bool Vms::adopt(MeteredVm& vm, pid_t process) {
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
   if (!pidfd) {
+    if (errno == ESRCH) {
+      bpf_map_delete_elem(maps_.announced, &process);
+    } else {
+      refuse(static_cast<std::uint32_t>(process));
+      say("pidfds", fmt::format("the meter cannot open a process ({}): what further ones do is in the host's bill", std::strerror(errno)));
+    }
     return false;
   }
   vm.processes.insert_or_assign(process, std::move(pidfd));
@@ -89,7 +116,7 @@ bool Vms::adopt(MeteredVm& vm, pid_t process) {
   }
   vm.gone = false;
   update(maps_.processes, &process, vm.slot, "processes");
-  set_taps(vm);
+  vm.taps_due = true;
   return true;
 }
 
@@ -105,7 +132,11 @@ bool Vms::add_process(pid_t process) {
     bpf_map_delete_elem(maps_.announced, &process);
     return false;
   }
-  const std::string cgroup = vm_cgroup(tree_.mount().string(), own);
+  std::string cgroup = vm_cgroup(tree_.mount().string(), own);
+  if (std::count(cgroup.begin(), cgroup.end(), '/') >= SPARE_METER_LEVELS) {
+    say("levels", fmt::format("a VM's cgroup is {} levels deep or more: such VMs are their processes alone", int{SPARE_METER_LEVELS}));
+    cgroup.clear();
+  }
   for (auto& [slot, vm] : vms_) {
     if (!cgroup.empty() && vm.cgroup_id != 0 && (vm.cgroup == cgroup || own == vm.cgroup || own.starts_with(vm.cgroup + "/"))) {
       return adopt(vm, process);
@@ -113,6 +144,7 @@ bool Vms::add_process(pid_t process) {
   }
   MeteredVm* vm = make(cgroup.empty() ? own : cgroup, !cgroup.empty());
   if (vm == nullptr) {
+    refuse(static_cast<std::uint32_t>(process));
     return false;
   }
   if (cgroup.empty()) {
@@ -134,7 +166,9 @@ bool Vms::add_cgroup_of_thread(pid_t thread) {
   MeteredVm* vm = make(cgroup, true);
   if (vm != nullptr) {
     vm->named = true;
-    set_taps(*vm);
+    vm->taps_due = true;
+  } else {
+    refuse(static_cast<std::uint32_t>(thread));
   }
   return vm != nullptr;
 }
@@ -158,7 +192,7 @@ Result<void> Vms::add_cgroup(const std::string& name) {
     return errno_error("no cgroup " + *path, ENOENT);
   }
   vm->named = true;
-  set_taps(*vm);
+  vm->taps_due = true;
   return {};
 }
 
@@ -168,11 +202,8 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   dirs.emplace_back(tree_.mount().string() + cgroup);
   for (const auto& dir : dirs) {
     const auto text = read_file(dir / "cgroup.procs");
-    for (const std::string& word : text ? split(*text, "\n") : std::vector<std::string>()) {
-      pid_t process = 0;
-      std::from_chars(word.data(), word.data() + word.size(), process);
-      found.push_back(process);
-    }
+    const auto here = text ? processes_of(*text) : std::vector<pid_t>();
+    found.insert(found.end(), here.begin(), here.end());
   }
   return found;
 }
@@ -180,24 +211,29 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
 void Vms::set_taps(MeteredVm& vm) {
   std::vector<Tap> now;
   bool looked = true;
+  std::size_t left = fds_most;
   const auto add = [&](pid_t process) {
-    const auto taps = taps_of(roots_, process);
+    const auto taps = taps_of(roots_.proc, process, left);
     looked = looked && taps;
     if (taps) {
       now.insert(now.end(), taps->begin(), taps->end());
     }
   };
+  for (const auto& [process, pidfd] : vm.processes) {
+    add(process);
+  }
   if (vm.named) {
     for (const pid_t process : processes_in(vm.cgroup)) {
-      add(process);
-    }
-  } else {
-    for (const auto& [process, pidfd] : vm.processes) {
-      add(process);
+      if (!vm.processes.contains(process)) {
+        add(process);
+      }
     }
   }
-  if (!looked) {
-    return;  // it keeps what it had
+  if (left == 0) {
+    say("fds", fmt::format("a VM holds more than {} file descriptors: taps are looked for in so many", fds_most));
+  }
+  if (!looked) {  // it keeps what it had
+    now.insert(now.end(), vm.taps.begin(), vm.taps.end());
   }
   std::sort(now.begin(), now.end());
   now.erase(std::unique(now.begin(), now.end()), now.end());
@@ -217,7 +253,19 @@ void Vms::set_taps(MeteredVm& vm) {
   vm.taps = std::move(now);
 }
 
-bool Vms::look(bool taps_too) {
+bool Vms::look_for_taps() {
+  const auto due = std::find_if(vms_.begin(), vms_.end(), [](const auto& vm) { return vm.second.taps_due; });
+  if (due == vms_.end()) {
+    return false;
+  }
+  due->second.taps_due = false;
+  if (!due->second.gone) {
+    set_taps(due->second);
+  }
+  return true;
+}
+
+void Vms::look(bool taps_too) {
   for (auto& [slot, vm] : vms_) {
     for (auto process = vm.processes.begin(); process != vm.processes.end();) {
       if (has_ended(process->second)) {
@@ -237,11 +285,8 @@ bool Vms::look(bool taps_too) {
       update(maps_.cgroups, &vm.cgroup_id, vm.slot, "cgroups");
     }
     vm.gone = vm.processes.empty() && !(vm.named && there);
-    if (taps_too && !vm.gone) {
-      set_taps(vm);
-    }
+    vm.taps_due = vm.taps_due || taps_too;
   }
-  return changed_;
 }
 
 void Vms::drop_gone() {
@@ -260,6 +305,9 @@ void Vms::drop_gone() {
     free_.push_back(vm.slot);
     at = vms_.erase(at);
     changed_ = true;
+    for (const std::uint32_t key : std::exchange(refused_, {})) {
+      bpf_map_delete_elem(maps_.announced, &key);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "paths.hpp"
 #include "proc.hpp"
 #include "util/fd.hpp"
+#include "util/taps.hpp"
 
 namespace spare {
 
@@ -22,6 +24,7 @@ struct MeteredVm {
   std::uint64_t cgroup_id = 0;  // 0: the cgroup holds others too, the VM is its processes alone
   bool named = false;         // by the operator: it stays without processes
   bool gone = false;          // no process is left; it is billed once more
+  bool taps_due = false;      // its taps are to be looked for
   std::map<pid_t, Fd> processes;  // that run guests, and a pidfd of each
   std::vector<Tap> taps;
 };
@@ -35,26 +38,32 @@ class Vms {
 
   Vms(Roots roots, CgroupTree tree, Maps maps);
 
-  // A process that runs guests. False: it is gone already, or known, or there is no room (it says so, once).
+  // A process that runs guests. False: it is gone already, or known, or there is no room (it says so, once; it is announced again when there is).
   bool add_process(pid_t process);
   // By the id of its cgroup: what only a kernel thread said (before 6.4).
   bool add_cgroup_of_thread(pid_t thread);
   // A cgroup that is a VM whatever runs in it.
   Result<void> add_cgroup(const std::string& name);
 
-  // Looks who has ended, and for taps of those who live. True when anything has changed.
-  bool look(bool taps_too);
+  // Looks who has ended; taps_too: the taps of those who live are due.
+  void look(bool taps_too);
+  // Looks for the taps of one VM for which that is due: what tenants hold may take a while. False: of none.
+  bool look_for_taps();
   // Forgets the VMs that are gone.
   void drop_gone();
 
   [[nodiscard]] const std::map<std::uint32_t, MeteredVm>& all() const { return vms_; }
   [[nodiscard]] bool changed();  // since the last call
+  [[nodiscard]] bool has_napi() const;  // some tap has IFF_NAPI
 
  private:
   MeteredVm* make(const std::string& cgroup, bool whole);
   bool adopt(MeteredVm& vm, pid_t process);
   void set_taps(MeteredVm& vm);
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
+  // Not again until there is room.
+  void refuse(std::uint32_t key);
+  void say(const char* what, const std::string& text);
   bool update(int map, const void* key, std::uint32_t slot, const char* what);
   void forget_tap(const Tap& tap, std::uint32_t slot) const;
 
@@ -63,7 +72,9 @@ class Vms {
   Maps maps_;
   std::map<std::uint32_t, MeteredVm> vms_;  // by slot
   std::deque<std::uint32_t> free_;          // least recently used first
-  bool changed_ = false, full_said_ = false;
+  std::set<std::uint32_t> refused_;         // keys of announced
+  std::set<std::string> said_;              // of what has been complained
+  bool changed_ = false;
 };
 
 }  // namespace spare

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <catch2/catch_test_macros.hpp>
+#include <sys/xattr.h>
 
 #include "fake_tree.hpp"
 #include "settings.hpp"
@@ -145,6 +146,13 @@ TEST_CASE("what is systemd's on the way to a cgroup") {
   CHECK(unit("/machine.slice/a.scope/libvirt") == std::nullopt);
   CHECK(unit("/machine.slice/a.scope/odd.slice") == std::nullopt);
   CHECK(unit("/vm/odd.slice") == std::nullopt);
+  const auto delegated = tree.root() / "sys/fs/cgroup/machine.slice/d.scope";
+  std::filesystem::create_directories(delegated);
+  if (::setxattr(delegated.c_str(), "user.delegate", "1", 1, 0) == 0) {  // (not every file system has them)
+    CHECK_FALSE(part("/machine.slice/d.scope/libvirt").closed);
+  }
+  CHECK(unit("/machine.slice/d.scope") == Unit("d.scope"));
+  CHECK(unit("/machine.slice/d.scope/libvirt") == std::nullopt);
   CHECK(spare::controllers_unit("-.slice") == "spare.slice");
   CHECK(spare::controllers_unit("machine.slice") == "machine-spare.slice");
 }

@@ -6,18 +6,17 @@
  * them is softirq here.
  *
  * A CPU is at one of three levels: a thread (also idle), a softirq on top of it, a hard interrupt on top of either. Every
- * nanosecond goes to one account, an interrupt's to its own, a thread's to that of its kind. A softirq's is split at two
- * boundaries:
+ * nanosecond goes to one account, an interrupt's to its own, a thread's to that of its kind. A softirq's is split where somebody has
+ * had a packet, which is one event for each:
  *
- *   enter ─ driver ─► packet (it enters the stack) ─ bridge, routing ─► tap (it has had it) ─ driver ─► packet ... leave
+ *   enter ─ driver ─ bridge, routing ─► tap (it has had it) ─ driver ─ IP ─► the host (it has had it) ─ driver ... leave
  *
- * What lies before a packet's tap and after what came before is that packet's. It pays for whose tap it came in by, else for
- * whose tap it goes to. One that reached no tap when the next one enters, or the softirq ends, was the host's own, or went out
- * of a VM to elsewhere. What nobody's packet explains (the driver before the first packet, the end) is split between the VMs and the
- * host by packets.
+ * What lies before that and after the last one is that packet's. A VM's tap has had it: the VM pays. The host, or a device that is no
+ * tap: the host network does. What nobody's packet explains is split between the VMs and the host by packets: the end, and of the
+ * beginning what the first packet took longer than others (a driver may do its part for all of them first).
  *
- * The clock is read where something ends: a packet that enters right after a tap has had the last one needs none, its driver's
- * part is its own (spare_bill_packet_timed).
+ * Where packets of a VM's tap are served in a softirq (RPS, IFF_NAPI) one must know when they enter the stack, too (spare_bill_packet):
+ * who they came from pays, and one that nobody has had when the next one enters was the host's, or went out of that VM.
  *
  * Plain C for BPF, the kernel and C++. Who includes it says before use where amounts go: spare_bill_add().
  * What it calls `now` is nanoseconds of a clock that stands still in hard interrupts, spare_bill_time() of a monotonic one. So what
@@ -74,7 +73,15 @@ static inline __u32 spare_account_kind(__u32 account)
 
 #define SPARE_BILL_PAYERS 16	/* accounts that one batch is split between; what further ones would pay of it is the host network's */
 
+/* The first packet of a batch. */
+enum spare_bill_led {
+	SPARE_BILL_LED_NO,	/* none yet */
+	SPARE_BILL_LED_UNTIMED,	/* somebody has had it, when was not read */
+	SPARE_BILL_LED,		/* it has entered, or somebody has had it */
+};
+
 struct spare_payer {
+	__u64 ns;		/* of the packets alone */
 	__u32 account;
 	__u32 packets;
 };
@@ -82,7 +89,8 @@ struct spare_payer {
 struct spare_bill {
 	__u64 begun_ns;		/* the last event but interrupts, before it changes anything */
 	__u64 done_ns;		/* and after: readers on other CPUs see a whole state while the two are equal and irq_depth is 0 */
-	__u64 since_ns;		/* billed up to here */
+	__u64 since_ns;		/* told apart up to here: billed, but for what is the thread's (thread_ns) and the batch's (batch_ns) */
+	__u64 thread_ns;	/* the thread's before softirqs, not billed yet */
 	__u64 exit_ns;		/* the vCPU has left the guest; 0: not, or known already */
 	__u64 irq_total_ns;	/* all hard interrupts so far */
 	__u64 irq_ns;		/* when this one began */
@@ -96,15 +104,22 @@ struct spare_bill {
 	__u8 softirq;		/* one is being served */
 	__u8 polls;		/* the thread polls the network */
 	__u8 open;		/* a packet has entered and reached no tap yet */
-	__u8 led;		/* the driver's part before the first packet has ended */
-	__u64 common_ns;	/* to be split */
-	__u32 nr_packets;	/* by so many: the payers', the host's and those beyond */
+	__u8 led;		/* enum spare_bill_led */
+	__u8 single;		/* the last batch was one packet */
+	__u64 batch_ns;		/* billed up to here, and beyond_ns: what is later is the payers', in the end */
+	__u64 beyond_ns;	/* billed already to accounts beyond those */
+	__u64 first_ns;		/* the driver's beginning, and the first packet if nobody saw it enter */
+	__u32 driver_only;	/* it is the driver's beginning alone */
 	__u32 nr_payers;
+	__u32 nr_beyond;	/* packets of accounts beyond */
 	struct spare_payer payer[SPARE_BILL_PAYERS];
 };
 
 /* ns of this CPU were the account's, and packets of that VM's. Supplied by who includes this. */
 static void spare_bill_add(struct spare_bill *b, __u32 account, __u64 ns, __u32 packets);
+
+/* What is done for each packet, softirq and switch. */
+#define SPARE_BILL_INLINE static inline __attribute__((always_inline))
 
 /* From a monotonic clock; irq_total_ns as it was when that was read. */
 static inline __u64 spare_bill_time(__u64 irq_total_ns, __u64 clock_ns)
@@ -115,21 +130,21 @@ static inline __u64 spare_bill_time(__u64 irq_total_ns, __u64 clock_ns)
 static inline void spare_bill_start(struct spare_bill *b, __u32 base, __u64 now)
 {
 	b->base = base;
-	b->begun_ns = b->since_ns = b->done_ns = now;
+	b->begun_ns = b->since_ns = b->batch_ns = b->done_ns = now;
 }
 
-static inline void spare_bill_event(struct spare_bill *b, __u64 now)
+SPARE_BILL_INLINE void spare_bill_event(struct spare_bill *b, __u64 now)
 {
 	*(volatile __u64 *)&b->begun_ns = now;
 }
 
-static inline void spare_bill_done(struct spare_bill *b, __u64 now)
+SPARE_BILL_INLINE void spare_bill_done(struct spare_bill *b, __u64 now)
 {
 	*(volatile __u64 *)&b->done_ns = now;
 }
 
 /* All since the last event goes to account. */
-static inline void spare_bill_pay(struct spare_bill *b, __u32 account, __u64 now, __u32 packets)
+SPARE_BILL_INLINE void spare_bill_pay(struct spare_bill *b, __u32 account, __u64 now, __u32 packets)
 {
 	spare_bill_add(b, account, now - b->since_ns, packets);
 	b->since_ns = now;
@@ -158,38 +173,65 @@ static inline void spare_bill_irq_exit(struct spare_bill *b, __u32 account, __u6
 
 /* ---- packets ------------------------------------------------------------------------------------------------------ */
 
-/* One more packet of account shares what is common to the batch. */
-static inline void spare_bill_count(struct spare_bill *b, __u32 account)
+static inline void spare_bill_count_further(struct spare_bill *b, __u32 account, __u64 ns)
 {
 	__u32 i;
 
-	b->nr_packets++;
 	for (i = 0; i < SPARE_BILL_PAYERS; i++) {
 		if (i >= b->nr_payers) {
 			b->nr_payers = i + 1;
 			b->payer[i].account = account;
 			b->payer[i].packets = 1;
+			b->payer[i].ns = ns;
 			return;
 		}
 		if (b->payer[i].account == account) {
 			b->payer[i].packets++;
+			b->payer[i].ns += ns;
 			return;
 		}
 	}
+	spare_bill_add(b, account, ns, spare_account_vm(account) != 0);
+	b->beyond_ns += ns;
+	b->nr_beyond++;
 }
 
-/* The packet that entered last has reached no tap: it was the host's, or a VM's to elsewhere. */
-static inline void spare_bill_close(struct spare_bill *b, __u64 now)
+/* One more packet of account, which took ns. */
+SPARE_BILL_INLINE void spare_bill_count(struct spare_bill *b, __u32 account, __u64 ns)
 {
-	__u32 account = b->owner ? spare_account(b->owner, SPARE_KIND_TX) : b->nobody;
+	if (b->nr_payers && b->payer[0].account == account) {
+		/* Mostly all are one's. */
+		b->payer[0].packets++;
+		b->payer[0].ns += ns;
+		return;
+	}
+	spare_bill_count_further(b, account, ns);
+}
+
+/* Somebody has had the packet: account pays. */
+SPARE_BILL_INLINE void spare_bill_had(struct spare_bill *b, __u32 account, __u64 now)
+{
+	__u64 ns = now - b->since_ns;
 
 	b->open = 0;
-	spare_bill_pay(b, account, now, b->owner != 0);
-	spare_bill_count(b, account);
+	b->since_ns = now;
+	if (b->led != SPARE_BILL_LED) {
+		/* How much of it is the driver's beginning shows when others have come. */
+		b->led = SPARE_BILL_LED;
+		b->first_ns = ns;
+		ns = 0;
+	}
+	spare_bill_count(b, account, ns);
+}
+
+/* Who pays for a packet that has entered and that nobody has had. */
+SPARE_BILL_INLINE __u32 spare_bill_undelivered(const struct spare_bill *b)
+{
+	return b->owner ? spare_account(b->owner, SPARE_KIND_TX) : b->nobody;
 }
 
 /* Is the network being served here? Else packets are the thread's that carries them. */
-static inline int spare_bill_serves(const struct spare_bill *b)
+SPARE_BILL_INLINE int spare_bill_serves(const struct spare_bill *b)
 {
 	return b->softirq || b->polls;
 }
@@ -200,10 +242,10 @@ static inline int spare_bill_again(const struct spare_bill *b, __u64 packet, __u
 	return b->open && b->packet == packet && b->device != device;
 }
 
-/* Must the clock be read for the packet that enters now? */
+/* Must the clock be read for the packet that enters now? Not right after somebody has had the last one. */
 static inline int spare_bill_packet_timed(const struct spare_bill *b)
 {
-	return b->open || !b->led;
+	return b->open || b->led == SPARE_BILL_LED_NO;
 }
 
 /*
@@ -213,74 +255,107 @@ static inline int spare_bill_packet_timed(const struct spare_bill *b)
 static inline void spare_bill_packet(struct spare_bill *b, __u64 packet, __u64 device, __u32 owner, __u64 now)
 {
 	if (b->open) {
-		spare_bill_event(b, now);
-		spare_bill_close(b, now);
-		spare_bill_done(b, now);
-	} else if (!b->led) {
-		spare_bill_event(b, now);
-		b->common_ns += now - b->since_ns;
+		/* Nobody has had the last one. */
+		spare_bill_had(b, spare_bill_undelivered(b), now);
+	} else if (b->led == SPARE_BILL_LED_NO) {
+		b->first_ns = now - b->since_ns;
+		b->driver_only = 1;
 		b->since_ns = now;
-		spare_bill_done(b, now);
+		b->led = SPARE_BILL_LED;
 	}
-	b->led = 1;
 	b->open = 1;
 	b->owner = owner;
 	b->packet = packet;
 	b->device = device;
 }
 
-/* A tap of vm has had a packet. One that is flooded to several reaches each; each pays for its copy. */
-static inline void spare_bill_tap(struct spare_bill *b, __u32 vm, __u64 now)
+/*
+ * Must the clock be read when somebody has had this packet? Where batches are of one packet, it is the end that counts; should another
+ * one come, then the two and the driver's beginning are one stretch.
+ */
+SPARE_BILL_INLINE int spare_bill_tap_timed(const struct spare_bill *b)
 {
-	__u32 account = b->owner ? spare_account(b->owner, SPARE_KIND_TX) : spare_account(vm, SPARE_KIND_RX);
+	return b->led != SPARE_BILL_LED_NO || !b->single;
+}
 
-	spare_bill_event(b, now);
-	b->open = 0;
-	b->led = 1;
-	spare_bill_pay(b, account, now, 1);
-	spare_bill_count(b, account);
-	spare_bill_done(b, now);
+/* Who pays for a packet that a tap of vm has had; 0: that the host has, or a device that is no VM's. */
+SPARE_BILL_INLINE __u32 spare_bill_tap_account(const struct spare_bill *b, __u32 vm)
+{
+	return !b->owner && vm ? spare_account(vm, SPARE_KIND_RX) : spare_bill_undelivered(b);
+}
+
+/* They have had one. One that is flooded to several reaches each; each pays for its copy. Only while spare_bill_serves(). */
+SPARE_BILL_INLINE void spare_bill_tap(struct spare_bill *b, __u32 vm, __u64 now)
+{
+	spare_bill_had(b, spare_bill_tap_account(b, vm), now);
+}
+
+/* The same where the clock need not be read. */
+SPARE_BILL_INLINE void spare_bill_tap_untimed(struct spare_bill *b, __u32 vm)
+{
+	b->led = SPARE_BILL_LED_UNTIMED;
+	spare_bill_count(b, spare_bill_tap_account(b, vm), 0);
 }
 
 /* ---- batches ------------------------------------------------------------------------------------------------------ */
 
-static inline void spare_bill_batch_begin(struct spare_bill *b, __u32 nobody)
+SPARE_BILL_INLINE void spare_bill_batch_begin(struct spare_bill *b, __u32 nobody)
 {
 	b->nobody = nobody;
 	b->owner = 0;
 	b->open = 0;
-	b->led = 0;
+	b->led = SPARE_BILL_LED_NO;
+	b->batch_ns = b->since_ns;
 }
 
 /* Split what is common by packets; what division leaves is nobody's. */
-static inline void spare_bill_batch_end(struct spare_bill *b, __u64 now)
+static inline void spare_bill_split(struct spare_bill *b, __u64 now)
 {
-	__u64 each, share, left;
-	__u32 i;
+	__u64 left = now - b->batch_ns - b->beyond_ns, others_ns = b->since_ns - b->batch_ns - b->first_ns, own_ns = 0, each, ns;
+	__u32 packets = b->nr_beyond, others, i;
 
-	if (b->open)
-		spare_bill_close(b, now);
-	if (!b->nr_packets) {
-		spare_bill_pay(b, b->nobody, now, 0);
-		return;
+	for (i = 0; i < SPARE_BILL_PAYERS && i < b->nr_payers; i++)
+		packets += b->payer[i].packets;
+	if (!b->driver_only) {
+		/* What the first packet itself took: as much as the others of its payer do, or those of all if it has no others. */
+		others = packets - 1;
+		if (b->payer[0].packets > 1) {
+			others_ns = b->payer[0].ns;
+			others = b->payer[0].packets - 1;
+		}
+		own_ns = others ? others_ns / others : 0;
+		if (own_ns > b->first_ns)
+			own_ns = b->first_ns;
 	}
-	left = b->common_ns + (now - b->since_ns);
-	if (b->payer[0].packets == b->nr_packets) {
-		/* Mostly all are one's. */
-		spare_bill_add(b, b->payer[0].account, left, 0);
-		goto done;
-	}
-	each = left / b->nr_packets;
+	each = (b->first_ns - own_ns + (now - b->since_ns)) / packets;
 	for (i = 0; i < SPARE_BILL_PAYERS && i < b->nr_payers; i++) {
-		share = each * b->payer[i].packets;
-		spare_bill_add(b, b->payer[i].account, share, 0);
-		left -= share;
+		ns = b->payer[i].ns + each * b->payer[i].packets + (i ? 0 : own_ns);
+		spare_bill_add(b, b->payer[i].account, ns, spare_account_vm(b->payer[i].account) ? b->payer[i].packets : 0);
+		left -= ns;
 	}
 	if (left)
 		spare_bill_add(b, b->nobody, left, 0);
-done:
-	b->common_ns = 0;
-	b->nr_packets = 0;
+}
+
+SPARE_BILL_INLINE void spare_bill_batch_end(struct spare_bill *b, __u64 now)
+{
+	if (b->open)
+		spare_bill_had(b, spare_bill_undelivered(b), now);
+	if (!b->nr_payers) {
+		spare_bill_pay(b, b->nobody, now, 0);
+		return;
+	}
+	b->single = b->payer[0].packets == 1;
+	if (b->nr_payers == 1) {
+		spare_bill_add(b, b->payer[0].account, now - b->batch_ns, spare_account_vm(b->payer[0].account) ? b->payer[0].packets : 0);
+	} else {
+		b->single = 0;
+		spare_bill_split(b, now);
+		b->beyond_ns = 0;
+		b->nr_beyond = 0;
+	}
+	b->first_ns = 0;
+	b->driver_only = 0;
 	b->nr_payers = 0;
 	b->since_ns = now;
 }
@@ -288,33 +363,44 @@ done:
 /* ---- threads and softirqs ----------------------------------------------------------------------------------------- */
 
 /* The thread's time up to now. */
-static inline void spare_bill_thread(struct spare_bill *b, __u64 now)
+SPARE_BILL_INLINE void spare_bill_thread(struct spare_bill *b, __u64 now)
 {
-	__u64 exit_ns = b->exit_ns;
+	__u64 exit_ns = b->exit_ns, ns = b->thread_ns;
 
+	b->thread_ns = 0;
 	if (exit_ns) {
 		/* It may have been noted a moment late, when a softirq had come between: then none of this was the guest's. */
 		if (spare_account_kind(b->base) == SPARE_KIND_GUEST && spare_account_vm(b->base)) {
-			if ((__s64)(exit_ns - b->since_ns) > 0 && (__s64)(now - exit_ns) >= 0)
-				spare_bill_pay(b, b->base, exit_ns, 0);
+			if ((__s64)(exit_ns - b->since_ns) > 0 && (__s64)(now - exit_ns) >= 0) {
+				ns += exit_ns - b->since_ns;
+				b->since_ns = exit_ns;
+			}
+			spare_bill_add(b, b->base, ns, 0);
+			ns = 0;
 			b->base = spare_account(spare_account_vm(b->base), SPARE_KIND_VCPU);
 		}
 		b->exit_ns = 0;
 	}
-	spare_bill_pay(b, b->base, now, 0);
+	spare_bill_add(b, b->base, ns + (now - b->since_ns), 0);
+	b->since_ns = now;
 }
 
 /* Whoever has the CPU, up to now. */
-static inline void spare_bill_stop(struct spare_bill *b, __u64 now)
+SPARE_BILL_INLINE void spare_bill_stop(struct spare_bill *b, __u64 now)
 {
-	if (spare_bill_serves(b))
-		spare_bill_batch_end(b, now);
-	else
+	if (!spare_bill_serves(b)) {
 		spare_bill_thread(b, now);
+		return;
+	}
+	spare_bill_batch_end(b, now);
+	if (b->thread_ns) {
+		spare_bill_add(b, b->base, b->thread_ns, 0);
+		b->thread_ns = 0;
+	}
 }
 
 /* Another thread runs. polls: it does the network's work itself (threaded NAPI). */
-static inline void spare_bill_switch(struct spare_bill *b, __u32 base, int polls, __u64 now)
+SPARE_BILL_INLINE void spare_bill_switch(struct spare_bill *b, __u32 base, int polls, __u64 now)
 {
 	spare_bill_event(b, now);
 	spare_bill_stop(b, now);
@@ -328,16 +414,23 @@ static inline void spare_bill_switch(struct spare_bill *b, __u32 base, int polls
 }
 
 /* nobody: the account of what no packet explains in it. */
-static inline void spare_bill_softirq_enter(struct spare_bill *b, __u32 nobody, __u64 now)
+SPARE_BILL_INLINE void spare_bill_softirq_enter(struct spare_bill *b, __u32 nobody, __u64 now)
 {
 	spare_bill_event(b, now);
-	spare_bill_stop(b, now);
+	if (spare_bill_serves(b)) {
+		spare_bill_batch_end(b, now);
+	} else if (b->exit_ns) {
+		spare_bill_thread(b, now);
+	} else {
+		b->thread_ns += now - b->since_ns;
+		b->since_ns = now;
+	}
 	b->softirq = 1;
 	spare_bill_batch_begin(b, nobody);
 	spare_bill_done(b, now);
 }
 
-static inline void spare_bill_softirq_exit(struct spare_bill *b, __u64 now)
+SPARE_BILL_INLINE void spare_bill_softirq_exit(struct spare_bill *b, __u64 now)
 {
 	if (!b->softirq)
 		return;		/* attached in the middle of one */
@@ -350,10 +443,12 @@ static inline void spare_bill_softirq_exit(struct spare_bill *b, __u64 now)
 }
 
 /* The thread enters its guest: it is a vCPU of vm. Interrupts are off. */
-static inline void spare_bill_guest_enter(struct spare_bill *b, __u32 vm, __u64 now)
+SPARE_BILL_INLINE void spare_bill_guest_enter(struct spare_bill *b, __u32 vm, __u64 now)
 {
 	spare_bill_event(b, now);
-	spare_bill_thread(b, now);
+	spare_bill_stop(b, now);
+	b->softirq = 0;		/* nor does one go on: its end was not seen */
+	b->polls = 0;
 	b->base = spare_account(vm, SPARE_KIND_GUEST);
 	spare_bill_done(b, now);
 }

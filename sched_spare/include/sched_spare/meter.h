@@ -19,7 +19,8 @@
 enum spare_meter_limit {
 	SPARE_METER_VMS = 1024,		/* rows of each CPU; row 0 is the host's */
 	SPARE_METER_THREADS = 65536,	/* places for what is known of threads, a power of two */
-	SPARE_METER_LEVELS = 16,	/* of cgroups above a thread's that may be a VM */
+	SPARE_METER_LEVELS = 32,	/* of cgroups, the root's included, that may be VMs */
+	SPARE_METER_ANNOUNCED = 4 * SPARE_METER_VMS,
 	SPARE_METER_DEVICES = 256,	/* places for what is known of network devices, of each CPU, a power of two */
 };
 
@@ -40,6 +41,7 @@ struct spare_meter_cpu {
 	struct spare_bill bill;
 	__u64 started_ns;	/* on the clock without interrupts; 0: not yet */
 	__u64 rows;		/* where its rows begin */
+	struct spare_meter_device last;	/* that was asked for */
 	struct spare_meter_device device[SPARE_METER_DEVICES];
 };
 

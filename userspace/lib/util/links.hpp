@@ -8,7 +8,7 @@
 
 struct nl_sock;
 
-namespace spare_qemu {
+namespace spare {
 
 // A tap or macvtap of this network namespace. One that leaves the namespace is gone, one that comes in is new.
 struct Link {
@@ -37,4 +37,4 @@ class TapEvents {
   std::unique_ptr<nl_sock, Close> socket_;
 };
 
-}  // namespace spare_qemu
+}  // namespace spare

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "links.hpp"
+#include "util/links.hpp"
 
 #include <linux/rtnetlink.h>
 #include <netlink/cache.h>
@@ -10,7 +10,7 @@
 
 #include <string_view>
 
-namespace spare_qemu {
+namespace spare {
 namespace {
 
 void look_at(nl_object* object, void* links) {
@@ -69,4 +69,4 @@ std::optional<std::vector<Link>> TapEvents::all() {
   return links;
 }
 
-}  // namespace spare_qemu
+}  // namespace spare

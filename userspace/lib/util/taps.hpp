@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Taps and macvtaps that processes have open, whoever made them and by whatever way they came there.
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spare {
+
+struct Tap {
+  std::string name;
+  std::uint32_t ifindex = 0;
+  std::uint32_t netns = 0;  // inode of its network namespace
+  bool napi = false;        // IFF_NAPI: what its VM sends is served in softirqs
+  auto operator<=>(const Tap&) const = default;
+};
+
+// Those that a process holds, in whatever namespace they are now, the first 64. Looks at `left` file descriptors at most, and counts it down.
+// Nothing: it could not be looked at now.
+std::optional<std::vector<Tap>> taps_of(const std::filesystem::path& proc, pid_t process, std::size_t& left);
+
+// The network namespace of the caller, as in Tap; 0: not known.
+std::uint32_t own_netns();
+
+}  // namespace spare
