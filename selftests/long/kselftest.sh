@@ -4,7 +4,7 @@
 # peers
 #
 # kselftest.sh - the kernel's own selftests: of cgroups (cpu, freezer, kill) under its own scheduler and beside a loaded class, in one boot: what passes
-# there passes here; of sched_ext, before the class was loaded and after it has gone.
+# there passes here; of sched_ext, which want to be the only class, after it has gone.
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -35,11 +35,11 @@ programs() {
 
 # schedulers WHEN: of sched_ext, each by itself: one that hangs is ended. (-t takes all whose name has that in it.)
 schedulers() {
-	local name
+	local name result
 	for name in $("$PEERS/runner" -l); do
-		run ./runner -q -t "$name" | grep -x ".* $name" || echo "not $name"
-	done >"$out/$1.runner"
-	grep -E '^(not|skip)' "$out/$1.runner" | sed "s/^/# $1: sched_ext: /" || true
+		result=$(run ./runner -q -t "$name" | grep -x ".* $name" || echo "not $name")
+		echo "$result" | tee -a "$out/$1.runner" | sed -n "s/^\(not\|skip\)/# $1: sched_ext: &/p"
+	done
 }
 
 # compare NAME BEFORE AFTER: a row for each program, that what passed before passes after
@@ -53,12 +53,10 @@ compare() {
 
 ktap_plan $((${#CGROUP_TESTS[@]} + 3))
 programs without "${CGROUP_TESTS[@]}"
-schedulers before
 spare_up
 programs with "${CGROUP_TESTS[@]}"
 ktap_check 'LIFE-2: the class runs on' class_is enabled
-ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
-schedulers afterwards
 for name in "${CGROUP_TESTS[@]}"; do compare "$name" without with; done
-compare runner before afterwards
+ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+schedulers
 ktap_done
