@@ -285,7 +285,7 @@ test_index() {
 	)"
 }
 
-# 1000 taps come, are bound, and go; how long the first and the last hundred of them took, in ms.
+# 1000 taps come, are bound, and go; the quickest of the first hundred and of the last, in us: what other work adds is not in these.
 many_taps() {
 	python3 - $CG/$a <<-'END'
 		import fcntl, os, struct, sys, time
@@ -297,16 +297,16 @@ many_taps() {
 		    open(sys.argv[1] + "/spare.netdev", "w").write("spmany%d" % i)
 		    os.close(fd)
 		    took.append(time.monotonic() - began)
-		print(int(sum(took[:100]) * 1000), int(sum(took[-100:]) * 1000))
+		print(int(min(took[:100]) * 1e6), int(min(took[-100:]) * 1e6))
 	END
 }
 
 test_many() {
 	local first last
 	read -r first last < <(many_taps) || true
-	ktap_note "1000 taps bound and gone: the first hundred in ${first:-?} ms, the last in ${last:-?} ms"
+	ktap_note "1000 taps bound and gone: the quickest of the first hundred in ${first:-?} us, of the last in ${last:-?} us"
 	is 'LIFE-4: 1000 bound taps go: none is left' none "$(until_is 10 none get $a/spare.netdev)"
-	ktap_check 'LIFE-4: and the last are as quick as the first' at_most $((2 * ${first:-0} + 200)) "${last:-999999}"
+	ktap_check 'LIFE-4: and the last are as quick as the first' at_most $((2 * ${first:-0})) "${last:-999999999}"
 }
 
 # The module comes and goes, each time in the middle of packets. (The hook goes with a grace period of all tasks, some seconds on a busy machine.)
