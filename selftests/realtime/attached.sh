@@ -98,8 +98,21 @@ test_no_leak() {
 	is 'LIFE-4: the class runs on' enabled "$(class_state)"
 }
 
+# It goes while one of its files is open.
+test_open_file() {
+	module_up
+	tree_dir st
+	mkdir $CG/$a
+	exec 9<$CG/$a/spare.stat
+	head -c 10 <&9 >/dev/null
+	is 'LIFE-3: an open file does not hold the module' OK "$(errno_of "$(rmmod sched_spare 2>&1)")"
+	is 'LIFE-3: and has nothing behind it any more' ENODEV "$(errno_of "$(cat <&9 2>&1)")"
+	exec 9<&-
+	tree_remove st
+}
+
 module_up
-ktap_plan 12
+ktap_plan 14
 tree_dir st
 tree_dir st/pool
 mkdir -p $CG/$a
@@ -110,5 +123,6 @@ test_churn
 test_no_leak
 cleanup
 ktap_check 'LIFE-3: the class stops and the module unloads' spare_down
+test_open_file
 is 'files: the kernel log has no complaint' '' "$(bad_log)"
 ktap_done

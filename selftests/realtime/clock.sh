@@ -88,8 +88,9 @@ too_busy() {
 }
 command_fails() { local status=0; "$SPEED" --ms 20 -- bash -c 'exit 7' || status=$?; [[ $status == 7 ]]; }
 
-ktap_plan 12
+ktap_plan 13
 ktap_check "SPEED: the host's clock is the TSC, and the kernel trusts it" tsc_is_used
+ktap_check "SPEED: and takes it for 1 GHz" grep -qE '^cpu MHz.*: 1000\.000$' /proc/cpuinfo
 ktap_check "SPEED: the real-time clock agrees" rtc_agrees
 ktap_check "SPEED: no CPU's clock is behind another's" never_back
 "$here/../guest/run.sh" --serial /tmp/clock.serial >/tmp/clock.qemu 2>&1 </dev/null &

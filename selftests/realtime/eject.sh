@@ -10,7 +10,7 @@ here=$(dirname "$0")
 . "$here/module.inc.sh"
 
 BURN=$CG/vm/burn
-cleanup() { cgroup_remove "$CG"/vm/{burn,short,wide} || true; }
+cleanup() { cgroup_remove "$CG"/vm/{burn,short,wide,last} || true; }
 ktap_cleanup cleanup
 
 said() { grep -qF -- "$1" "$SPARED_LOG"; }
@@ -90,6 +90,35 @@ test_dump() {
 	wait_for 60 class_is enabled
 }
 
+# Somebody has emptied the stock of queues; the module says that there is one for each server.
+test_impossible() {
+	local stock n out
+	stock=$(bpftool map show name queue_stock | sed -n 's/^\([0-9]*\): .*/\1/p')
+	for n in {1..400}; do
+		out=$(bpftool -j map pop id "$stock" 2>&1) || break
+		[[ $out == *value* ]] || break
+	done
+	ktap_note "after $n times: $out"
+	vm_cgroup last 1000 100000 0 >/dev/null
+	ktap_check 'CBS-12: a state that cannot be ends the class, and spared says which' \
+		wait_for 20 said 'no queue is left for a server'
+	wait_for 60 class_is enabled
+	sparectl run /vm/last -- bash -c 'while :; do :; done' &
+	disown
+	ktap_check 'CBS-12: loaded again it serves that server' wait_for 20 eval "(( \$(stat_of $CG/vm/last used_ns) > 0 ))"
+	cgroup_remove "$CG/vm/last"
+}
+
+# The class ends while no spared runs; its pins are left.
+test_stale_pins() {
+	kill -KILL "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	echo S >/proc/sysrq-trigger
+	wait_for 20 class_is disabled
+	ktap_check 'LIFE-1: a class that has ended leaves its pins' test -e /sys/fs/bpf/sched_spare
+	ktap_check 'LIFE-1: spared loads another one all the same' spare_up
+}
+
 test_eject() {
 	local use state
 	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
@@ -119,6 +148,8 @@ test_eject() {
 	ktap_note "share of one CPU by reservation: $use %"
 	ktap_check 'LIFE-2: use is by reservation' eval "(( $use >= 20 && $use <= 60 ))"
 	test_dump
+	test_impossible
+	test_stale_pins
 	sparectl unload
 	ktap_check 'LIFE-2: unloaded by an operator, spared ends' wait_for 20 eval "! kill -0 $SPARED_PID"
 	is 'LIFE-2: and the cap stays' '40000 100000' "$(cpu_max burn)"
@@ -126,7 +157,7 @@ test_eject() {
 	is "LIFE-3: what the operator had is back" 'max 100000' "$(cpu_max burn)"
 }
 
-ktap_plan 26
+ktap_plan 30
 spare_up
 test_mirror
 test_eject

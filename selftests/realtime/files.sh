@@ -297,6 +297,21 @@ poll_events() {
 	END
 }
 
+# The longest name, and bytes that are no text. (The kernel itself makes no cgroup with a newline in its name.)
+test_names() {
+	local name
+	is 'files: no cgroup has a newline in its name' EINVAL "$(errno_of "$(mkdir $CG/st/$'a\nb' 2>&1)")"
+	for name in "$(printf 'n%.0s' {1..255})" $'\x1b[31m\xff'; do
+		mkdir "$CG/st/$name" && set_vm "st/$name" '1000 10000' 0 1
+		put $b/spare.cpus 0 >/dev/null
+		put $b/spare.use "/st/$name" >/dev/null
+		is "files: a provider of ${#name} odd bytes reads back" "/st/$name" "$(get $b/spare.use)"
+		put $b/spare.use none >/dev/null
+		rmdir "$CG/st/$name"
+	done
+	put $b/spare.cpus '\n' >/dev/null
+}
+
 test_lifecycle() {
 	local out i
 	fresh
@@ -324,8 +339,18 @@ test_lifecycle() {
 	is 'LIFE-4: a removed pool leaves the lists' none "$(until_is 5 none get $b/spare.use)"
 
 	set_vm $a '90000 100000' 0
+	want 'LIFE-4: before -cpu' OK $a/spare.reservation '40000 100000'
+	echo '-cpu' >$CG/st/cgroup.subtree_control
+	is 'LIFE-4: -cpu leaves the reservation' '40000 100000' "$(get $a/spare.reservation)"
+	want 'LIFE-4: which cannot be changed then' EOPNOTSUPP $a/spare.reservation '50000 100000'
+	want 'LIFE-4: but taken away' OK $a/spare.reservation max
+	echo '+cpu' >$CG/st/cgroup.subtree_control
+	want 'LIFE-4: +cpu lets it have one' OK $a/spare.reservation '40000 100000'
+	exec 9<$CG/$a/spare.reservation
 	echo '-io' >$CG/st/cgroup.subtree_control
 	is 'LIFE-4: -io takes the files away' '' "$(spare_files $a)"
+	is 'LIFE-4: one that was open has nothing behind it' ENODEV "$(errno_of "$(cat <&9 2>&1)")"
+	exec 9<&-
 	echo '+io' >$CG/st/cgroup.subtree_control
 	is 'LIFE-4: +io brings new ones' max "$(get $a/spare.reservation)"
 	set_vm $b '90000 100000' 0
@@ -336,6 +361,7 @@ test_lifecycle() {
 		"$(errno_of "$( (printf max >&9) 2>&1 | grep -o 'No such device' || true)")"
 	exec 9>&-
 	mkdir $CG/$b
+	test_names
 	is 'LIFE-4: a new cgroup of the same name is new' max "$(get $b/spare.reservation)"
 
 	local slots=0
@@ -455,7 +481,7 @@ test_module() {
 }
 
 module_up
-ktap_plan 226
+ktap_plan 235
 fresh
 test_forms
 test_auto

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 500
+# limit: 600
 #
 # lifecycle.sh - VMs, threads and reservations come, go and move while packets come and budgets end (LIFE-4, CBS-6, CBS-10): the
 # class is never ejected, nothing stalls, and a VM's use stays within its cap.
@@ -45,6 +45,7 @@ remove_boosted() {
 	for i in {1..8}; do
 		vm_up
 		wait_for 10 borrows || { echo "round $i: it does not borrow"; return 1; }
+		! rmdir "$vm" 2>/dev/null || { echo "round $i: it goes with threads in it"; return 1; }
 		enter "$host"
 		rmdir "$vm" || return
 		wait_for 3 provider_free || { echo "round $i: the provider stays claimed"; return 1; }
@@ -114,13 +115,102 @@ test_freeze() {
 	still_enabled 'freezer'
 }
 
-# Between two VMs on different CPUs and the host, every 20 ms.
+# For half a second nobody has it.
+provider_stays_free() {
+	local i
+	wait_for 3 provider_free || { echo "it stays claimed"; return 1; }
+	for i in {1..10}; do
+		sleep 0.05
+		provider_free || { echo "claimed again"; return 1; }
+	done
+}
+
+# All of it stops while it borrows.
+stop_and_go() {
+	local i
+	for i in {1..5}; do
+		wait_for 10 borrows || { echo "round $i: it does not borrow"; return 1; }
+		kill -STOP "${STANDIN[life]}"
+		provider_stays_free || { echo "round $i"; kill -CONT "${STANDIN[life]}"; return 1; }
+		kill -CONT "${STANDIN[life]}"
+	done
+	wait_for 10 borrows
+}
+
+# Its network thread stands still, its vCPU burns on.
+net_stops() {
+	local net before
+	net=$(grep -l '^vhost-' "/proc/${STANDIN[life]}"/task/*/comm | sed 's,.*/task/\([0-9]*\)/.*,\1,')
+	mkdir "$vm/net"
+	echo threaded >"$vm/net/cgroup.type"
+	echo "$net" >"$vm/net/cgroup.threads"
+	echo 1 >"$vm/net/cgroup.freeze"
+	before=$(stat_of "$vm" expired)
+	ktap_check 'SPARE-4: the network thread is frozen: marks expire' wait_for 10 eval "(( \$(stat_of $vm expired) > $before + 3 ))"
+	before=$(stat_of "$vm" boost_ns)
+	sleep 1
+	# (What was lent before it stood still may be used up.)
+	ktap_check 'SPARE-4: and the vCPU borrows nothing' at_most 0 $(($(stat_of "$vm" boost_ns) - before))
+	echo 0 >"$vm/net/cgroup.freeze"
+	ktap_check 'SPARE-4: thawed it is served' wait_for 10 borrows
+	echo "$net" >"$vm/cgroup.threads"
+	rmdir "$vm/net"
+}
+
+test_stops() {
+	ktap_check 'SPARE-4: stopped (SIGSTOP) 5 times while it borrows: the provider comes free' stop_and_go
+	net_stops
+	still_enabled 'stops'
+}
+
+# The time of day jumps; what is ours goes by the monotonic clock.
+jump() { python3 -c 'import sys, time; time.clock_settime(time.CLOCK_REALTIME, time.time() + float(sys.argv[1]))' "$1"; }
+
+test_clock() {
+	jump 86400
+	sleep 1
+	jump -86400
+	jump -86400
+	sleep 1
+	jump 86400
+	ktap_check 'LIFE-4: the time of day jumps by a day: it is served' wait_for 10 borrows
+	ktap_check 'CBS-4: within its cap' share_within 3 20 "$vm" 4
+	still_enabled 'settimeofday'
+}
+
+timer_storm='
+import os, signal, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 1e-5, 1e-5)
+while True: pass
+'
+
+# Who sleeps before each tick, who has a timer every 10 us, and a neighbour on the same CPU.
+test_dodgers() {
+	local dodger=$CGROUP/vm/dodger storm=$CGROUP/vm/storm near=$CGROUP/vm/near
+	vm_cgroup dodger 10000 100000 1 >/dev/null
+	vm_cgroup storm 10000 100000 1 >/dev/null
+	vm_cgroup near 30000 100000 1 >/dev/null
+	standin dodger --cgroup "$dodger" --idle --wakers 1 --wake-run-us 3600 --wake-sleep-us 400
+	standin near --cgroup "$near"
+	background python3 -c "$timer_storm" "$storm"
+	begun "$dodger:1" "$storm:1" "$near:1"
+	ktap_check 'CBS-4: 3.6 ms and a sleep of 0.4, timers of 10 us: no more than the reservation, and a neighbour has his' \
+		shares_within 6 "5 11 $dodger 1" "5 11 $storm 1" "22 33 $near 1"
+	background_stop
+	standin_stop dodger
+	standin_stop near
+	cgroup_remove "$dodger" "$storm" "$near"
+}
+
+# Between two VMs on different CPUs and the host, every 5 ms.
 bounce() {
 	local i to
 	for ((i = 0; i < 100; i++)); do
 		for to in "$vm" "$CGROUP/vm/other" "$host"; do
 			enter "$to" || return
-			sleep 0.02
+			sleep 0.005
 		done
 	done
 }
@@ -263,7 +353,7 @@ test_storm() {
 	still_enabled 'storm'
 }
 
-ktap_plan 28
+ktap_plan 37
 spare_up
 seq=$(<$SCX/enable_seq)
 mkdir "$host"
@@ -273,12 +363,15 @@ standin life --tap lc0
 wait_for 20 tap_is_up lc0
 test_removal
 test_freeze
+test_stops
+test_clock
 test_migration
 test_affinity
 enter "$host"
 background_stop
 test_admission
 test_storm
+test_dodgers
 standin_stop life
 cgroup_remove "$host"
 ktap_check 'LIFE-4: no slot was lost' slots_free 1

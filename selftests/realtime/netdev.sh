@@ -13,7 +13,7 @@ xdp=$(mktemp)
 
 cleanup() {
 	local dev
-	for dev in sptap0 sptap1 sptap2 sptun0 spdum0 spveth0; do
+	for dev in sptap0 sptap1 sptap2 sptun0 spdum0 spveth0 spbr0 spbr1 spvrf0; do
 		ip link del $dev 2>/dev/null || true
 	done
 	ip netns del spns 2>/dev/null || true
@@ -128,6 +128,73 @@ test_packets() {
 	want 'SPARE-2: bound again' OK $a/spare.netdev sptap0
 }
 
+# flood DEVICE N: as send, whether or not there is room
+flood() {
+	python3 - "$@" <<-'END'
+		import socket, sys
+		s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+		s.bind((sys.argv[1], 0))
+		for i in range(int(sys.argv[2])):
+		    try: s.send(b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes(46))
+		    except OSError: pass
+	END
+}
+
+# The tap changes its name while 20 000 packets come; what it has no room for is dropped.
+rename_under_flood() {
+	local n flood before
+	before=$(rx $a)
+	flood sptap0 20000 &
+	flood=$!
+	wait_for 20 eval "(( \$(rx $a) > $before ))" || { echo "no flood"; return 1; }
+	for ((n = 0; n < 100; n++)); do
+		ip link set sptap0 name sptap2 || return
+		[[ $(get $a/spare.netdev) == sptap2 ]] || { echo "round $n: $(get $a/spare.netdev)"; return 1; }
+		ip link set sptap2 name sptap0 || return
+		kill -0 $flood 2>/dev/null || break
+	done
+	wait $flood || { echo "the flood ended with $?"; return 1; }
+	echo "$n times; counted $(($(rx $a) - before))"
+	((n > 0 && $(rx $a) > before + 1000)) || return
+	[[ $(sent_and_seen $a sptap0 5) == 5 ]]
+}
+
+# Two taps of two VMs on a bridge; a broadcast; from bridge to bridge, and below a VRF.
+test_bridges() {
+	local before dev
+	want 'SPARE-2: a tap of another VM' OK $b/spare.netdev sptap1
+	for dev in spbr0 spbr1; do
+		ip link add $dev type bridge mcast_snooping 0
+		quiet $dev
+		ip link set $dev up
+	done
+	ip link set sptap0 master spbr0
+	ip link set sptap1 master spbr0
+	wait_for 10 eval 'bridge link show | grep -c "master spbr0 state forwarding" | grep -qx 2'
+	before="$(rx $a) $(rx $b)"
+	send spbr0 5
+	is 'SPARE-2: a broadcast over a bridge is for every VM there' "$((${before% *} + 5)) $((${before#* } + 5))" \
+		"$(until_is 5 "$((${before% *} + 5)) $((${before#* } + 5))" eval 'echo "$(rx $a) $(rx $b)"')"
+	ip link set sptap0 master spbr1
+	wait_for 10 eval 'bridge link show dev sptap0 | grep -q "state forwarding"'
+	before=$(rx $a)
+	send spbr1 5
+	is 'LIFE-4: moved to another bridge: it counts' $((before + 5)) "$(until_is 5 $((before + 5)) rx $a)"
+	ip link set sptap0 nomaster
+	ip link del spbr0
+	ip link del spbr1
+	if ip link add spvrf0 type vrf table 10 2>/dev/null; then
+		ip link set spvrf0 up
+		ip link set sptap0 master spvrf0
+		is 'LIFE-4: below a VRF: it counts' 5 "$(sent_and_seen $a sptap0 5)"
+		ip link set sptap0 nomaster
+		ip link del spvrf0
+	else
+		ktap_skip 'LIFE-4: below a VRF: it counts' 'this kernel has no VRF'
+	fi
+	want 'SPARE-2: the other one is free' OK $b/spare.netdev none
+}
+
 # seen_by COMMAND...: what COMMAND sends is counted within a second; how many
 seen_by() {
 	local before
@@ -190,6 +257,68 @@ test_namespaces() {
 	is 'LIFE-4: the namespace goes with a bound tap in it' none "$(until_is 20 none get $b/spare.netdev)"
 }
 
+# A tap goes, and another takes its index.
+test_index() {
+	is 'LIFE-4: one with the index of a tap that has gone is another' 'none 0' "$(
+		python3 - $CG/$a <<-'END'
+			import fcntl, os, socket, struct, sys
+			def tap(name, index=0):
+			    fd = os.open("/dev/net/tun", os.O_RDWR)
+			    if index: fcntl.ioctl(fd, 0x400454da, struct.pack("I", index))	# TUNSETIFINDEX
+			    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", name, 0x1002))	# TUNSETIFF
+			    os.system("ip link set " + name.decode() + " up")
+			    return fd
+			def stat(): return next(l.split()[1] for l in open(sys.argv[1] + "/spare.stat") if l.startswith("rx_packets "))
+			def netdev(): return open(sys.argv[1] + "/spare.netdev").read().strip()
+			old = tap(b"spidx0")
+			index = socket.if_nametoindex("spidx0")
+			open(sys.argv[1] + "/spare.netdev", "w").write("spidx0")
+			os.close(old)
+			new = tap(b"spidx1", index)
+			assert socket.if_nametoindex("spidx1") == index
+			before = stat()
+			s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+			s.bind(("spidx1", 0))
+			s.send(b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes(46))
+			print(netdev(), int(stat()) - int(before))
+		END
+	)"
+}
+
+# 1000 taps come, are bound, and go; the quickest of the first hundred and of the last, in us: what other work adds is not in these.
+many_taps() {
+	python3 - $CG/$a <<-'END'
+		import fcntl, os, struct, sys, time
+		took = []
+		for i in range(1000):
+		    began = time.monotonic()
+		    fd = os.open("/dev/net/tun", os.O_RDWR)
+		    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"spmany%d" % i, 0x1002))
+		    open(sys.argv[1] + "/spare.netdev", "w").write("spmany%d" % i)
+		    os.close(fd)
+		    took.append(time.monotonic() - began)
+		print(int(min(took[:100]) * 1e6), int(min(took[-100:]) * 1e6))
+	END
+}
+
+test_many() {
+	local first last
+	read -r first last < <(many_taps) || true
+	ktap_note "1000 taps bound and gone: the quickest of the first hundred in ${first:-?} us, of the last in ${last:-?} us"
+	is 'LIFE-4: 1000 bound taps go: none is left' none "$(until_is 10 none get $a/spare.netdev)"
+	ktap_check 'LIFE-4: and the last are as quick as the first' at_most $((2 * ${first:-0})) "${last:-999999999}"
+}
+
+# The module comes and goes, each time in the middle of packets. (The hook goes with a grace period of all tasks, some seconds on a busy machine.)
+unload_rounds() {
+	local i
+	for i in {1..20}; do
+		echo sptap0 >$CG/$a/spare.netdev || return
+		rmmod sched_spare || return
+		insmod "$KO" || return
+	done
+}
+
 test_removal() {
 	local i
 	kill "${holders[0]}"
@@ -216,6 +345,7 @@ test_removal() {
 	is 'LIFE-4: a removed cgroup gives its tap back' OK "$(until_is 5 OK put $b/spare.netdev sptap0)"
 	if [[ $module_was_loaded == yes ]]; then
 		ktap_skip 'LIFE-3: unloading under packets' 'the module was loaded before this test'
+		ktap_skip 'LIFE-3: and loading, 20 times' 'the module was loaded before this test'
 		return
 	fi
 	holder sptap0
@@ -224,10 +354,15 @@ test_removal() {
 	wait $!
 	is 'LIFE-3: unloading under packets' no "$([[ -d /sys/module/sched_spare ]] && echo yes || echo no)"
 	insmod "$KO"
+	mkdir $CG/$a
+	(while :; do send sptap0 1000 2>/dev/null || true; done) &
+	holders+=($!)
+	ktap_check 'LIFE-3: and loading, 20 times' unload_rounds
+	kill $!
 }
 
 module_up
-ktap_plan 58
+ktap_plan 69
 tree_dir st
 mkdir -p $CG/$a $CG/$b
 tap sptap0
@@ -236,7 +371,12 @@ holder sptap0
 holder sptap1
 test_names
 test_packets
+ktap_check 'LIFE-4: renamed under 20 000 packets: bound, and counts' rename_under_flood
+test_bridges
 test_ways
+test_index
+test_many
+want 'SPARE-2: bound again' OK $a/spare.netdev sptap0
 test_namespaces
 test_removal
 is 'files: the kernel log has no complaint' '' "$(bad_log)"

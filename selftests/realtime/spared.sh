@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# limit: 300
+# limit: 400
 #
 # spared.sh - the daemon: what it says when it cannot start, on which kernels it does, how the class outlives it, how it ends.
 # shellcheck disable=SC2046 # names of kfuncs have no blanks
@@ -114,6 +114,8 @@ capped() {
 
 test_refusals() {
 	ktap_check 'LIFE-5: without the module spared says so' refuses 'the module sched_spare is not loaded'
+	sed 's/vermagic=[0-9]/vermagic=0/' "$SPARE_LIB/sched_spare.ko" >"$work/other.ko"
+	ktap_refused 'LIFE-5: the module of another kernel' 'Invalid module format' insmod "$work/other.ko"
 	insmod "$SPARE_LIB/sched_spare.ko"
 	ktap_check 'LIFE-5: --check finds nothing missing here' spared --check
 
@@ -121,6 +123,10 @@ test_refusals() {
 	rm -r "$work/old/sys/kernel/sched_ext"
 	ktap_check 'LIFE-5: a kernel without sched_ext' check_says "$work/old" 'the kernel has no sched_ext'
 	ktap_check 'LIFE-5: a kernel without sched_ext: spared does not start' refuses 'the kernel has no sched_ext' without_sched_ext
+	fake_root "$work/isolated"
+	echo 'ro isolcpus=domain,1' >"$work/isolated/proc/cmdline"
+	ktap_check 'LIFE-5: isolcpus=, with which the kernel refuses any class, is named' eval \
+		'spared --check --root "$work/isolated" 2>&1 | grep "was booted with isolcpus="'
 	fake_root "$work/btf"
 	change_btf "$work/btf/sys/kernel/btf/vmlinux" $(broken scx_bpf_create_dsq)
 	ktap_check 'LIFE-5: broken BTF: the kfunc and the cause' check_says "$work/btf" \
@@ -243,10 +249,22 @@ test_life() {
 	ktap_check 'LIFE-5: the class runs' grep -qx sched_spare $SCX/root/ops
 	ktap_check 'LIFE-3: rmmod while attached is refused' eval '! rmmod sched_spare'
 	ktap_refused 'LIFE-1: a second spared is refused' 'another process holds' spared
+	ktap_refused 'LIFE-5: another scheduler does not get in beside it' 'Device or resource busy' \
+		bpftool struct_ops register "$TOOLS/other.bpf.o" "$OTHER"
+	rm -rf "$OTHER"
+	ktap_check 'LIFE-5: and the class runs on' grep -qx sched_spare $SCX/root/ops
 	seq=$(<$SCX/enable_seq)
 
 	burn
 	ktap_check 'LIFE-1: a reservation holds' capped
+	kill -STOP "$SPARED_PID"
+	ktap_check 'LIFE-1: stopped, reservations go on' capped
+	kill -CONT "$SPARED_PID"
+	echo 1000 >"/proc/$SPARED_PID/oom_score_adj"
+	echo f >/proc/sysrq-trigger
+	ktap_check 'LIFE-1: killed for want of memory' wait_for 10 gone
+	ktap_check 'LIFE-1: reservations go on then' capped
+	start || true
 	kill -KILL "$SPARED_PID"
 	wait_for 10 gone
 	ktap_check 'LIFE-1: killed with -9, the class runs on' class_is enabled
@@ -289,7 +307,7 @@ test_end() {
 	ktap_check 'LIFE-3: afterwards the module unloads' wait_for 10 rmmod sched_spare
 }
 
-ktap_plan 48
+ktap_plan 55
 test_refusals
 test_forms
 test_life

@@ -922,14 +922,14 @@ void Kernel::fail(const char* format, ...) {
     sched_spare_ops.dump_cpu(nullptr, c.id, c.curr == &c.idle);
   }
   describe();
+  char what[256];
   std::va_list args;
   va_start(args, format);
-  std::printf("%.6f: ", static_cast<double>(now_) * 1e-9);
-  std::vprintf(format, args);
-  std::printf("\n");
+  std::vsnprintf(what, sizeof(what), format, args);
   va_end(args);
+  std::printf("%.6f: %s\n", static_cast<double>(now_) * 1e-9, what);
   std::fflush(stdout);
-  throw Violation();
+  throw Violation{what};
 }
 
 }  // namespace spare::model

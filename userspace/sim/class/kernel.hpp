@@ -107,7 +107,9 @@ struct Cpu : rq {
   Time switching = 0;      // until when it switches, its interrupts off (Exact)
 };
 
-class Violation {};
+struct Violation {
+  std::string what;
+};
 
 struct Exact {
   Time switch_ns;  // from a thread of the class, or idle, to another

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The class where what it is told cannot be, and where a thread goes at the worst moment: a host of two CPUs on which nothing happens by chance.
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/class/module.hpp"
+
+using namespace spare::model;
+
+namespace {
+
+class Bench : public Kernel {
+ public:
+  // queues: that the class makes at its load
+  explicit Bench(unsigned queues = 64) : Kernel(Exact{0}, 2) {
+    root_.css = {1, 1};
+    root_.scx = {false, 100, 100'000, ~0ULL, 0};
+    class_begin(2);
+    module.queues_wanted_ = queues;
+    if (sched_spare_ops.init()) fail("init fails");
+  }
+
+  // On CPU 0.
+  Vm& vm(std::uint32_t runtime_us, std::uint32_t period_us, bool provide = false) {
+    Vm& vm = module.make_vm();
+    vm.group.parent = &root_;
+    REQUIRE(module.set(vm, {{runtime_us, period_us}, provide, 1}));
+    interrupt_ends(0);
+    return vm;
+  }
+  static const spare_server& server(const Vm& vm) { return spare::model::module->at(0, vm.slot[0])->abi; }
+  static spare_server& tampered(const Vm& vm) { return spare::model::module->at(0, vm.slot[0])->abi; }
+
+  // A thread of it on CPU 0, or a real-time one of the host's on CPU 1, asleep.
+  Task& thread(Vm* vm, Role role, Time work) {
+    Task& p = *tasks_.emplace_back(std::make_unique<Task>());
+    p.role = role;
+    p.pid = static_cast<int>(2000 + tasks_.size());
+    std::snprintf(p.comm, sizeof(p.comm), role == Role::net ? "vhost-%d" : "CPU %d/KVM", p.pid);
+    p.policy = vm ? Policy::ext : Policy::realtime;
+    p.mask.bits = vm ? 1 : 2;
+    p.cpus_ptr = &p.mask;
+    p.nr_cpus_allowed = 1;
+    p.prio = 120;
+    p.scx.weight = 100;
+    p.vm = vm;
+    p.sched_task_group = &root_;
+    p.left = work;
+    born(p, vm ? 0 : 1);
+    return p;
+  }
+
+  // At that time, in an interrupt of CPU 0.
+  void at_ms(double when, std::function<void()> what) {
+    calls_.push_back(std::move(what));
+    post(begins_ + static_cast<Time>(when * ms), 0, static_cast<std::uint32_t>(calls_.size() - 1));
+  }
+  void until_ms(double when) { run_until(begins_ + static_cast<Time>(when * ms)); }
+
+  // What ends it before that.
+  std::string ended_by(double when) {
+    try {
+      until_ms(when);
+    } catch (const Violation& violation) {
+      return violation.what;
+    }
+    return "";
+  }
+
+  Module module{*this};
+
+ protected:
+  void work_done(Task&) override {
+    const int cpu = here_cpu();
+    block(cpu);
+    interrupt_ends(cpu);
+  }
+  void happens(std::uint32_t what) override {
+    calls_[what]();
+    interrupt_ends(0);
+  }
+  void elsewhere(Cpu&, Task&) override {}
+  void switched(Cpu&, Task&, Task&) override {}
+  void gone(Task&) override {}
+  void describe() override {}
+
+ private:
+  const Time begins_ = now();
+  Group root_{};
+  std::vector<std::unique_ptr<Task>> tasks_;
+  std::vector<std::function<void()>> calls_;
+};
+
+}  // namespace
+
+TEST_CASE("CBS-12: a server that loses its queue ends the class, with a word") {
+  Bench bench;
+  Vm& vm = bench.vm(20000, 100000);
+  Task& burner = bench.thread(&vm, Role::burner, forever);
+  bench.at_ms(0, [&] { bench.wake(0, burner); });
+  bench.at_ms(10, [&] { Bench::tampered(vm).dsq = 0; });
+  CHECK(bench.ended_by(10.5) == "");
+  CHECK(Bench::server(vm).state == SPARE_RUNNING);
+  CHECK(bench.ended_by(30) == "class_error: CPU 0: the server in slot 0 is throttled before it is configured");
+}
+
+TEST_CASE("CBS-12: a server that is published without a queue for it ends the class, with a word") {
+  Bench bench(0);
+  bench.module.queues_made_ = 1000;  // as if the class had said so
+  Vm& vm = bench.vm(20000, 100000);
+  SECTION("once as many as are wanted are there, there is none for it") {
+    bench.module.queues_wanted_ = 0;
+    bench.at_ms(0, [&] { bench.kick(0); });
+    CHECK(bench.ended_by(10) == "class_error: no queue is left for a server: 0 were made, 0 are wanted");
+  }
+  SECTION("until then one may come yet") {
+    bench.at_ms(0, [&] { bench.kick(0); });
+    CHECK(bench.ended_by(10) == "");
+    CHECK(Bench::server(vm).dsq == 0);
+  }
+}
+
+// It goes to a CPU where it has to wait. The vCPU would burn all that the provider has, again and again.
+TEST_CASE("SPARE-4: a network thread leaves before it has run: what is borrowed meanwhile is a grant") {
+  Bench bench;
+  Vm &vm = bench.vm(10000, 100000), &provider = bench.vm(4000, 10000, true), &first = bench.vm(1000, 5000);
+  bench.module.policy(vm, ms, 0, second, 0, 0);
+  REQUIRE(bench.module.use(vm, {&provider}));
+  Task &vcpu = bench.thread(&vm, Role::vcpu, forever), &other = bench.thread(&first, Role::burner, forever);
+  Task &net = bench.thread(&vm, Role::net, 20 * us), &hog = bench.thread(nullptr, Role::hog, forever);
+  bench.at_ms(0, [&] {
+    bench.wake(0, vcpu);
+    bench.wake(0, other);
+    bench.wake(0, hog);
+  });
+  /* The network thread waits: a server with an earlier deadline has just been replenished. */
+  bench.at_ms(50.1, [&] {
+    REQUIRE(Bench::server(vm).state == SPARE_THROTTLED);
+    REQUIRE(Bench::server(first).state == SPARE_RUNNING);
+    bench.module.packet(vm);
+    bench.wake(0, net);
+  });
+  bench.at_ms(50.2, [&] {
+    CHECK(Bench::server(vm).mark.phase == SPARE_MARK_WOKEN);
+    CHECK(Bench::server(vm).lender == provider.slot[0]);
+    CHECK(Bench::server(vm).st.boost_ns == 0);
+    bench.set_affinity(0, net, {2});
+  });
+  bench.until_ms(90);
+  CHECK(Bench::server(vm).st.granted == 1);
+  CHECK(Bench::server(vm).st.boost_ns == ms);
+  CHECK(Bench::server(vm).lender == SPARE_NO_SLOT);
+  CHECK(Bench::server(provider).borrower == SPARE_NO_SLOT);
+}
