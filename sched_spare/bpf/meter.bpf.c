@@ -511,7 +511,8 @@ static __noinline u32 steers(struct net_device *dev)
 static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
 	u64 address = (u64)dev;
-	struct spare_meter_device *known = &c->device[(address >> 12 ^ address >> 18) & (SPARE_METER_DEVICES - 1)];
+	u32 low = (u32)address;		/* the verifier shifts no pointers */
+	struct spare_meter_device *known = &c->device[(low >> 12 ^ low >> 18) & (SPARE_METER_DEVICES - 1)];
 	struct spare_meter_tap key = {};
 	u32 *vm;
 
