@@ -45,7 +45,12 @@ static int write_begin(struct kernfs_open_file *of, char *buf, size_t *len)
 /* A reservation is useless where threads cannot be told apart by the cpu controller. */
 static bool has_cpu_controller(struct spare_vm_kern *vm)
 {
-	return rcu_access_pointer(vm->css->cgroup->subsys[cpu_cgrp_id]);
+	struct cgroup_subsys_state *css;
+
+	/* (One that has been switched off is there until its references have gone.) */
+	guard(rcu)();
+	css = rcu_dereference(vm->css->cgroup->subsys[cpu_cgrp_id]);
+	return css && !css_is_dying(css);
 }
 
 /* The VM of an open file, under spare_config; NULL: no memory. */

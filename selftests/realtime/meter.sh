@@ -113,7 +113,10 @@ agrees() {
 # within PERMILLE WANTED VALUE
 within() { near "$2" $(($2 * $1 / 1000 + 3)) "$3"; }
 
-pit_ns() { awk '{ print $1 }' "/proc/$(pgrep -x "kvm-pit/${guests[2]}")/schedstat" || echo 0; }
+pit_ns() {
+	local pid
+	if pid=$(pgrep -x "kvm-pit/${guests[2]}"); then awk '{ print $1 }' "/proc/$pid/schedstat"; else echo 0; fi
+}
 pit_works() { [[ $(pit_ns 2>/dev/null) -gt 0 ]] && seen '"name":"meter_pit"'; }
 pit_billed() { tail -n "+$pit_from" "$MEASURES/bill" | sed "s/{\"name\":/\\n&/g" | { grep "^{\"name\":\"meter_pit\"" || true; } | { grep -o '"kthread":[0-9]*' || true; } | awk -F: '{ sum += $2 } END { print sum + 0 }'; }
 
