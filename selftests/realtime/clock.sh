@@ -90,7 +90,8 @@ command_fails() { local status=0; "$SPEED" --ms 20 -- bash -c 'exit 7' || status
 
 ktap_plan 13
 ktap_check "SPEED: the host's clock is the TSC, and the kernel trusts it" tsc_is_used
-ktap_check "SPEED: and takes it for 1 GHz" grep -qE '^cpu MHz.*: 1000\.000$' /proc/cpuinfo
+# (The kernel may measure it once more, and believes that within 1 %.)
+ktap_check "SPEED: and takes it for 1 GHz" grep -qE '^cpu MHz.*: (1000|999)\.' /proc/cpuinfo
 ktap_check "SPEED: the real-time clock agrees" rtc_agrees
 ktap_check "SPEED: no CPU's clock is behind another's" never_back
 "$here/../guest/run.sh" --serial /tmp/clock.serial >/tmp/clock.qemu 2>&1 </dev/null &
