@@ -19,8 +19,8 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 
 cpus=$(nproc)
-read -r -a spread <<<"${SPARE_CROWDS:-10 300}"
-read -r -a same <<<"${SPARE_SAME:-10 150}"
+read -r -a spread <<<"${SPARE_CROWDS:-10 150}"
+read -r -a same <<<"${SPARE_SAME:-10 100}"
 most=${spread[-1]}
 pair=("$CGROUP/vm/pair" "$CGROUP/vm/partner")
 

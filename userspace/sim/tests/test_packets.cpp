@@ -26,7 +26,7 @@ using spare::sim::Time;
 
 namespace {
 
-constexpr unsigned cases = 200;
+constexpr unsigned cases = 120;
 
 // Each packet until its first service: by the provider's bound, or counted and by that of its own budget.
 class Bounds : public Observer {

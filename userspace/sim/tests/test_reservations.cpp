@@ -17,7 +17,7 @@ using spare::sim::Time;
 
 namespace {
 
-constexpr unsigned systems = 150;
+constexpr unsigned systems = 100;
 
 // No deadline missed.
 std::string no_miss(const System& system) {
