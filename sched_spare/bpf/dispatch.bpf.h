@@ -101,8 +101,8 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 {
 	struct spare_server *s, *b;
 	u32 slot;
+	u64 key, most;
 	bool runs;
-	u64 key;
 	int i;
 
 	bpf_for(i, 0, 2 * SPARE_SLOTS) {
@@ -121,9 +121,15 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
 		/* What its real-time threads and strays owe may grow for ever: who has waited for long gets a turn before the watchdog looks (CBS-7). */
 		if (!runs && s->valve_ns <= 0 && server_first_waits(s, now)) {
+			/* No more in a period than serves all of them within T/4, or than the budget. */
+			most = spare_crowd_ns(&s->cbs, server_queued(s));
+			if (most < s->cbs.runtime_ns)
+				most = s->cbs.runtime_ns;
+			if (most > s->cbs.period_ns / 2)
+				most = s->cbs.period_ns / 2;
 			s->valve_ns = server_queued(s) * SPARE_TURN_MIN_NS;
-			if (s->valve_ns > (s64)(s->cbs.period_ns / 2))
-				s->valve_ns = s->cbs.period_ns / 2;
+			if (s->valve_ns > (s64)most)
+				s->valve_ns = most;
 		}
 		if (!runs && s->valve_ns <= 0) {
 			heap_put(&c->throttled, slot, s->cbs.d_ns);
@@ -144,7 +150,7 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 
 /*
  * What is borrowed is for the network thread (SPARE-3). It may have become runnable before the budget ended, and stand behind others that had:
- * now it goes before them.
+ * now it goes before them. Returns whether it was found.
  */
 __noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
 {
@@ -153,7 +159,7 @@ __noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
 	u64 first;
 
 	if (!p || (t && t->counted))
-		return 0;
+		return 1;
 	first = p->scx.dsq_vtime - 1;
 	c->host.scan = 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
@@ -161,7 +167,7 @@ __noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
 		if (t && t->counted) {
 			scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, first);
 			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
-			break;
+			return 1;
 		}
 		if (++c->host.scan >= SPARE_TAKE_ASKED)
 			break;
@@ -191,7 +197,9 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 			keep = false;
 	}
 	if (by->slot != s->slot && s->mark.phase == SPARE_MARK_WOKEN && s->net_queued) {
-		net_to_front(c, dsq);
+		/* Behind more than that: the grant is for whoever runs, and ends. */
+		if (!net_to_front(c, dsq))
+			spare_mark_serve(&s->mark);
 		keep = false;
 	}
 	if (!keep && dsq_move_to_local(dsq)) {

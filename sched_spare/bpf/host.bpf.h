@@ -202,16 +202,6 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	if (limit && host_park(c, p, cpu, limit, v, enq_flags))
 		return 0;
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
-	/*
-	 * Behind a higher class, too: whom that has put aside is in the local queue, for which the kernel asks no dispatch. (One that another CPU
-	 * may take is left to that.)
-	 */
-	if (preempt && !h->servers && (nr_cpus == 1 || p->nr_cpus_allowed == 1)) {
-		set_dsq_vtime(p, v);
-		h->local = 1;
-		dsq_insert(p, SCX_DSQ_LOCAL, SPARE_HOST_SLICE_NS, enq_flags | SCX_ENQ_PREEMPT);
-		return 0;
-	}
 	dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	h->queued = 1;
 	if (preempt || h->idle)
@@ -496,11 +486,11 @@ static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 			break;
 }
 
-/* A slice that would end before the middle of the next tick ends at this one, if somebody waits. */
+/* A slice that would end before the middle of the next tick ends at this one, if somebody waits. (What is granted the timer ends.) */
 static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
 {
 	h->detour = 1;
-	if (h->queued && p->scx.slice < SPARE_HOST_SLICE_NS / 2)
+	if (h->queued && !h->grant_end_ns && p->scx.slice < SPARE_HOST_SLICE_NS / 2)
 		scx_bpf_task_set_slice(p, 0);
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;

@@ -89,6 +89,7 @@ void BPF_STRUCT_OPS(spare_disable, struct task_struct *p)
 	if (!t)
 		return;
 	t->serves = SPARE_SERVES_NONE;
+	t->waits_in = 0;
 	if (t->grant_ns)
 		limit_return(t);
 	task_unqueued(t);
@@ -113,6 +114,7 @@ void BPF_STRUCT_OPS(spare_cgroup_move, struct task_struct *p, struct cgroup *fro
 		return;
 	t->net = false;
 	t->serves = SPARE_SERVES_NONE;
+	t->waits_in = 0;
 	if (t->grant_ns)
 		limit_return(t);
 	task_unqueued(t);

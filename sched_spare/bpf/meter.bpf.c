@@ -249,10 +249,9 @@ static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread 
 			meter_worker_ns = bpf_ktime_get_ns();
 			known->start_ns = 0;	/* and again at its next switch */
 		}
-		if (!vm)
-			vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1);
-		if (!vm)
-			vm = vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
+		/* (The names of a tenant's own threads, io_uring's, are the tenant's.) */
+		if (!vm && flags & PF_KTHREAD)
+			vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1) ?: vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
 	}
 	if (vm)
 		return spare_account(vm, kind_of(flags, role));

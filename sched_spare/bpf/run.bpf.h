@@ -328,9 +328,9 @@ __noinline int idle_begins(s32 cpu)
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
 		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	}
+	c->put_pid = 0;	/* it has been queued: what is changed later is no put */
 	if (!c->host.servers)
 		return 0;
-	c->put_pid = 0;	/* it has been queued: what is changed later is no put */
 	if (c->left != SPARE_NO_SLOT && charge_switch(c, cpu, bpf_ktime_get_ns()))
 		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	return 0;
