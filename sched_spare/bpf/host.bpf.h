@@ -486,12 +486,9 @@ static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 			break;
 }
 
-/* A slice that would end before the middle of the next tick ends at this one, if somebody waits. (What is granted the timer ends.) */
-static __always_inline void host_tick(struct host_cpu *h, struct task_struct *p)
+static __always_inline void host_tick(struct host_cpu *h)
 {
 	h->detour = 1;
-	if (h->queued && !h->grant_end_ns && p->scx.slice < SPARE_HOST_SLICE_NS / 2)
-		scx_bpf_task_set_slice(p, 0);
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;
 }

@@ -16,7 +16,7 @@
 #include "kfuncs.bpf.h"
 
 enum host_const : __u64 {
-	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at a tick, after 1.5 to 5.5 ms at HZ=250 */
+	SPARE_HOST_SLICE_NS	= 3ULL * 1000000,	/* ends at the tick: at most 4 ms at HZ=250; a longer one might be 8 */
 	SPARE_HOST_AHEAD	= 4,			/* slices that a task may be ahead of a queue it comes to */
 	SPARE_HOST_CREDIT_NS	= 4ULL * 1000000,	/* virtual time that a sleeper may be behind when it wakes; it preempts who is so much ahead of it */
 	SPARE_TAKE_SCAN		= 32,			/* tasks looked at before one of them is taken from another CPU, */

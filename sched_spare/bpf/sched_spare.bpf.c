@@ -185,7 +185,7 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 	host_tell_idle(&c->host, cpu);
 	if (c->cur == SPARE_NO_SLOT) {
 		deadline_look(c, cpu);
-		host_tick(&c->host, p);
+		host_tick(&c->host);
 		return;
 	}
 	now = bpf_ktime_get_ns();
