@@ -207,7 +207,8 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 		c->pick_by = by->slot;
 		return true;
 	}
-	if (!prev_here)
+	/* (While a move let go of the lock, prev may have been changed, and charged: its budget may be spent.) */
+	if (!prev_here || (!keep && !is_ready(c, by->slot)))
 		return false;
 	scx_bpf_task_set_slice(prev, SPARE_SLICE_NS);
 	if (!spare_before(now, c->turn_end_ns))

@@ -477,12 +477,14 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 {
 	struct task_struct *p;
+	u32 most;
 
 	if (!h->queued || !idle_cpus)
 		return;
+	most = look_most(&h->look_ns);
 	h->scan = 0;
 	bpf_for_each(scx_dsq, p, host_dsq(cpu), 0)
-		if (kick_idle_for(p, cpu) || (++h->scan, !look_goes_on(h)))
+		if (kick_idle_for(p, cpu) || ++h->scan >= most)
 			break;
 }
 

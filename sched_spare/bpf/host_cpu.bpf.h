@@ -71,7 +71,7 @@ struct host_cpu {
 	u32 let_out;	/* and whether it has let somebody out */
 	u32 valve_nr;	/* length of the queue that a scan of the valve looks at */
 	u32 valve_next;
-	u64 look_ns;	/* before that no look goes further than the first few (look_goes_on) */
+	u64 look_ns;	/* next look of its tick that goes far (look_most) */
 	u64 valve_ns;	/* last scan for those who wait too long */
 	u64 valve_stamp[10];	/* of the last ones, in jiffies, */
 	u64 valve_at[10];	/* and when they were */
@@ -109,20 +109,17 @@ static __always_inline u64 kthread_dsq(s32 cpu)
 }
 
 /*
- * A look for somebody who may run elsewhere has come to h->scan who may not. Does it go on? Beyond the first few only now and then: who waits
- * behind a crowd that is bound is found, and nobody pays for that at each look.
+ * How many of a queue a look for somebody who may run elsewhere goes through. Beyond the first few only now and then, by whoever has this `due`: who
+ * waits behind a crowd that is bound is found, and nobody pays for that at each look.
  */
-static __always_inline bool look_goes_on(struct host_cpu *h)
+static __always_inline u32 look_most(u64 *due)
 {
-	u64 now;
+	u64 now = bpf_ktime_get_ns();
 
-	if (h->scan != SPARE_TAKE_SCAN)
-		return h->scan < SPARE_TAKE_ASKED;
-	now = bpf_ktime_get_ns();
-	if (spare_before(now, h->look_ns))
-		return false;
-	h->look_ns = now + SPARE_TAKE_REST_NS;
-	return true;
+	if (spare_before(now, *due))
+		return SPARE_TAKE_SCAN;
+	*due = now + SPARE_TAKE_REST_NS;
+	return SPARE_TAKE_ASKED;
 }
 
 /* Sleepable, from ops.init. */

@@ -130,6 +130,8 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		if (run_from(c, by, by, prev, prev_runs && cur == slot, now))
 			return;
+		if (!is_ready(c, slot))
+			continue;
 		if (server_pull(by)) {
 			c->pick = c->pick_by = slot;
 			return;

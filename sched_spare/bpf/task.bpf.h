@@ -390,8 +390,7 @@ static __always_inline void server_asleep(struct cpu_ctx *c, struct spare_server
 
 /*
  * To this CPU's local queue the first of another's queue that may run here. The kernel would look at each one, with both locks held: so not
- * before one of the `first` is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do. first 0: as
- * look_goes_on() says.
+ * before one of the `first` is seen to fit, or a crowd that is bound to its CPU would hold up every CPU that has nothing to do.
  */
 __noinline int take_from(u64 dsq, u32 cpu, u32 first)
 {
@@ -404,7 +403,7 @@ __noinline int take_from(u64 dsq, u32 cpu, u32 first)
 	c->host.scan = 0;	/* (in memory, or the verifier would follow each round) */
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		fits = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
-		if (fits || (++c->host.scan, first ? c->host.scan >= first : !look_goes_on(&c->host)))
+		if (fits || ++c->host.scan >= first)
 			break;
 	}
 	return fits && dsq_move_to_local(dsq);
@@ -415,13 +414,15 @@ static __always_inline bool server_pull(struct spare_server *s)
 {
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *o;
+	u32 most;
 	s32 cpu;
 	int i;
 
 	if (!vm || !vm->nr_throttled)
 		return false;
+	most = look_most(&s->look_ns);
 	server_for_each_other(s, i, cpu, o) {
-		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu, 0)) {
+		if (o->state == SPARE_THROTTLED && o->dsq && take_from(o->dsq, s->cpu, most)) {
 			s->st.migrated++;
 			return true;
 		}

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 12
+#define SPARE_ABI 13
 
 /* Who is in the kernel when its time ends has so long to leave it (kick.c), where its budget is ten times as long. */
 #define SPARE_LEAVE_NS		200000ULL
@@ -157,6 +157,7 @@ struct spare_server {
 	__u32 pending;		/* [a] enum spare_pending: what another CPU wants of this server */
 	__u32 svc_pending;	/* [c] a packet was picked up by the network thread, the vCPU has not run since */
 	__u64 owed_ns;		/* [c] what the vCPU has not had yet of that packet's grant */
+	__u64 look_ns;		/* [c] next look far into a sibling's queue */
 	struct spare_stats st;	/* [c] */
 };
 
