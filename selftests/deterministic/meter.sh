@@ -9,42 +9,24 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
+. "$here/meter.inc.sh"
 
 vm=$CGROUP/vm/m guest=198.18.80.2 host=198.18.80.3 nobody=198.18.81.2 mac=02:00:00:00:00:77
 rounds=2000 batches=(1 8)
 declare -A bound=([1]=725 [8]=325) permille=([1]=75 [8]=60)
 
-net_down() {
-	ip netns del out 2>/dev/null || true
-	ip link del spare0 2>/dev/null || true
-	ip link del meterbr 2>/dev/null || true
-}
-
 net_up() {
-	modprobe -a vhost_net veth bridge dummy
-	ip link add meterbr type bridge stp_state 0 forward_delay 0
-	ip netns add out
-	ip link add out0 type veth peer name out1
-	ip link set out0 netns out
-	ip tuntap add dev spare0 mode tap vnet_hdr
-	local dev
-	for dev in out1 spare0 meterbr; do
-		echo 1 >"/proc/sys/net/ipv6/conf/$dev/disable_ipv6"
-		[[ $dev == meterbr ]] || ip link set "$dev" master meterbr
-		ip link set "$dev" up
-	done
+	meter_net_up spare0
+	modprobe dummy
+	lives_at "$guest" "$mac" spare0
 	ip addr add "$host/24" dev meterbr
-	bridge fdb replace "$mac" dev spare0 master static
+	lives_at "$host" "$(cat /sys/class/net/meterbr/address)"
 	ip netns exec out bash -c "
-		echo 1 >/proc/sys/net/ipv6/conf/out0/disable_ipv6
-		ip link set out0 gso_max_segs 1 up
-		ip addr add 198.18.80.1/24 dev out0
-		ip neigh replace $guest lladdr $mac dev out0 nud permanent
+		ip link set out0 gso_max_segs 1
 		ip link add none0 type dummy
 		ip link set none0 gso_max_segs 1 up
 		ip addr add 198.18.81.1/24 dev none0
-		ip neigh replace $nobody lladdr $mac dev none0 nud permanent
-		ip neigh replace $host lladdr $(cat /sys/class/net/meterbr/address) dev out0 nud permanent"
+		ip neigh replace $nobody lladdr $mac dev none0 nud permanent"
 }
 
 switches_so_far() { result /proc/stat ctxt; }
@@ -70,30 +52,6 @@ sender() { more "alone.$1" send; }
 # instructions of a switch
 switch() { echo $(($(result "$MEASURES/$1.switch" yield.ns) / 2)); }
 
-# Of the bill's lines FROM and on, the sum of a field of the VM's.
-billed() { tail -n "+$2" "$MEASURES/bill" | sed 's/.*"vms":\[//' | grep -o "\"$1\":[0-9]*" | awk -F: '{ sum += $2 } END { print sum + 0 }'; }
-lines() { wc -l <"$MEASURES/bill"; }
-two_more() { (($(lines) >= $1 + 2)); }
-# The line that is being written is over, and one more.
-settle() { wait_for 20 two_more "$(lines)"; }
-
-meter_up() {
-	spared -v --meter --json --vm /vm/m >"$MEASURES/bill" 2>"$MEASURES/meter.err" &
-	METER=$!
-	ktap_cleanup meter_down
-	wait_for 120 two_more 0
-}
-
-meter_down() {
-	[[ -n ${METER-} ]] || return 0
-	kill -INT "$METER" 2>/dev/null || true
-	wait "$METER" || true
-	METER=
-}
-
-# Every line: all that passed is billed, nothing twice.
-exact() { ! grep -o '"error_ns":[-0-9]*' "$MEASURES/bill" | grep -v ':0$'; }
-
 # thousand VMs, each with a tap, beside the one
 crowd() {
 	local i line
@@ -105,14 +63,13 @@ crowd() {
 }
 
 ktap_plan 16
-ktap_cleanup net_down
 net_up
 mkdir -p "$vm"
 ktap_cleanup "cgroup_remove $vm"
 host_quiet || ktap_note "the host is still busy"
 rounds_of warm
 rounds_of without
-ktap_check "ACC-1: the meter runs, without module and class" meter_up
+ktap_check "ACC-1: the meter runs, without module and class" meter_up /vm/m
 ktap_note "$(cat "$MEASURES/meter.err")"
 host_quiet || ktap_note "the host is still busy"
 rounds_of with
@@ -121,7 +78,7 @@ for batch in "${batches[@]}"; do
 	from=$(lines)
 	measure "bill.$batch" spare-vhost --tap spare0 --cgroup "$vm" --netns out --to "$guest" --fifo 50 --batch "$batch" --size 214 --rounds "$rounds"
 	settle
-	n=$((batch * rounds)) rx=$(billed rx_packets "$from") softirq=$(billed softirq_rx "$from") vhost=$(billed vhost "$from")
+	n=$((batch * rounds)) rx=$(billed "$from" rx_packets /vm/m) softirq=$(billed "$from" softirq_rx /vm/m) vhost=$(billed "$from" vhost /vm/m)
 	n_switches=$(result "$MEASURES/with.$batch" switches)
 	switches=$((n_switches * ($(switch with) - $(switch without))))
 	each=$((($(more "$batch" round) - switches - $(sender "$batch")) / batch)) whole=$(((softirq + vhost) / 2 / n))
@@ -130,7 +87,7 @@ for batch in "${batches[@]}"; do
 	ktap_check "ACC-2: batch $batch: no packet was lost" equal 0 "$(result "$MEASURES/bill.$batch" lost)"
 	# (The bridge and the stack have some packets of their own.)
 	ktap_check "ACC-2: batch $batch: as many packets are billed as came" near "$n" 8 "$rx"
-	((permille[$batch] <= 60)) || ktap_note "wanted of the read-only meter: at most 60 per mille (issue 11); what a softirq's two programs take, one packet pays: sched_spare/DESIGN.md"
+	((permille[$batch] <= 60)) || ktap_note "wanted of the read-only meter: at most 60 per mille; what a softirq's two programs take, one packet pays: sched_spare/DESIGN.md"
 	ktap_check "ACC-2: batch $batch: the meter costs at most ${bound[$batch]} instructions per packet" at_most "${bound[$batch]}" "$each"
 	ktap_check "ACC-2: batch $batch: that is at most ${permille[$batch]} per mille of what softirq and vhost take" \
 		at_most "${permille[$batch]}" $(((each * 1000 + whole - each - 1) / (whole - each)))
@@ -142,8 +99,8 @@ settle
 from=$(lines)
 ip netns exec out bash -c "for i in {1..500}; do echo >/dev/udp/$host/9; done" 2>/dev/null || true
 settle
-ktap_note "500 datagrams to the host: billed to the VM $(billed softirq_rx "$from") ns, $(billed rx_packets "$from") packets"
-ktap_check "ACC-4: packets to the host are not the VM's" equal "0 0" "$(billed rx_packets "$from") $(billed softirq_rx "$from")"
+ktap_note "500 datagrams to the host: billed to the VM $(billed "$from" softirq_rx /vm/m) ns, $(billed "$from" rx_packets /vm/m) packets"
+ktap_check "ACC-4: packets to the host are not the VM's" equal "0 0" "$(billed "$from" rx_packets /vm/m) $(billed "$from" softirq_rx /vm/m)"
 
 ktap_check "ACC-1: a thousand more taps are known" crowd
 measure crowd.8 spare-vhost --tap spare0 --cgroup "$vm" --netns out --to "$guest" --fifo 50 --batch 8 --size 214 --rounds "$rounds"

@@ -9,64 +9,15 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
+. "$here/meter.inc.sh"
 
 m=$CGROUP/vm/m n=$CGROUP/vm/n mac_m=02:00:00:00:00:77 mac_n=02:00:00:00:00:78 mac_none=02:00:00:00:00:79
 to_m=198.18.80.2 to_none=198.18.80.4
 frames=200 deep=$m$(printf '/d%.0s' {1..40})
 
-net_down() {
-	ip netns del out 2>/dev/null || true
-	ip link del spare0 2>/dev/null || true
-	ip link del spare1 2>/dev/null || true
-	ip link del meterbr 2>/dev/null || true
-}
-
-net_up() {
-	local dev
-	modprobe -a vhost_net veth bridge
-	ip link add meterbr type bridge stp_state 0 forward_delay 0
-	ip netns add out
-	ip link add out0 type veth peer name out1
-	ip link set out0 netns out
-	for dev in spare0 spare1; do ip tuntap add dev "$dev" mode tap vnet_hdr; done
-	for dev in out1 spare0 spare1 meterbr; do
-		echo 1 >"/proc/sys/net/ipv6/conf/$dev/disable_ipv6"
-		[[ $dev == meterbr ]] || ip link set "$dev" master meterbr
-		ip link set "$dev" up
-	done
-	bridge fdb replace "$mac_m" dev spare0 master static
-	bridge fdb replace "$mac_n" dev spare1 master static
-	ip netns exec out bash -c "
-		echo 1 >/proc/sys/net/ipv6/conf/out0/disable_ipv6
-		ip link set out0 up
-		ip addr add 198.18.80.1/24 dev out0
-		ip neigh replace $to_m lladdr $mac_m dev out0 nud permanent
-		ip neigh replace $to_none lladdr $mac_none dev out0 nud permanent"
-	mac_out=$(ip netns exec out cat /sys/class/net/out0/address)
-	bridge fdb replace "$mac_out" dev out1 master static
-}
-
-meter_up() {
-	spared -v --meter --json --vm /vm/m --vm /vm/n >"$MEASURES/bill" 2>"$MEASURES/meter.err" &
-	METER=$!
-	ktap_cleanup meter_down
-	wait_for 120 two_more 0
-}
-meter_down() {
-	[[ -n ${METER-} ]] || return 0
-	kill -INT "$METER" 2>/dev/null || true
-	wait "$METER" || true
-	METER=
-}
-lines() { wc -l <"$MEASURES/bill"; }
-two_more() { (($(lines) >= $1 + 2)); }
-settle() { wait_for 20 two_more "$(lines)"; }
-exact() { ! grep -o '"error_ns":[-0-9]*' "$MEASURES/bill" | grep -v ':0$'; }
-
-# Of the bill's lines from $from on: of VM m or n a field, and what is the host network's.
-of() { tail -n "+$from" "$MEASURES/bill" | sed 's/{"name":/\n&/g' | grep "^{\"name\":\"/vm/$1\"" | sum_of "$2"; }
-network() { tail -n "+$from" "$MEASURES/bill" | sum_of network; }
-sum_of() { grep -o "\"$1\":[0-9]*" | awk -F: '{ sum += $2 } END { print sum + 0 }'; }
+# In the bill's lines from $from on: of VM m or n a field, and what is the host network's.
+of() { billed "$from" "$2" "/vm/$1"; }
+network() { billed "$from" network; }
 
 # datagrams ADDRESS N: from outside
 datagrams() { ip netns exec out bash -c "for ((i = 0; i < $2; i++)); do echo >/dev/udp/$1/9; done"; }
@@ -104,12 +55,15 @@ sends() {
 threaded() { echo 1 >/sys/class/net/spare0/threaded; }
 
 ktap_plan 18
-ktap_cleanup net_down
-net_up
+meter_net_up spare0 spare1
+lives_at "$to_m" "$mac_m" spare0
+lives_at "$to_none" "$mac_none"
+bridge fdb replace "$mac_n" dev spare1 master static
+bridge fdb replace "$MAC_OUT" dev out1 master static
 mkdir -p "$m" "$n"
 ktap_cleanup "find $m $n -depth -type d -exec rmdir {} +"
 ktap_cleanup end_vms
-ktap_check "ACC-1: the meter runs, without module and class" meter_up
+ktap_check "ACC-1: the meter runs, without module and class" meter_up /vm/m /vm/n
 vm n spare1 --seconds 100000
 
 vm m spare0 --seconds 8
@@ -131,7 +85,7 @@ sends "to n" "$mac_n"
 ktap_check "ACC-4: what m's emulator carries to n is in its own time" equal "0 0" "$(of m tx_packets) $(of n rx_packets)"
 ktap_check "ACC-4: which is not nothing" at_least $((frames * 2000)) "$(of m emulator)"
 
-sends "to the veth" "$mac_out"
+sends "to the veth" "$MAC_OUT"
 ktap_check "ACC-4: what m sends to a veth is no VM's in the softirq of its receiver" equal "0 0 0" "$(of m tx_packets) $(of m softirq_tx) $(of n rx_packets)"
 ktap_check "ACC-4: it is the host network's" at_least $((frames * 500)) "$(network)"
 
@@ -139,7 +93,7 @@ echo 1 >/sys/class/net/spare0/queues/rx-0/rps_cpus
 sends "RPS, to n" "$mac_n"
 ktap_check "ACC-4: RPS: what m sends is m's, also where n has it" equal "$frames 0" "$(of m tx_packets) $(of n rx_packets)"
 ktap_check "ACC-4: RPS: with its softirq" at_least $((frames * 1000)) "$(of m softirq_tx)"
-sends "RPS, to the veth" "$mac_out"
+sends "RPS, to the veth" "$MAC_OUT"
 ktap_check "ACC-4: RPS: what m sends to a veth is m's up to there" equal "$frames 0" "$(of m tx_packets) $(of n rx_packets)"
 ktap_check "ACC-4: RPS: and the host network's from there on" at_least $((frames * 500)) "$(network)"
 echo 0 >/sys/class/net/spare0/queues/rx-0/rps_cpus

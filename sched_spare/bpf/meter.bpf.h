@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* meter.bpf.h - a CPU's bill: where it lies, and by which clock (meter.bpf.c). */
+#ifndef SPARE_METER_BPF_H
+#define SPARE_METER_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <sched_spare/abi.h>
+#include <sched_spare/bill.h>
+#include <sched_spare/meter.h>
+
+/* User space raises it when VMs come or go: what is known of threads and devices is looked up anew. */
+u32 meter_gen = 1;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);		/* set at load: possible CPUs */
+	__type(key, u32);
+	__type(value, struct spare_meter_cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SPARE_METER_VMS);	/* set at load: times possible CPUs */
+	__type(key, u32);
+	__type(value, struct spare_meter_row);
+} rows SEC(".maps");
+
+static __always_inline struct spare_meter_cpu *me(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u64 ns, u32 packets)
+{
+	struct spare_meter_cpu *c = container_of(b, struct spare_meter_cpu, bill);
+	u32 at = c->rows + spare_account_vm(account), kind = spare_account_kind(account);
+	struct spare_meter_row *row = bpf_map_lookup_elem(&rows, &at);
+
+	if (!row || kind >= SPARE_KINDS)
+		return;
+	row->ns[kind] += ns;
+	if (packets)
+		row->packets[kind == SPARE_KIND_TX] += packets;
+}
+
+/* The clock that stands still in hard interrupts. One of these may come between the two readings. */
+static __always_inline u64 now_of(struct spare_bill *b)
+{
+	u64 irqs, now;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		irqs = *(volatile u64 *)&b->irq_total_ns;
+		now = bpf_ktime_get_ns();
+		if (irqs == *(volatile u64 *)&b->irq_total_ns)
+			break;
+	}
+	return spare_bill_time(irqs, now);
+}
+
+#endif
