@@ -51,13 +51,16 @@ Tap tap_behind(const fs::path& proc, pid_t process, int pidfd, const std::string
   const auto info = read_file(proc / std::to_string(process) / "fdinfo" / fd);
   tap.name = info ? tap_of_fdinfo(*info) : std::string();
   const Fd device(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, as_pid(fd), 0)));
+  if (!device) {
+    return {};  // closed meanwhile, as by a process that ends: of which namespace it was nobody says
+  }
   const Fd own = open_own_netns();
-  Fd netns(device ? ::ioctl(device.get(), TUNGETDEVNETNS) : -1);
+  Fd netns(::ioctl(device.get(), TUNGETDEVNETNS));
   if (!netns) {
     netns = Fd(::open((proc / std::to_string(process) / "ns/net").c_str(), O_RDONLY | O_CLOEXEC));
   }
   ifreq request{};
-  if (device && ::ioctl(device.get(), TUNGETIFF, &request) == 0) {
+  if (::ioctl(device.get(), TUNGETIFF, &request) == 0) {
     tap.napi = (request.ifr_flags & IFF_NAPI) != 0;
     // A macvtap's has no such line.
     if (tap.name.empty()) {
