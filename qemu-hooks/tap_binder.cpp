@@ -22,6 +22,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds first_look{100}, last_look{12800};
 constexpr milliseconds retry{2000};    // one that was refused; and where the kernel does not tell of taps
 constexpr std::size_t fds_most = 65536;  // looked at in a scan
+constexpr std::size_t elsewhere_most = 64;  // of which it is said
 constexpr milliseconds rarely{60000};  // of a tap that is handed over later, as it is, the kernel does not tell
 
 }  // namespace
@@ -68,8 +69,8 @@ std::set<int> TapBinder::open_now() {
     for (const spare::Tap& tap : spare::taps_of("/proc", process, left).value_or(std::vector<spare::Tap>())) {
       if (tap.netns == here) {
         indexes.insert(static_cast<int>(tap.ifindex));
-      } else if (elsewhere_.insert(tap.name).second) {
-        complain_("packets on " + tap.name + " are not seen: it is in another network namespace, and can be bound from there (sparectl set -n)");
+      } else if (elsewhere_.size() < elsewhere_most && elsewhere_.insert(tap.name).second) {
+        complain_("packets on " + spare::printable(tap.name) + " are not seen: it is in another network namespace, and can be bound from there (sparectl set -n)");
       }
     }
   }

@@ -47,7 +47,7 @@ bool Vms::has_napi() const {
 }
 
 // Once.
-void Vms::say(const char* what, const std::string& text) {
+void Vms::say(const std::string& what, const std::string& text) {
   if (said_.insert(what).second) {
     spdlog::warn("{}", text);
   }
@@ -230,7 +230,8 @@ void Vms::set_taps(MeteredVm& vm) {
     }
   }
   if (left == 0) {
-    say("fds", fmt::format("a VM holds more than {} file descriptors: taps are looked for in so many", fds_most));
+    say(fmt::format("fds of {}", vm.slot), fmt::format("VM {} holds more than {} file descriptors: its taps are looked for in so many", vm.name, fds_most));
+    looked = false;
   }
   if (!looked) {  // it keeps what it had
     now.insert(now.end(), vm.taps.begin(), vm.taps.end());
@@ -269,8 +270,12 @@ void Vms::look(bool taps_too) {
   for (auto& [slot, vm] : vms_) {
     for (auto process = vm.processes.begin(); process != vm.processes.end();) {
       if (has_ended(process->second)) {
-        bpf_map_delete_elem(maps_.processes, &process->first);
-        bpf_map_delete_elem(maps_.announced, &process->first);
+        // (Its number may be another VM's process's by now.)
+        std::uint32_t whose = 0;
+        if (bpf_map_lookup_elem(maps_.processes, &process->first, &whose) == 0 && whose == slot) {
+          bpf_map_delete_elem(maps_.processes, &process->first);
+          bpf_map_delete_elem(maps_.announced, &process->first);
+        }
         process = vm.processes.erase(process);
         changed_ = true;
       } else {

@@ -63,7 +63,7 @@ class Vms {
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
   // Not again until there is room.
   void refuse(std::uint32_t key);
-  void say(const char* what, const std::string& text);
+  void say(const std::string& what, const std::string& text);
   bool update(int map, const void* key, std::uint32_t slot, const char* what);
   void forget_tap(const Tap& tap, std::uint32_t slot) const;
 

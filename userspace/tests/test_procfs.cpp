@@ -5,9 +5,6 @@
 #include "util/procfs.hpp"
 
 TEST_CASE("LIFE-4: what the kernel and command lines write") {
-  CHECK(spare::tap_of_fdinfo("pos:\t0\nflags:\t02\niff:\ttap0\n") == "tap0");
-  CHECK(spare::tap_of_fdinfo("iff:\t\n").empty());
-  CHECK(spare::tap_of_fdinfo("xiff:\ttap0\n").empty());
   CHECK(spare::processes_of("7\n0\n12\nx\n") == std::vector<pid_t>{7, 12});
   CHECK(spare::processes_of("").empty());
   CHECK(spare::key_in("tap,ifname=a,ifnames=b", "ifname") == "a");

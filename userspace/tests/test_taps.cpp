@@ -34,7 +34,6 @@ TEST_CASE("what is only called a tap is none, and who is gone has none") {
   const auto dir = tree.root() / std::to_string(::getpid()) / "fd";
   std::filesystem::create_directories(dir);
   std::filesystem::create_symlink("/dev/tap-by-name-alone", dir / "9");
-  tree.file(std::to_string(::getpid()) + "/fdinfo/9", "pos:\t0\niff:\ttap7\n");
   std::size_t left = 1000;
   CHECK(spare::taps_of(tree.root(), ::getpid(), left) == std::vector<spare::Tap>());
 }

@@ -7,16 +7,6 @@
 
 namespace spare {
 
-std::string tap_of_fdinfo(std::string_view fdinfo) {
-  constexpr std::string_view field = "iff:";
-  for (const std::string& line : split(fdinfo, "\n")) {
-    if (line.starts_with(field)) {
-      return std::string(trim(std::string_view(line).substr(field.size())));
-    }
-  }
-  return {};
-}
-
 std::vector<pid_t> processes_of(std::string_view cgroup_procs) {
   std::vector<pid_t> all;
   for (const std::string& word : split(cgroup_procs, "\n")) {

@@ -11,9 +11,6 @@
 
 namespace spare {
 
-// The tap behind a file descriptor, from its fdinfo; empty: none.
-std::string tap_of_fdinfo(std::string_view fdinfo);
-
 // Of a cgroup.procs. (Processes of a pid namespace that is not below ours, which are 0 there, are left out.)
 std::vector<pid_t> processes_of(std::string_view cgroup_procs);
 

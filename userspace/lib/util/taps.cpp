@@ -14,9 +14,7 @@
 #include <cerrno>
 
 #include "util/fd.hpp"
-#include "util/files.hpp"
 #include "util/processes.hpp"
-#include "util/procfs.hpp"
 
 namespace spare {
 namespace {
@@ -45,31 +43,41 @@ std::uint32_t index_in(int netns, int own, const std::string& name) {
   return index;
 }
 
-// Its name is in fdinfo, where a rename shows at once; its namespace only the device itself says.
-Tap tap_behind(const fs::path& proc, pid_t process, int pidfd, const std::string& fd) {
-  Tap tap;
-  const auto info = read_file(proc / std::to_string(process) / "fdinfo" / fd);
-  tap.name = info ? tap_of_fdinfo(*info) : std::string();
-  const Fd device(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, as_pid(fd), 0)));
+enum class Taken { yes, gone, other };
+
+// Whoever holds a file descriptor may have put another file there since it was looked at, or closed it. A file of his own file system (FUSE) would
+// hold up who closes it, for as long as he likes: it stays open.
+Taken take_device(int pidfd, const std::string& fd, Fd& device) {
+  device = Fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, as_pid(fd), 0)));
   if (!device) {
-    return {};  // closed meanwhile, as by a process that ends: of which namespace it was nobody says
+    return Taken::gone;
   }
+  struct statx file {};
+  if (::statx(device.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &file) == 0 && S_ISCHR(file.stx_mode)) {
+    return Taken::yes;
+  }
+  static_cast<void>(device.release());
+  return Taken::other;
+}
+
+// All of it the device itself says. Not so a macvtap's namespace: it is that of the process if its index there is the one that its file is called by.
+Tap tap_behind(const Fd& device, const fs::path& proc, pid_t process, std::uint32_t macvtap_index) {
+  Tap tap;
+  ifreq request{};
   const Fd own = open_own_netns();
   Fd netns(::ioctl(device.get(), TUNGETDEVNETNS));
-  if (!netns) {
+  if (!netns && macvtap_index != 0) {
     netns = Fd(::open((proc / std::to_string(process) / "ns/net").c_str(), O_RDONLY | O_CLOEXEC));
   }
-  ifreq request{};
-  if (::ioctl(device.get(), TUNGETIFF, &request) == 0) {
-    tap.napi = (request.ifr_flags & IFF_NAPI) != 0;
-    // A macvtap's has no such line.
-    if (tap.name.empty()) {
-      tap.name = std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ));
-    }
+  if (!netns || !own || ::ioctl(device.get(), TUNGETIFF, &request) != 0) {
+    return tap;
   }
-  if (!tap.name.empty() && netns && own) {
-    tap.netns = inode_of(netns.get());
-    tap.ifindex = index_in(netns.get(), own.get(), tap.name);
+  tap.name = std::string(request.ifr_name, ::strnlen(request.ifr_name, IFNAMSIZ));
+  tap.napi = (request.ifr_flags & IFF_NAPI) != 0;
+  tap.netns = inode_of(netns.get());
+  tap.ifindex = index_in(netns.get(), own.get(), tap.name);
+  if (macvtap_index != 0 && macvtap_index != tap.ifindex) {
+    tap.ifindex = 0;
   }
   return tap;
 }
@@ -82,21 +90,23 @@ std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process, std
   if (!pidfd || left == 0) {
     return !pidfd && errno == ESRCH ? std::optional(taps) : std::nullopt;
   }
+  bool fair = true;
   const bool looked = each_fd(proc, process, [&](const std::string& fd, const std::string& target) {
     const bool macvtap = target.starts_with(macvtap_device);
-    if (--left == 0 || (target != "/dev/net/tun" && !macvtap) || taps.size() >= taps_most || !is_device(proc, process, fd)) {
-      return left > 0;
-    }
-    const Tap tap = tap_behind(proc, process, pidfd.get(), fd);
-    // A macvtap does not say its namespace; its device is called by its index, so one of the same name elsewhere is mostly told from it.
     const pid_t index = macvtap ? as_pid(std::string_view(target).substr(macvtap_device.size())) : 0;
-    if (tap.ifindex != 0 && (index == 0 || static_cast<std::uint32_t>(index) == tap.ifindex) && std::find(taps.begin(), taps.end(), tap) == taps.end()) {
-      taps.push_back(tap);
+    if (--left > 0 && (target == "/dev/net/tun" || index != 0) && taps.size() < taps_most && is_device(proc, process, fd)) {
+      Fd device;
+      const Taken taken = take_device(pidfd.get(), fd, device);
+      fair = taken != Taken::other;
+      const Tap tap = taken == Taken::yes ? tap_behind(device, proc, process, static_cast<std::uint32_t>(index)) : Tap();
+      if (tap.ifindex != 0 && std::find(taps.begin(), taps.end(), tap) == taps.end()) {
+        taps.push_back(tap);
+      }
     }
-    return true;
+    return fair && left > 0;
   });
   std::sort(taps.begin(), taps.end());
-  return looked && left > 0 ? std::optional(std::move(taps)) : std::nullopt;
+  return looked && fair ? std::optional(std::move(taps)) : std::nullopt;
 }
 
 std::uint32_t own_netns() {

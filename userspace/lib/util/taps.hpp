@@ -23,8 +23,8 @@ struct Tap {
   auto operator<=>(const Tap&) const = default;
 };
 
-// Those that a process holds, in whatever namespace they are now, the first 64. Looks at `left` file descriptors at most, and counts it down.
-// Nothing: it could not be looked at now.
+// Those that a process holds, in whatever namespace they are now, the first 64. Looks at `left` file descriptors at most, and counts it down: at 0 there
+// may be more. Nothing: it could not be looked at now, or changes its files under the eyes of who looks.
 std::optional<std::vector<Tap>> taps_of(const std::filesystem::path& proc, pid_t process, std::size_t& left);
 
 // The network namespace of the caller, as in Tap; 0: not known.
