@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "util/fd.hpp"
 #include "util/processes.hpp"
