@@ -20,9 +20,26 @@ constexpr int steps_most = 4;  // record, write, tidy the record; one to see tha
 
 constexpr std::chrono::milliseconds written_limit{2000}, written_pause{5};
 
+// How long systemd may take to carry out what it was asked for: of all units together, or each late one would hold the daemon up in turn.
+class Patience {
+ public:
+  // False: it is at its end.
+  bool wait() {
+    if (left_ <= std::chrono::milliseconds::zero()) {
+      return false;
+    }
+    std::this_thread::sleep_for(written_pause);
+    left_ -= written_pause;
+    return true;
+  }
+
+ private:
+  std::chrono::milliseconds left_ = written_limit;
+};
+
 bool same_cap(const std::string& one, const std::string& other) { return one == other || (one.starts_with("max") && other.starts_with("max")); }
 
-Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& unit, const std::string& value) {
+Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& unit, const std::string& value, Patience& patience) {
   if (!unit) {
     return cgroup.write(file::cpu_max, value);
   }
@@ -30,8 +47,7 @@ Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& u
     // A directory of nobody's, by that name.
     return set.error().code == ENODEV && cgroup.read(file::cpu_max) ? cgroup.write(file::cpu_max, value) : set;
   }
-  const auto limit = std::chrono::steady_clock::now() + written_limit;
-  for (;;) {
+  do {
     const auto current = cgroup.read(file::cpu_max);
     if (!current) {
       return current.error();
@@ -39,21 +55,18 @@ Result<void> write_cap(const Cgroup& cgroup, const std::optional<std::string>& u
     if (same_cap(*current, value)) {
       return {};
     }
-    if (std::chrono::steady_clock::now() > limit) {
-      return Error{fmt::format("{}: systemd was asked for cpu.max '{}', and it is '{}'", cgroup.path(), value, *current), ETIMEDOUT};
-    }
-    std::this_thread::sleep_for(written_pause);
-  }
+  } while (patience.wait());
+  return Error{fmt::format("{}: systemd was asked for cpu.max '{}' and has not written it yet; it is looked at again", cgroup.path(), value), ETIME};
 }
 
-Result<void> take(const Cgroup& cgroup, const std::optional<std::string>& unit, const CapStep& step) {
+Result<void> take(const Cgroup& cgroup, const std::optional<std::string>& unit, const CapStep& step, Patience& patience) {
   if (step.record) {
     if (auto set = cgroup.set_mark(mark::cpu_max, step.record->text()); !set) {
       return set;
     }
   }
   if (step.write) {
-    if (auto written = write_cap(cgroup, unit, *step.write); !written) {
+    if (auto written = write_cap(cgroup, unit, *step.write, patience); !written) {
       return written;
     }
   }
@@ -63,7 +76,7 @@ Result<void> take(const Cgroup& cgroup, const std::optional<std::string>& unit, 
   return {};
 }
 
-Result<void> mirror(const CgroupTree& tree, const Cgroup& cgroup, std::optional<std::string> wanted) {
+Result<void> mirror(const CgroupTree& tree, const Cgroup& cgroup, std::optional<std::string> wanted, Patience& patience) {
   const auto unit = tree.systemds_unit(cgroup.path());
   if (unit && wanted) {
     wanted = unit_cap(*wanted);
@@ -86,7 +99,7 @@ Result<void> mirror(const CgroupTree& tree, const Cgroup& cgroup, std::optional<
       spdlog::info("{}: cpu.max was {}; it is {} while there is a reservation, and {} again afterwards", cgroup.path(), operators,
                    step.record->written, operators);
     }
-    if (auto taken = take(cgroup, unit, step); !taken) {
+    if (auto taken = take(cgroup, unit, step, patience); !taken) {
       return taken;
     }
   }
@@ -100,6 +113,7 @@ Result<unsigned> restore_caps(const Roots& roots) {
   if (!tree) {
     return tree.error();
   }
+  Patience patience;
   unsigned restored = 0;
   std::optional<Error> first;
   for (const auto& dir : tree->below(tree->mount())) {
@@ -107,7 +121,7 @@ Result<unsigned> restore_caps(const Roots& roots) {
     if (!cgroup || !cgroup->mark(mark::cpu_max)) {
       continue;
     }
-    if (auto done = mirror(*tree, *cgroup, std::nullopt); done) {
+    if (auto done = mirror(*tree, *cgroup, std::nullopt, patience); done) {
       restored++;
     } else if (done.error().code != ENODEV && !first) {  // the others get theirs all the same
       first = done.error();
@@ -131,6 +145,7 @@ std::uint64_t inner_ppm(const Pass& pass, const Claim& outer) {
 }  // namespace
 
 void mirror_caps(Pass& pass) {
+  Patience patience;
   bool systemd_answers = true;  // else the daemon would wait for each unit in turn
   for (const Claim& claim : pass.ledger.claims()) {
     const auto cgroup = pass.tree.at(claim.path);
@@ -141,7 +156,7 @@ void mirror_caps(Pass& pass) {
     if (claim.reservation && !claim.cpus.empty()) {
       wanted = cap_of(*claim.reservation, static_cast<unsigned>(claim.cpus.size()), inner_ppm(pass, claim));
     }
-    if (auto mirrored = mirror(pass.tree, *cgroup, wanted); !mirrored && mirrored.error().code != ENODEV) {
+    if (auto mirrored = mirror(pass.tree, *cgroup, wanted, patience); !mirrored && mirrored.error().code != ENODEV) {
       systemd_answers = systemd_answers && mirrored.error().code != ETIMEDOUT;
       pass.complaints.say("cap " + claim.path, "without the class its reservation would not hold: " + mirrored.error().text);
     }
