@@ -35,13 +35,14 @@ static __always_inline u64 host_vcur(const struct host_cpu *h, u64 now)
 /*
  * Is the one that runs on the CPU so far ahead of virtual time v that a wake-up at v preempts it? A whole credit: then who sleeps most
  * of the time does, and those that wake each other all the time (pipes, sockets) run in turns, as under EEVDF. The kernel has just read
- * the clock.
+ * the clock. Whom a higher class has put aside was charged as it stopped.
  */
 static __always_inline bool host_is_ahead(const struct host_cpu *h, s32 cpu, u64 v)
 {
 	const struct rq *rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	const struct task_struct *curr = rq ? rq->curr : NULL;
 
-	return rq && spare_before(v + SPARE_HOST_CREDIT_NS, host_vcur(h, rq->clock_task));
+	return curr && spare_before(v + SPARE_HOST_CREDIT_NS, curr->prio < MAX_RT_PRIO ? h->v : host_vcur(h, rq->clock_task));
 }
 
 /* Without SMT an idle CPU is as good as any: then the last one is taken without looking at the others. */
@@ -142,7 +143,7 @@ static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, 
 	}
 	dsq_insert_vtime(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	limit_parks(h, due);
-	h->detour = 1;
+	h->detour |= DETOUR;
 	/*
 	 * In the switch away from p a kick would be lost: dispatch has chosen before, and the kernel forgets the wish when it has
 	 * switched. While a server's thread runs its timer stays. One that the kernel pins in that switch is queued again, when an idle CPU has
@@ -204,6 +205,8 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
 	dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
 	h->queued = 1;
+	if (preempt)
+		h->detour |= DETOUR_RUN;
 	if (preempt || h->idle)
 		spare_kick(cpu);
 	else if (idle_cpus)
@@ -403,6 +406,8 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, 
 		if (p->scx.slice >= SPARE_VALVE_SLICE_MIN_NS)
 			h->valve_half_ns = h->grant_end_ns - p->scx.slice / 2;
 	}
+	if (h->detour & DETOUR_RUN && !is_percpu_kthread(p))
+		h->grant_end_ns = bpf_ktime_get_ns();
 	return h->grant_end_ns != 0;
 }
 
@@ -490,7 +495,7 @@ static __always_inline void host_tell_idle(struct host_cpu *h, s32 cpu)
 
 static __always_inline void host_tick(struct host_cpu *h)
 {
-	h->detour = 1;
+	h->detour |= DETOUR;
 	if (spare_before(host_vref, h->vnow))
 		host_vref = h->vnow;
 }

@@ -30,6 +30,16 @@ enum host_const : __u64 {
 	SPARE_VTIME_COUNTED	= 1,			/* bit 0 of a task's vtime: its group counts it (host_group.bpf.h) */
 };
 
+/* No short cut: */
+enum host_detour {
+	DETOUR		= 1,	/* dispatch shall see what there is, */
+	/*
+	 * as soon as a host task runs: somebody has woken who preempts. Behind a higher class whom that has put aside is in the local queue, for which
+	 * the kernel asks no dispatch; such a one is stopped as it begins.
+	 */
+	DETOUR_RUN	= 2,
+};
+
 struct host_cpu {
 	u64 vnow;	/* virtual time of the queue */
 	u64 v;		/* the current host task's when it began to run, */
@@ -40,7 +50,7 @@ struct host_cpu {
 		struct {
 			u8 queued;	/* something may be in the host's queue, */
 			u8 local;	/* and in the kernel's local queue, put there by the short cut */
-			u8 detour;	/* no short cut: dispatch shall see what there is */
+			u8 detour;	/* enum host_detour */
 			u8 unused;
 		};
 		u32 no_short_cut;	/* any of them */

@@ -349,7 +349,7 @@ static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 {
 	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
 	h->limit = 0;
-	h->detour = 1;	/* so that dispatch looks after the timer */
+	h->detour |= DETOUR;	/* so that dispatch looks after the timer */
 }
 
 /* A task that was queued with a grant is queued again: it gives it back. */
@@ -395,6 +395,33 @@ static __always_inline bool park_looked(struct host_cpu *h, u64 v)
 	return spare_before(v, h->park_at);
 }
 
+/* The circle comes to one of this virtual time. */
+static __always_inline void park_reaches(struct host_cpu *h, u64 v)
+{
+	h->park_left--;
+	if (!h->park_goes || v != h->park_at)
+		h->park_same = h->same = 0;
+	h->park_goes = 1;
+	h->park_at = v;
+	h->park_same++;
+	h->same++;
+}
+
+/* A look at the parking queue ends; tail: at those who have come since the circle began. The next one is noted. */
+static __always_inline void park_look_ends(struct host_cpu *h, s32 cpu, bool tail, u64 now)
+{
+	if (h->scan <= SPARE_PARK_SCAN)
+		h->park_left = 0;	/* that was the end of it */
+	/* (A move lets go of the lock: another CPU may have noted, too.) */
+	if (h->park_left)
+		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));
+	else if (h->park_due_ns)
+		limit_note(h, h->park_due_ns);
+	/* (Those who have come meanwhile, before the others, have taken the places of as many at the end.) */
+	if (tail || (!h->park_left && !h->park_due_ns && scx_bpf_dsq_nr_queued(park_dsq(cpu)) > 0))
+		limit_note(h, now + SPARE_PARK_REST_NS);
+}
+
 /*
  * The refill that somebody waits for has come: let out those who get a grant. A queue that is too long for one look is gone through in several, each from
  * where the last one ended, or those behind a crowd that stays dry would never be looked at.
@@ -424,13 +451,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		tail = !h->park_left;
 		if (tail || h->scan++ >= SPARE_PARK_SCAN)
 			break;
-		h->park_left--;
-		if (!h->park_goes || p->scx.dsq_vtime != h->park_at)
-			h->park_same = h->same = 0;
-		h->park_goes = 1;
-		h->park_at = p->scx.dsq_vtime;
-		h->park_same++;
-		h->same++;
+		park_reaches(h, p->scx.dsq_vtime);
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
@@ -461,16 +482,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
 	}
-	if (h->scan <= SPARE_PARK_SCAN)
-		h->park_left = 0;	/* that was the end of it */
-	/* (A move lets go of the lock: another CPU may have noted, too.) */
-	if (h->park_left)
-		limit_note(h, now + (h->let_out ? SPARE_GRANT_MIN_NS : SPARE_PARK_REST_NS));
-	else if (h->park_due_ns)
-		limit_note(h, h->park_due_ns);
-	/* (Those who have come meanwhile, before the others, have taken the places of as many at the end.) */
-	if (tail || (!h->park_left && !h->park_due_ns && scx_bpf_dsq_nr_queued(park_dsq(cpu)) > 0))
-		limit_note(h, now + SPARE_PARK_REST_NS);
+	park_look_ends(h, cpu, tail, now);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 //
 // The class where what it is told cannot be, and where a thread goes at the worst moment: a host of two CPUs on which nothing happens by chance.
 #include <algorithm>
+#include <bit>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <functional>
@@ -26,33 +27,33 @@ class Bench : public Kernel {
     if (sched_spare_ops.init()) fail("init fails");
   }
 
-  // On CPU 0.
-  Vm& vm(std::uint32_t runtime_us, std::uint32_t period_us, bool provide = false) {
+  // On CPU 0, or all of these.
+  Vm& vm(std::uint32_t runtime_us, std::uint32_t period_us, bool provide = false, u64 cpus = 1) {
     Vm& vm = module.make_vm();
     vm.group.parent = &root_;
-    REQUIRE(module.set(vm, {{runtime_us, period_us}, provide, 1}));
+    REQUIRE(module.set(vm, {{runtime_us, period_us}, provide, cpus}));
     interrupt_ends(0);
     return vm;
   }
   static const spare_server& server(const Vm& vm) { return spare::model::module->at(0, vm.slot[0])->abi; }
   static spare_server& tampered(const Vm& vm) { return spare::model::module->at(0, vm.slot[0])->abi; }
 
-  // A thread of it on CPU 0, or a real-time one of the host's on CPU 1, asleep.
-  Task& thread(Vm* vm, Role role, Time work) {
+  // A thread of it, or of the host's, asleep, on the first of the CPUs that it may run on. A hog is a real-time one.
+  Task& thread(Vm* vm, Role role, Time work, u64 cpus = 1) {
     Task& p = *tasks_.emplace_back(std::make_unique<Task>());
     p.role = role;
     p.pid = static_cast<int>(2000 + tasks_.size());
     std::snprintf(p.comm, sizeof(p.comm), role == Role::net ? "vhost-%d" : "CPU %d/KVM", p.pid);
-    p.policy = vm ? Policy::ext : Policy::realtime;
-    p.mask.bits = vm ? 1 : 2;
+    p.policy = role == Role::hog ? Policy::realtime : Policy::ext;
+    p.mask.bits = cpus;
     p.cpus_ptr = &p.mask;
-    p.nr_cpus_allowed = 1;
+    p.nr_cpus_allowed = std::popcount(cpus);
     p.prio = 120;
     p.scx.weight = 100;
     p.vm = vm;
     p.sched_task_group = &root_;
     p.left = work;
-    born(p, vm ? 0 : 1);
+    born(p, static_cast<unsigned>(std::countr_zero(cpus)));
     return p;
   }
 
@@ -133,7 +134,7 @@ TEST_CASE("SPARE-4: a network thread leaves before it has run: what is borrowed 
   bench.module.policy(vm, ms, 0, second, 0, 0);
   REQUIRE(bench.module.use(vm, {&provider}));
   Task &vcpu = bench.thread(&vm, Role::vcpu, forever), &other = bench.thread(&first, Role::burner, forever);
-  Task &net = bench.thread(&vm, Role::net, 20 * us), &hog = bench.thread(nullptr, Role::hog, forever);
+  Task &net = bench.thread(&vm, Role::net, 20 * us), &hog = bench.thread(nullptr, Role::hog, forever, 2);
   bench.at_ms(0, [&] {
     bench.wake(0, vcpu);
     bench.wake(0, other);
@@ -157,4 +158,54 @@ TEST_CASE("SPARE-4: a network thread leaves before it has run: what is borrowed 
   CHECK(Bench::server(vm).st.boost_ns == ms);
   CHECK(Bench::server(vm).lender == SPARE_NO_SLOT);
   CHECK(Bench::server(provider).borrower == SPARE_NO_SLOT);
+}
+
+// The one that a real-time thread puts aside has run for 1 ms, the real-time thread for 8: who wakes then does not preempt it.
+TEST_CASE("CBS-9: what a real-time thread runs is no progress of whom it has put aside") {
+  Bench bench;
+  Task &burner = bench.thread(nullptr, Role::burner, forever), &hog = bench.thread(nullptr, Role::hog, 8 * ms), &late = bench.thread(nullptr, Role::burner, forever);
+  bench.at_ms(0, [&] { bench.wake(0, burner); });
+  bench.at_ms(1, [&] { bench.wake(0, hog); });
+  bench.at_ms(8, [&] { bench.wake(0, late); });
+  bench.until_ms(9.5);
+  CHECK(bench.running(burner));
+}
+
+// Whom a real-time thread has put aside goes on before any dispatch, with what is left of its slice.
+TEST_CASE("CBS-9: who preempts by waking behind a real-time thread does not wait for whom that has put aside") {
+  Bench bench;
+  Task &one = bench.thread(nullptr, Role::burner, forever), &other = bench.thread(nullptr, Role::burner, forever);
+  Task &hog = bench.thread(nullptr, Role::hog, 2 * ms), &sleeper = bench.thread(nullptr, Role::sleeper, ms / 2);
+  bench.at_ms(0, [&] {
+    bench.wake(0, one);
+    bench.wake(0, other);
+  });
+  bench.at_ms(41, [&] { bench.wake(0, hog); });
+  bench.at_ms(42, [&] { bench.wake(0, sleeper); });
+  bench.until_ms(42.9);
+  CHECK(bench.running(hog));
+  bench.until_ms(43.2);
+  CHECK(bench.running(sleeper));
+}
+
+// A crowd that is bound to CPU 0 waits there, and behind it one that CPU 1, with nothing to do after 5 ms, may run. Who looks for it sees 32 of a queue,
+// and now and then 1024.
+TEST_CASE("CBS-9: behind a crowd that is bound to its CPU one that may run on an idle CPU is found") {
+  Bench bench;
+  Vm* vm = nullptr;
+  SECTION("a host task") {}
+  SECTION("a VM's thread, where a sibling of its server has budget") { vm = &bench.vm(20000, 100000, false, 3); }
+  Task &last = bench.thread(vm, Role::vcpu, forever, 3), &there = bench.thread(vm, Role::vcpu, 5 * ms, 2);
+  bench.at_ms(0, [&] {
+    bench.wake(0, there);
+    for (int i = 0; i < 200; i++) bench.wake(0, bench.thread(vm, Role::vcpu, forever));
+  });
+  bench.at_ms(1, [&] {
+    REQUIRE(bench.running(there));
+    bench.wake(0, last);
+    CHECK(last.thread_info.cpu == 0);
+  });
+  // The invariant of check.cpp: a look's rest, and the period in which a server's CPU is asked.
+  bench.until_ms(vm ? 255 : 165);
+  CHECK(last.thread_info.cpu == 1);
 }
