@@ -17,6 +17,7 @@
 #include "boost.bpf.h"
 #include "task.bpf.h"
 #include "host_limit.bpf.h"
+#include "host.bpf.h"
 #include "account.bpf.h"
 #include "life.bpf.h"
 
@@ -223,6 +224,66 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 	by->state = SPARE_RUNNING;
 	arm_timer(c, s->cpu, now);
 	return true;
+}
+
+/* What the host has before the servers: pinned kernel threads, and its floor. prev: a host task that may go on. Returns whether somebody runs. */
+static __always_inline bool host_goes_first(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u64 now)
+{
+	struct task_struct *rest = prev && !is_percpu_kthread(prev) ? prev : NULL;
+
+	c->host.kthread_wait = kthread_waits(c);
+	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev))
+		return true;
+	if (!host_floor_due(&c->host, rest, now) || !host_dispatch(&c->host, cpu, rest))
+		return false;
+	host_floor_limit(&c->host);
+	arm_next(c, cpu);
+	return true;
+}
+
+/*
+ * The first of the servers that has a thread to run, by deadline (CBS-5), or whom it lends to. prev is a runnable thread of the server in slot `cur`.
+ * Returns whether one runs.
+ */
+static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u32 cur, u64 now)
+{
+	struct spare_server *by, *s;
+	u32 slot, seq;
+	u64 key;
+	int i;
+
+	bpf_for(i, 0, SPARE_SLOTS) {
+		slot = spare_edf_top(&c->ready, &key);
+		if (slot == SPARE_NO_SLOT)
+			break;
+		by = server(cpu, slot);
+		if (!by) {
+			heap_del(&c->ready, slot);
+			continue;
+		}
+		s = by->borrower == SPARE_NO_SLOT ? NULL : server(cpu, by->borrower);
+		seq = c->queued_seq;
+		if (s && run_from(c, s, by, prev, cur == s->slot, now))
+			return true;
+		if (run_from(c, by, by, prev, cur == slot, now))
+			return true;
+		if (!is_ready(c, slot))
+			continue;
+		if (server_pull(by)) {
+			c->pick = c->pick_by = slot;
+			return true;
+		}
+		/* While a move let go of the lock, another CPU has queued a thread here: it may be this server's. */
+		if (*(volatile u32 *)&c->queued_seq != seq)
+			continue;
+		server_inactive(c, by, now);
+		/* A marked server whose threads all sleep after first service, or have gone, needs its provider no more. */
+		if (s) {
+			boost_let_go(c, s, now);
+			boost_settle(c, s, now);
+		}
+	}
+	return false;
 }
 
 #endif

@@ -64,33 +64,14 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 
 /* ---- a CPU looks for work ----------------------------------------------------------------------------------------- */
 
-void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
+/* A CPU that has servers, or had, or is about to have one. slot: the first of those for which something was left here. Returns whether somebody runs. */
+static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct task_struct *prev, bool prev_runs)
 {
-	struct cpu_ctx *c = cpu_ctx(cpu);
-	struct spare_server *by, *s;
-	bool prev_runs, prev_host;
-	u32 slot, cur, seq;
-	u64 now, key;
-	int i;
+	u64 now = bpf_ktime_get_ns();
+	struct task_struct *host;
+	bool some;
+	u32 cur;
 
-	if (!c)
-		return;
-	prev_runs = prev && prev->scx.flags & SCX_TASK_QUEUED;
-	forward_flush(c);
-	c->look = 0;
-	slot = spare_attention(cpu);
-	if (!prev || c->host.servers)
-		deadline_look(c, cpu);
-	if (!c->host.servers && slot == SPARE_NO_SLOT) {
-		prev_host = prev_runs && task_stays_host(prev, cpu);
-		if (kthread_dispatch(c, cpu, prev_host ? prev : NULL))
-			return;
-		host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
-		if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
-			arm_next(c, cpu);
-		return;
-	}
-	now = bpf_ktime_get_ns();
 	charge(c, cpu, now);
 	attend(c, cpu, slot, now);
 	offer_due(c, cpu);
@@ -102,54 +83,54 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
 		cur = SPARE_NO_SLOT, prev_runs = false;
-	prev_host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu);
+	host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu) ? prev : NULL;
 	c->pick = SPARE_NO_SLOT;
 	if (prev && cur == SPARE_NO_SLOT && is_percpu_kthread(prev))
 		kthread_charge(c, prev);
-	c->host.kthread_wait = kthread_waits(c);
-	if (!c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
-		return;
-	if (host_floor_due(&c->host, prev_host && !is_percpu_kthread(prev), now) &&
-	    host_dispatch(&c->host, cpu, prev_host && !is_percpu_kthread(prev) ? prev : NULL)) {
-		host_floor_limit(&c->host);
-		arm_next(c, cpu);
-		return;
-	}
-	bpf_for(i, 0, SPARE_SLOTS) {
-		slot = spare_edf_top(&c->ready, &key);
-		if (slot == SPARE_NO_SLOT)
-			break;
-		by = server(cpu, slot);
-		if (!by) {
-			heap_del(&c->ready, slot);
-			continue;
-		}
-		s = by->borrower == SPARE_NO_SLOT ? NULL : server(cpu, by->borrower);
-		seq = c->queued_seq;
-		if (s && run_from(c, s, by, prev, prev_runs && cur == s->slot, now))
-			return;
-		if (run_from(c, by, by, prev, prev_runs && cur == slot, now))
-			return;
-		if (!is_ready(c, slot))
-			continue;
-		if (server_pull(by)) {
-			c->pick = c->pick_by = slot;
-			return;
-		}
-		/* While a move let go of the lock, another CPU has queued a thread here: it may be this server's. */
-		if (*(volatile u32 *)&c->queued_seq != seq)
-			continue;
-		server_inactive(c, by, now);
-		/* A marked server whose threads all sleep after first service, or have gone, needs its provider no more. */
-		if (s) {
-			boost_let_go(c, s, now);
-			boost_settle(c, s, now);
-		}
-	}
-	if (c->host.kthread_wait && kthread_dispatch(c, cpu, prev_host ? prev : NULL))
-		return;
-	host_dispatch(&c->host, cpu, prev_host ? prev : NULL);
+	if (host_goes_first(c, cpu, host, now) || servers_dispatch(c, cpu, prev, prev_runs ? cur : SPARE_NO_SLOT, now))
+		return true;
+	if (c->host.kthread_wait && kthread_dispatch(c, cpu, host))
+		return true;
+	some = host_dispatch(&c->host, cpu, host);
 	arm_next(c, cpu);
+	return some;
+}
+
+/* One that has none. */
+static __always_inline bool choose_host(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, bool prev_runs)
+{
+	struct task_struct *host = prev_runs && task_stays_host(prev, cpu) ? prev : NULL;
+	bool some;
+
+	if (kthread_dispatch(c, cpu, host))
+		return true;
+	some = host_dispatch(&c->host, cpu, host);
+	if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
+		arm_next(c, cpu);
+	return some;
+}
+
+void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
+{
+	struct cpu_ctx *c = cpu_ctx(cpu);
+	bool prev_runs, some;
+	u32 slot;
+
+	if (!c)
+		return;
+	prev_runs = prev && prev->scx.flags & SCX_TASK_QUEUED;
+	forward_flush(c);
+	c->look = 0;
+	slot = spare_attention(cpu);
+	if (!prev || c->host.servers)
+		deadline_look(c, cpu);
+	if (c->host.servers || slot != SPARE_NO_SLOT)
+		some = choose(c, cpu, slot, prev, prev_runs);
+	else
+		some = choose_host(c, cpu, prev, prev_runs);
+	/* It stays idle, since before the class, or since that was bypassed: nobody has said so. */
+	if (!some && !prev && !c->host.idle)
+		idle_begins(cpu);
 }
 
 /* ---- a thread runs ------------------------------------------------------------------------------------------------ */
