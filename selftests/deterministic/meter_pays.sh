@@ -36,6 +36,7 @@ has_tap() { tail -n 1 "$MEASURES/bill" | sed 's/{"name":/\n&/g' | grep "^{\"name
 end() { wait "${vms[$1]}" || ktap_note "$1: $(cat "$MEASURES/$1.out")"; }
 end_vms() { for pid in "${vms[@]-}"; do [[ -z $pid ]] || kill "$pid" 2>/dev/null || true; done; }
 declare -A vms
+refuses_deep() { ! timeout 20 spared --meter --json --vm "${deep#"$CGROUP"}" >/dev/null 2>"$MEASURES/deep" && grep -q 'levels deep' "$MEASURES/deep"; }
 
 # sends NAME TO OPTION...: m's emulator sends frames there; the bill of that is from $from on. Packets to m come first, so that its tap is known.
 sends() {
@@ -54,7 +55,23 @@ sends() {
 # Possible only while somebody holds it with IFF_NAPI.
 threaded() { echo 1 >/sys/class/net/spare0/threaded; }
 
-ktap_plan 18
+# The host's addresses on the bridge and in a VLAN on m's tap: it routes there.
+upper_up() {
+	modprobe 8021q
+	ip addr add 198.18.80.3/24 dev meterbr
+	ip addr add 198.18.82.1/24 dev meterbr
+	ip link add link spare0 name meter5 type vlan id 5
+	ip addr add 198.18.83.1/24 dev meter5
+	ip link set meter5 up
+	ip neigh replace 198.18.82.2 lladdr "$mac_m" dev meterbr nud permanent
+	ip neigh replace 198.18.83.2 lladdr "$mac_m" dev meter5 nud permanent
+	echo 1 >/proc/sys/net/ipv4/ip_forward
+	echo 0 | tee /proc/sys/net/ipv4/conf/{all,meterbr}/send_redirects >/dev/null
+	lives_at 198.18.80.3 "$(cat /sys/class/net/meterbr/address)"
+	for net in 82 83; do ip -n out route add "198.18.$net.0/24" via 198.18.80.3; done
+}
+
+ktap_plan 23
 meter_net_up spare0 spare1
 lives_at "$to_m" "$mac_m" spare0
 lives_at "$to_none" "$mac_none"
@@ -106,6 +123,21 @@ PREPARE=threaded sends "threaded NAPI, to n" "$mac_n" --napi
 ktap_check "ACC-4: threaded NAPI: what m sends is m's in a thread of the kernel, too" equal "$frames 0" "$(of m tx_packets) $(of n rx_packets)"
 ktap_check "ACC-4: threaded NAPI: with what that thread takes for it" at_least $((frames * 1000)) "$(of m softirq_tx)"
 
+vm m spare0 --seconds 16
+upper_up
+for way in "routed 82" "VLAN 83"; do
+	read -r name net <<<"$way"
+	datagrams "198.18.$net.2" 5
+	settle
+	from=$(($(lines) + 1))
+	datagrams "198.18.$net.2" 100
+	settle
+	ktap_note "$name: m had $(of m rx_packets) packets, $(of m softirq_rx) ns; host network $(network) ns"
+	ktap_check "ACC-4: $name: what a device above m's tap hands on is m's, once" equal 100 "$(of m rx_packets)"
+	ktap_check "ACC-4: $name: nor does the host pay for it" at_most $(($(of m softirq_rx) / 4)) "$(network)"
+done
+end m
+
 mkdir -p "$deep"
 from=$(($(lines) + 1))
 (
@@ -115,5 +147,6 @@ from=$(($(lines) + 1))
 settle
 ktap_check "ACC-4: what runs 40 cgroups below a VM's is the VM's" at_least 100000000 "$(of m emulator)"
 
+ktap_check "ACC-4: a VM whose cgroup is deeper than that is refused by name" refuses_deep
 ktap_check "ACC-1: every nanosecond of every look is billed once" exact
 ktap_done

@@ -5,6 +5,8 @@
 #include <array>
 #include <filesystem>
 
+#define SPARE_METER_READER
+#include "sched_spare/meter.h"
 #include "util/files.hpp"
 #include "util/processes.hpp"
 #include "util/procfs.hpp"
@@ -48,6 +50,8 @@ std::string vm_cgroup(const std::string& mount, std::string cgroup) {
   }
   return cgroup;
 }
+
+bool is_too_deep(const std::string& cgroup) { return std::count(cgroup.begin(), cgroup.end(), '/') >= SPARE_METER_LEVELS; }
 
 std::vector<pid_t> processes_with_guests(const Roots& roots) {
   std::vector<pid_t> found;

@@ -19,6 +19,9 @@ std::string cgroup_of(const Roots& roots, pid_t process);
 // one. Empty: what else is in it is no VM's (the root, a login session), so the process is a VM by itself.
 std::string vm_cgroup(const std::string& mount, std::string cgroup);
 
+// It has no place among the levels at which the programs look for VMs.
+bool is_too_deep(const std::string& cgroup);
+
 // Processes that hold a VM of KVM's, or vhost's device.
 std::vector<pid_t> processes_with_guests(const Roots& roots);
 

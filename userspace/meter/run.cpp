@@ -148,7 +148,9 @@ class Meter {
     const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
     if (reserved) {
       for (const std::string& path : *reserved) {
-        static_cast<void>(vms_.add_cgroup(path));
+        if (const auto added = vms_.add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
+          vms_.say(path, added.error().text);
+        }
       }
     }
   }

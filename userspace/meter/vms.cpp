@@ -46,7 +46,6 @@ bool Vms::has_napi() const {
   });
 }
 
-// Once.
 void Vms::say(const std::string& what, const std::string& text) {
   if (said_.insert(what).second) {
     spdlog::warn("{}", text);
@@ -133,7 +132,7 @@ bool Vms::add_process(pid_t process) {
     return false;
   }
   std::string cgroup = vm_cgroup(tree_.mount().string(), own);
-  if (std::count(cgroup.begin(), cgroup.end(), '/') >= SPARE_METER_LEVELS) {
+  if (is_too_deep(cgroup)) {
     say("levels", fmt::format("a VM's cgroup is {} levels deep or more: such VMs are their processes alone", int{SPARE_METER_LEVELS}));
     cgroup.clear();
   }
@@ -180,6 +179,11 @@ Result<void> Vms::add_cgroup(const std::string& name) {
   }
   if (*path == "/" || path->empty()) {
     return Error{"the root cgroup is no VM", EINVAL};
+  }
+  if (is_too_deep(*path)) {
+    return Error{fmt::format("cgroup {} is {} levels deep or more: the meter finds no VM there, name one above it", printable(*path),
+                             int{SPARE_METER_LEVELS}),
+                 ENAMETOOLONG};
   }
   for (auto& [slot, vm] : vms_) {
     if (vm.cgroup_id != 0 && vm.cgroup == *path) {

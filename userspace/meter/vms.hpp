@@ -42,7 +42,7 @@ class Vms {
   bool add_process(pid_t process);
   // By the id of its cgroup: what only a kernel thread said (before 6.4).
   bool add_cgroup_of_thread(pid_t thread);
-  // A cgroup that is a VM whatever runs in it.
+  // A cgroup that is a VM whatever runs in it. ENAMETOOLONG: it is too deep for the programs to find it.
   Result<void> add_cgroup(const std::string& name);
 
   // Looks who has ended; taps_too: the taps of those who live are due.
@@ -55,6 +55,8 @@ class Vms {
   [[nodiscard]] const std::map<std::uint32_t, MeteredVm>& all() const { return vms_; }
   [[nodiscard]] bool changed();  // since the last call
   [[nodiscard]] bool has_napi() const;  // some tap has IFF_NAPI
+  // Warns of it, once.
+  void say(const std::string& what, const std::string& text);
 
  private:
   MeteredVm* make(const std::string& cgroup, bool whole);
@@ -63,7 +65,6 @@ class Vms {
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
   // Not again until there is room.
   void refuse(std::uint32_t key);
-  void say(const std::string& what, const std::string& text);
   bool update(int map, const void* key, std::uint32_t slot, const char* what);
   void forget_tap(const Tap& tap, std::uint32_t slot) const;
 

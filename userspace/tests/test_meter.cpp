@@ -26,6 +26,15 @@ TEST_CASE("ACC-4: which cgroup is the VM of a process that runs guests") {
   CHECK(spare::vm_cgroup((tree.root() / "cg").string(), cgroup) == vm);
 }
 
+TEST_CASE("ACC-4: a cgroup of 32 levels is too deep to be a VM") {
+  std::string cgroup;
+  for (int level = 1; level < 32; level++) {
+    cgroup += "/d";
+    CHECK_FALSE(spare::is_too_deep(cgroup));
+  }
+  CHECK(spare::is_too_deep(cgroup + "/d"));
+}
+
 TEST_CASE("ACC-4: the cgroup of a process, and how its guest is called") {
   FakeTree tree;
   const auto roots = spare::Roots::below(tree.root());
