@@ -20,7 +20,9 @@ grows_to() { ask 80000; }
 # fifo SECONDS: a SCHED_FIFO thread burns that long; what ends it must go before it
 fifo() { chrt -f 60 timeout "$1" chrt -f 50 bash -c "$burn" || true; }
 
-ktap_plan 9
+still_up() { sleep "$1"; class_is enabled; }
+
+ktap_plan 13
 spare_up -v
 host_quiet || ktap_note "the host is still busy"
 vm_cgroup a 20000 100000 0 >/dev/null
@@ -39,6 +41,27 @@ kill -KILL $deadline
 wait $deadline 2>/dev/null || true
 ktap_check 'CBS-6: it ends, and 80 % fit again' wait_for 3 grows_to
 
+# All that the kernel gives such threads: of each 100 ms as many as it admits.
+fill() {
+	for ((full = 95; full > 50; full--)); do
+		chrt -d -T "${full}000000" -P 100000000 0 bash -c "$burn" 2>/dev/null &
+		deadline=$!
+		sleep 0.3
+		! kill -0 "$deadline" 2>/dev/null || return 0
+		wait "$deadline" || true
+	done
+	return 1
+}
+ask 1000
+ktap_check 'CBS-6: deadline threads take all that the kernel gives them' fill
+ktap_cleanup "kill -KILL $deadline 2>/dev/null"
+ktap_note "that is $full %"
+sleep 3
+ktap_refused 'CBS-6: beside them 20 % do not fit' 'Device or resource busy' ask 20000
+ktap_check 'CBS-7: nor is the class ejected in 35 s' still_up 35
+kill -KILL "$deadline"
+wait "$deadline" 2>/dev/null || true
+
 # The soft lockup watchdog has the stopper thread, which is of the highest class, run for some us every 4 s.
 echo 0 >/proc/sys/kernel/soft_watchdog
 ask 50000
@@ -54,4 +77,9 @@ ktap_note "stolen_ns $stolen by a SCHED_FIFO thread that burnt for 0.9 s, misses
 ktap_check 'CBS-9: a SCHED_FIFO hog of 0.9 s shows in stolen_ns' at_least 840000000 $stolen
 ktap_check 'CBS-9: not more than it ran' at_least 0 $((950000000 - stolen))
 ktap_check 'CBS-9: and in the deadlines missed' at_least 7 $(($(stat_of "$a" misses) - misses))
+
+standin_stop a
+fill || true
+anew() { spare_down && spare_up -v; }
+ktap_check 'LIFE-3: the class ends and begins beside all that deadline threads can have' anew
 ktap_done

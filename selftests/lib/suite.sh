@@ -67,6 +67,8 @@ cpus_of() {
 	echo "${cpus:-1}"
 }
 
+# A deterministic script that boots by itself ("# boot: own") says "# cmdline: ..." when its kernel is to be told more.
+
 new_results() {
 	RESULTS=$(mktemp "$CACHE/tmp.results.XXXX.$$")
 	tmp_path "$RESULTS"
@@ -150,6 +152,7 @@ deterministic_boot() {
 	# Virtual seconds pass faster or slower than real ones, and the real-time host goes first.
 	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
+	CMDLINE+=" $(sed -n 's/^# cmdline: *//p' "$SELFTESTS/$name.sh")"
 	if ! grep -qx '# boot: own' "$SELFTESTS/$name.sh" && ! use_stack; then
 		tail -n 15 "$RUN/port.log" | sed 's/^/     | /'
 		record fail "$name" "no host with the class up, see $RUN"

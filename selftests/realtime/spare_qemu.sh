@@ -312,6 +312,30 @@ test_real() {
 	ktap_check 'LIFE-4: cgroup and tap are gone' eval "no_cgroup && ! ip link show '$tap' 2>/dev/null"
 }
 
+# Two queues, two workers: tasks of QEMU's, or kernel threads of their own (as before 6.4, and from 6.17 on where a host wants them).
+vhost_workers() { cat $(sed 's,.*,/proc/&/comm,' "$VM/cgroup.threads") | grep -c '^vhost-'; }
+test_vhost_workers() {
+	local owner
+	for owner in Y N; do
+		if ! modinfo -p vhost | grep -q fork_from_owner_default; then
+			ktap_skip "CBS-3: both workers of a NIC with two queues, fork_from_owner=$owner" "this kernel's vhost has one kind alone"
+			continue
+		fi
+		modprobe -r vhost_net
+		modprobe vhost "fork_from_owner_default=$owner"
+		modprobe vhost_net
+		ktap_note "fork_from_owner_default is $(</sys/module/vhost/parameters/fork_from_owner_default)"
+		spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 -- -name wrapped -machine q35 -accel tcg -m 64 -display none -nodefaults -S \
+			-netdev tap,id=n0,script=no,downscript=no,vhost=on,queues=2 -device virtio-net-pci,netdev=n0,mq=on </dev/null >"$work/log" 2>&1 &
+		WRAPPER=$!
+		ktap_check "CBS-3: both workers of a NIC with two queues are in the cgroup, fork_from_owner=$owner" wait_for 60 eval '[[ $(vhost_workers) == 2 ]]'
+		ktap_note "$(ps -eo pid,ppid,tgid,comm | grep vhost- | xargs)"
+		kill -TERM "$WRAPPER"
+		wait "$WRAPPER" || true
+		wait_for 20 no_cgroup || true
+	done
+}
+
 # In the background it is not the process that was started who opens the tap.
 test_daemonized() {
 	spare-qemu --spare-reservation 40ms/100ms --spare-cpus 1 -- -name wrapped -machine q35 -accel tcg -m 64 -display none -nodefaults -S \
@@ -354,7 +378,7 @@ test_guest() {
 
 insmod "$SPARE_LIB/sched_spare.ko"
 sparectl set --create /pool/p0 -r 4ms/10ms -c 1 --provide
-ktap_plan 67
+ktap_plan 69
 test_start
 test_end
 test_killed_wrapper
@@ -366,5 +390,6 @@ test_unseen
 test_drop_in
 test_real
 test_daemonized
+test_vhost_workers
 test_guest
 ktap_done

@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# boot: own
+# cpus: 2
+# cmdline: nohz_full=1
+# LIFE-5: a host with a CPU that runs without a tick (nohz_full=): a reservation there is as exact as elsewhere, beside nobody and beside a host task.
+set -euo pipefail
+here=$(dirname "$0")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
+
+a=$CGROUP/vm/a
+
+# used_in SECONDS: of the VM's servers, in us, by the class's account
+used_in() {
+	local before
+	before=$(stat_of "$a" used_ns)
+	sleep "$1"
+	echo $((($(stat_of "$a" used_ns) - before) / 1000))
+}
+
+ktap_plan 5
+ktap_note "nohz_full: $(cat /sys/devices/system/cpu/nohz_full), $(</proc/cmdline)"
+ktap_check "HOST: CPU 1 runs without a tick" grep -qx 1 /sys/devices/system/cpu/nohz_full
+ktap_check "LIFE-5: the class comes up" spare_up -v
+vm_cgroup a 20000 100000 1 >/dev/null
+ktap_cleanup "cgroup_remove $a"
+standin a --cgroup "$a"
+sleep 1
+ktap_check "CBS-4: 20 ms of each 100 ms there, to 1 %" near 1000000 10000 "$(used_in 5)"
+taskset -c 1 bash -c 'while :; do :; done' &
+hog=$!
+ktap_cleanup "kill -KILL $hog"
+sleep 1
+ktap_check "CBS-4: beside a host task, too" near 1000000 10000 "$(used_in 5)"
+ktap_check "LIFE-2: the class runs on" class_is enabled
+ktap_done
