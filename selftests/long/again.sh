@@ -44,9 +44,9 @@ again() {
 		echo "20000 100000" >"$CG/$vm/spare.reservation" || return
 		echo "$tap" >"$CG/$vm/spare.netdev" || return
 		exec {file}<"$CG/$vm/spare.stat"
-		before=$(key $vm/spare.stat rx_packets)
+		before=$(key "$vm/spare.stat" rx_packets)
 		if ((i % 50 == 1)); then
-			wait_for 5 eval '(($(key $vm/spare.stat rx_packets) > before))' || { echo "round $i: no packet was seen"; return 1; }
+			wait_for 5 eval '(($(key "$vm/spare.stat" rx_packets) > before))' || { echo "round $i: no packet was seen"; return 1; }
 		fi
 		rmmod sched_spare || { echo "round $i: rmmod"; return 1; }
 		exec {file}<&-

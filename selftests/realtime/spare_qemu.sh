@@ -313,7 +313,7 @@ test_real() {
 }
 
 # Two queues, two workers: tasks of QEMU's, or kernel threads of their own (as before 6.4, and from 6.17 on where a host wants them).
-vhost_workers() { cat $(sed 's,.*,/proc/&/comm,' "$VM/cgroup.threads") | grep -c '^vhost-'; }
+vhost_workers() { sed 's,.*,/proc/&/comm,' "$VM/cgroup.threads" | xargs grep -h '^vhost-' | wc -l; }
 test_vhost_workers() {
 	local owner
 	for owner in Y N; do
@@ -329,7 +329,7 @@ test_vhost_workers() {
 			-netdev tap,id=n0,script=no,downscript=no,vhost=on,queues=2 -device virtio-net-pci,netdev=n0,mq=on </dev/null >"$work/log" 2>&1 &
 		WRAPPER=$!
 		ktap_check "CBS-3: both workers of a NIC with two queues are in the cgroup, fork_from_owner=$owner" wait_for 60 eval '[[ $(vhost_workers) == 2 ]]'
-		ktap_note "$(ps -eo pid,ppid,tgid,comm | grep vhost- | xargs)"
+		ktap_note "processes of their own: $(pgrep -xl 'vhost-[0-9]*' | xargs)"
 		kill -TERM "$WRAPPER"
 		wait "$WRAPPER" || true
 		wait_for 20 no_cgroup || true
