@@ -242,8 +242,8 @@ static __always_inline bool host_goes_first(struct cpu_ctx *c, s32 cpu, struct t
 }
 
 /*
- * The first of the servers that has a thread to run, by deadline (CBS-5), or whom it lends to. prev is a runnable thread of the server in slot `cur`.
- * Returns whether one runs.
+ * The first of the servers that has a thread to run, by deadline (CBS-5), or whom it lends to. prev is a runnable thread of the server in slot `cur`, unless
+ * that is SPARE_NO_SLOT. Returns whether one runs.
  */
 static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u32 cur, u64 now)
 {
@@ -263,9 +263,9 @@ static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct 
 		}
 		s = by->borrower == SPARE_NO_SLOT ? NULL : server(cpu, by->borrower);
 		seq = c->queued_seq;
-		if (s && run_from(c, s, by, prev, cur == s->slot, now))
+		if (s && run_from(c, s, by, prev, prev && cur == s->slot, now))
 			return true;
-		if (run_from(c, by, by, prev, cur == slot, now))
+		if (run_from(c, by, by, prev, prev && cur == slot, now))
 			return true;
 		if (!is_ready(c, slot))
 			continue;
