@@ -16,7 +16,7 @@ ktap_plan 5
 ktap_note "isolated: $(</sys/devices/system/cpu/isolated), $(</proc/cmdline)"
 ktap_check "HOST: CPU 1 is isolated" grep -qx 1 /sys/devices/system/cpu/isolated
 insmod "$SPARE_LIB/sched_spare.ko"
-ktap_cleanup rmmod sched_spare
+ktap_cleanup wait_for 10 rmmod sched_spare
 ktap_check "LIFE-5: spared --check names isolcpus=" says spared --check
 ktap_check "LIFE-5: spared ends with an error" ends
 ktap_check "LIFE-5: and names it, too" grep -q 'was booted with isolcpus=' /tmp/isolated.log
