@@ -323,6 +323,19 @@ __bpf_kfunc void spare_task_changes(struct task_struct *p__ign, bool goes)
 }
 
 /**
+ * spare_above_ns - what has gone before the class's threads so far (ACC-2)
+ * @cpu: any number
+ * @now_ns: of CLOCK_MONOTONIC
+ *
+ * Context: scheduler.
+ * Return: CPU time of softirqs, of real-time and of deadline threads there; only the difference of two means something.
+ */
+__bpf_kfunc u64 spare_above_ns(s32 cpu, u64 now_ns)
+{
+	return spare_cpu_valid(cpu) ? spare_realtime_above(cpu, now_ns) : 0;
+}
+
+/**
  * spare_queues_wanted - what the class is asked to make (CBS-12)
  *
  * Context: any.
@@ -397,6 +410,7 @@ BTF_ID_FLAGS(func, spare_task_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_task_slot)
 BTF_ID_FLAGS(func, spare_task_receives)
 BTF_ID_FLAGS(func, spare_task_changes)
+BTF_ID_FLAGS(func, spare_above_ns)
 BTF_ID_FLAGS(func, spare_server_get, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_server_vm, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_vm_slot)

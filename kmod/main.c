@@ -9,7 +9,7 @@
  *   admission   how much fits on a CPU
  *   use         who borrows from whom
  *   tap         which devices are whose; hook notices the packets that arrive on them
- *   realtime    charges real-time threads, which no budget holds back
+ *   realtime    charges real-time threads, which no budget holds back; what they and softirqs take of each CPU
  *   timer       ends a budget; kick sends a CPU through the scheduler
  *   kfuncs      what the class may call
  *   trace       the tracepoints

@@ -6,7 +6,13 @@
  * Seen in sched_switch, at the switch away from one, when the kernel has brought its account up to date; one that is never switched away from
  * keeps nobody waiting. Who changes its class while it runs, or is boosted by a lock that a real-time thread wants, is not switched: the class
  * tells. Modules find that tracepoint in the kernel's list.
+ *
+ * What such threads, and softirqs on top of others, have had of a CPU is no time of the class's threads (ACC-2): it is summed up by the class's
+ * clock, and the difference of two readings was not the thread's in between. Softirqs are seen around each vector, and take the interrupts that come
+ * meanwhile with them. (With PREEMPT_RT they are threads' own work, and may be preempted: there they are left where they are.)
  */
+#include <linux/atomic.h>
+#include <linux/kernel.h>
 #include <linux/ktime.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -22,14 +28,34 @@
 #include "server.h"
 #include "vm.h"
 
-/* The real-time thread that runs on a CPU (told by its address alone), and what it had used when it was switched to. */
 struct run {
-	const struct task_struct *p;
-	u64 used_ns;
+	const struct task_struct *p;	/* the real-time thread that runs (told by its address alone), */
+	u64 used_ns;			/* and what it had used when it was switched to */
+	u64 since_ns;			/* since when it has been such threads; 0: none runs */
+	u64 softirq_since_ns;
+	u64 softirq_ns;			/* softirqs on top of them so far: in no bill of theirs */
+	atomic64_t above_ns;		/* what was before the class's threads so far, but for since_ns; who changes a thread adds, too */
 };
 
 static DEFINE_PER_CPU(struct run, runs);
-static struct tracepoint *sched_switch;
+
+/* (With IRQ_TIME_ACCOUNTING the kernel's account leaves softirqs out itself.) */
+static u64 used(const struct run *run, const struct task_struct *p)
+{
+	return p->se.sum_exec_runtime - (IS_ENABLED(CONFIG_IRQ_TIME_ACCOUNTING) ? 0 : run->softirq_ns);
+}
+
+static noinline void above_begins(struct run *run)
+{
+	if (!run->since_ns)
+		WRITE_ONCE(run->since_ns, ktime_get_mono_fast_ns());
+}
+
+static noinline void above_ends(struct run *run)
+{
+	atomic64_add(ktime_get_mono_fast_ns() - run->since_ns, &run->above_ns);
+	WRITE_ONCE(run->since_ns, 0);
+}
 
 /* The VM's server on @cpu, else its first. Under RCU. */
 static struct spare_server_kern *payer(struct spare_vm_kern *vm, unsigned int cpu)
@@ -47,7 +73,7 @@ static struct spare_server_kern *payer(struct spare_vm_kern *vm, unsigned int cp
 }
 
 /* Preemption is off; the run-queue lock is held. */
-static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
+static noinline void charge(struct task_struct *p, unsigned int cpu, s64 ns)
 {
 	struct spare_server_kern *srv;
 	struct spare_vm_kern *vm;
@@ -56,7 +82,7 @@ static noinline void charge(struct task_struct *p, unsigned int cpu, u64 ns)
 	guard(rcu)();
 	vm = spare_class_attached() ? spare_task_effective(p) : NULL;
 	srv = vm ? payer(vm, cpu) : NULL;
-	if (!srv)
+	if (!srv || ns <= 0)
 		return;
 	now = ktime_get_mono_fast_ns();
 	atomic64_add(ns, (atomic64_t *)&vm->abi.rt_ns);
@@ -72,13 +98,51 @@ static void switched(void *unused, bool preempt, struct task_struct *prev, struc
 	struct run *run = this_cpu_ptr(&runs);
 
 	if (unlikely(prev->prio < MAX_RT_PRIO) && run->p == prev)
-		charge(prev, smp_processor_id(), prev->se.sum_exec_runtime - run->used_ns);
+		charge(prev, smp_processor_id(), used(run, prev) - run->used_ns);
 	if (likely(next->prio >= MAX_RT_PRIO)) {
 		run->p = NULL;
+		if (unlikely(run->since_ns))
+			above_ends(run);
 		return;
 	}
 	run->p = next;
-	run->used_ns = next->se.sum_exec_runtime;
+	run->used_ns = used(run, next);
+	above_begins(run);
+}
+
+static void softirq_begins(void *unused, unsigned int vector)
+{
+	__this_cpu_write(runs.softirq_since_ns, ktime_get_mono_fast_ns());
+}
+
+static void softirq_ends(void *unused, unsigned int vector)
+{
+	struct run *run = this_cpu_ptr(&runs);
+	u64 ns = ktime_get_mono_fast_ns() - run->softirq_since_ns;
+
+	if (!run->softirq_since_ns)
+		return;		/* seen from its middle on */
+	run->softirq_since_ns = 0;
+	if (run->since_ns)
+		run->softirq_ns += ns;
+	else
+		atomic64_add(ns, &run->above_ns);
+}
+
+/**
+ * spare_realtime_above - what has gone before the class's threads so far
+ * @cpu: on which CPU
+ * @now_ns: of CLOCK_MONOTONIC
+ *
+ * Context: any; exact under the run-queue lock of @cpu, but for a softirq that is there now.
+ * Return: CPU time of softirqs, of real-time and of deadline threads.
+ */
+u64 spare_realtime_above(unsigned int cpu, u64 now_ns)
+{
+	const struct run *run = per_cpu_ptr(&runs, cpu);
+	u64 since_ns = READ_ONCE(run->since_ns), above_ns = atomic64_read(&run->above_ns);
+
+	return unlikely(since_ns) ? above_ns + (now_ns - since_ns) : above_ns;
 }
 
 /**
@@ -96,10 +160,13 @@ void spare_realtime_change(struct task_struct *p, bool goes)
 		return;
 	if (goes) {
 		run->p = p;
-		run->used_ns = p->se.sum_exec_runtime;
+		run->used_ns = used(run, p);
+		above_begins(run);
 	} else if (run->p == p) {
-		charge(p, task_cpu(p), p->se.sum_exec_runtime - run->used_ns);
+		charge(p, task_cpu(p), used(run, p) - run->used_ns);
 		run->p = NULL;
+		if (run->since_ns)
+			above_ends(run);
 	}
 }
 
@@ -118,26 +185,58 @@ void spare_realtime_attach(void)
 		WRITE_ONCE(per_cpu_ptr(&runs, cpu)->p, NULL);
 }
 
+static const struct {
+	const char *name;
+	void *probe;
+} seen[] = {
+	{ "sched_switch", switched },
+	/* These last: with PREEMPT_RT they are not seen. */
+	{ "softirq_entry", softirq_begins },
+	{ "softirq_exit", softirq_ends },
+};
+
+static struct tracepoint *tracepoints[ARRAY_SIZE(seen)];
+static const unsigned int nr_seen = IS_ENABLED(CONFIG_PREEMPT_RT) ? 1 : ARRAY_SIZE(seen);
+
 static void find(struct tracepoint *tp, void *unused)
 {
-	if (!strcmp(tp->name, "sched_switch"))
-		sched_switch = tp;
+	unsigned int i;
+
+	for (i = 0; i < nr_seen; i++)
+		if (!strcmp(tp->name, seen[i].name))
+			tracepoints[i] = tp;
+}
+
+/* The first @n of them. */
+static void forget(unsigned int n)
+{
+	while (n--)
+		tracepoint_probe_unregister(tracepoints[n], seen[n].probe, NULL);
+	tracepoint_synchronize_unregister();
 }
 
 /**
- * spare_realtime_init - see switches from now on
+ * spare_realtime_init - see switches and softirqs from now on
  *
  * Context: process, at load.
  * Return: 0; -errno.
  */
 int spare_realtime_init(void)
 {
+	unsigned int i;
+	int err;
+
 	for_each_kernel_tracepoint(find, NULL);
-	if (!sched_switch) {
-		pr_err("this kernel has no tracepoint sched_switch\n");
-		return -ENOENT;
+	for (i = 0; i < nr_seen; i++) {
+		if (!tracepoints[i])
+			pr_err("this kernel has no tracepoint %s\n", seen[i].name);
+		err = tracepoints[i] ? tracepoint_probe_register(tracepoints[i], seen[i].probe, NULL) : -ENOENT;
+		if (err) {
+			forget(i);
+			return err;
+		}
 	}
-	return tracepoint_probe_register(sched_switch, switched, NULL);
+	return 0;
 }
 
 /**
@@ -147,6 +246,5 @@ int spare_realtime_init(void)
  */
 void spare_realtime_exit(void)
 {
-	tracepoint_probe_unregister(sched_switch, switched, NULL);
-	tracepoint_synchronize_unregister();
+	forget(nr_seen);
 }

@@ -2,7 +2,8 @@
 /*
  * account.bpf.h - who pays for the CPU, and the timer that ends what is paid for (CBS-3, CBS-4, SPARE-4).
  *
- * A run is charged from ops.running to ops.stopping, and the switch that follows to the thread that leaves.
+ * A run is charged from ops.running to ops.stopping, and the switch that follows to the thread that leaves; without what softirqs took on
+ * top of it (ACC-2).
  */
 #ifndef SPARE_ACCOUNT_BPF_H
 #define SPARE_ACCOUNT_BPF_H
@@ -59,14 +60,15 @@ static __always_inline bool net_has_left(const struct cpu_ctx *c, const struct s
 /* Charge the current run up to now. What it exhausts is THROTTLED here, what it ends is ended here. */
 __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
-	u64 delta = now - c->stamp_ns;
+	u64 delta, passed = now - c->stamp_ns;
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
 	u32 exhausted;
 
 	if (c->cur == SPARE_NO_SLOT)
 		return 0;
-	c->stamp_ns = now;
+	delta = own_time_switching(c, cpu, now);
+	c->turn_end_ns += passed - delta;
 	by = server(cpu, c->by);
 	if (!by)
 		return 0;
@@ -112,11 +114,25 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	return exhausted;
 }
 
+/* A higher class has had the CPU since then. */
+static __always_inline void count_stolen(struct cpu_ctx *c, s32 cpu, u64 from, u64 now)
+{
+	struct spare_server *s;
+	u64 key;
+
+	if (!c->taken_to)
+		c->taken_from = from;
+	c->taken_to = now;
+	s = server(cpu, c->cur == SPARE_NO_SLOT ? spare_edf_top(&c->ready, &key) : c->by);
+	if (s)
+		s->st.stolen_ns += now - (spare_before(from, s->ready_ns) ? s->ready_ns : from);
+}
+
 /*
  * The switch itself is the leaving thread's: what passed since its ops.stopping is charged when the next one, or idle,
  * takes over. So every nanosecond between two switches is somebody's, as sched_switch would count it. When a higher class
- * took over in between (current is then another), the thread has paid up to ops.stopping only; and what a server lost to a
- * real-time or deadline thread while it was ready is counted: the one that runs now, or would if a kernel thread did not. One that
+ * took over in between (current is then another), the thread pays up to that switch, which the module has seen; and what a server lost
+ * to a real-time or deadline thread while it was ready is counted: the one that runs now, or would if a kernel thread did not. One that
  * became due meanwhile is not known to be ready when a thread of the local queue goes first, past dispatch: it learns of the
  * loss when it is replenished (server_was_due).
  *
@@ -127,22 +143,18 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *by = c->left == SPARE_NO_SLOT ? NULL : server(cpu, c->left), *s;
 	struct task_struct *prev = bpf_get_current_task_btf();
-	u64 delta = now - c->stamp_ns, key;
+	bool higher = prev->prio < MAX_RT_PRIO;
+	u64 stopped = c->stamp_ns, delta;
 	struct spare_vm *vm;
 
+	/* (What ran before was no server's, or a higher class's: the last reading is of long ago.) */
+	delta = c->left == SPARE_NO_SLOT || higher ? own_time_since(c, cpu, now) : own_time_switching(c, cpu, now);
 	c->left = SPARE_NO_SLOT;
-	if (prev->prio < MAX_RT_PRIO) {
-		if (!c->taken_to)
-			c->taken_from = c->stamp_ns;
-		c->taken_to = now;
-		by = server(cpu, c->cur == SPARE_NO_SLOT ? spare_edf_top(&c->ready, &key) : c->by);
-		if (by && spare_before(c->stamp_ns, by->ready_ns))
-			delta = now - by->ready_ns;
-		if (by)
-			by->st.stolen_ns += delta;
+	if (higher)
+		count_stolen(c, cpu, by ? stopped + delta : stopped, now);
+	else if ((u32)prev->pid != c->left_pid)
 		return 0;
-	}
-	if (!by || (u32)prev->pid != c->left_pid)
+	if (!by)
 		return 0;
 	by->st.used_ns += delta;
 	s = c->left_of == by->slot ? NULL : server(cpu, c->left_of);

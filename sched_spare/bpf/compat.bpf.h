@@ -126,6 +126,18 @@ static __always_inline unsigned long rq_core_cookie(const struct rq *rq)
 	return bpf_core_field_exists(r->core) ? read_core_cookie(r) : 0;
 }
 
+/* Does rq_clock_task() stand still in interrupts and softirqs (CONFIG_IRQ_TIME_ACCOUNTING)? */
+struct rq___irq_time {
+	u64 prev_irq_time;
+} COMPAT_FIELD;
+
+static __always_inline bool rq_clock_task_own(void)
+{
+	const struct rq___irq_time *rq = NULL;
+
+	return bpf_core_field_exists(rq->prev_irq_time);
+}
+
 /* cpu.idle of the cgroup. sched_ext keeps it since 6.19 (2025), and calls it sched_idle since September 2026. */
 struct scx_task_group___idle {
 	bool idle;

@@ -31,7 +31,8 @@ struct cpu_ctx {
 	u64 ready_ns;			/* and since when there has been one */
 	struct spare_edf throttled;	/* THROTTLED servers by replenishment */
 	struct spare_edf waiting;	/* marked servers that found no provider free, by arrival */
-	u64 stamp_ns;			/* the current run is charged up to here */
+	u64 stamp_ns;			/* the current run is charged up to here, */
+	u64 above_ns;			/* and what softirqs and real-time threads had had of the CPU by then (spare_above_ns) */
 	u64 began_ns;			/* when it began: the stamp is of an earlier one until its switch has been charged */
 	u64 turn_end_ns;		/* of the current thread, when others of its server wait (CBS-8) */
 	u64 switch_ns;			/* what the last switch at the end of a turn took, up to the next thread's start */
@@ -331,6 +332,40 @@ static __always_inline bool server_sleeps_past(const struct spare_server *s, u64
 	return s->state == SPARE_INACTIVE && !spare_before(now, s->cbs.d_ns);
 }
 
+/* Of the time since a CPU's stamp: without what softirqs on top of the thread, and real-time threads, have had of it (ACC-2). */
+static __always_inline u64 own_time(const struct cpu_ctx *c, u64 delta, u64 above)
+{
+	u64 others = above - *(volatile u64 *)&c->above_ns;
+
+	return others < delta ? delta - others : 0;
+}
+
+/* That, up to now; from now on another stamp counts. */
+static __always_inline u64 own_time_since(struct cpu_ctx *c, s32 cpu, u64 now)
+{
+	u64 above = spare_above_ns(cpu, now), own = own_time(c, now - c->stamp_ns, above);
+
+	c->stamp_ns = now;
+	c->above_ns = above;
+	return own;
+}
+
+/*
+ * The same within a switch, where interrupts have been off since the last reading, or as good as that: no softirq worth reading of fits into so short a
+ * time, and what one took is seen by the next reading.
+ */
+#define SPARE_MOMENT_NS 2000
+
+static __always_inline u64 own_time_switching(struct cpu_ctx *c, s32 cpu, u64 now)
+{
+	u64 passed = now - c->stamp_ns;
+
+	if (passed >= SPARE_MOMENT_NS)
+		return own_time_since(c, cpu, now);
+	c->stamp_ns = now;
+	return passed;
+}
+
 /* What strays may still take of the budget, read from any CPU: the credit that is due counts, and what the run has used so far. */
 static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 {
@@ -348,8 +383,8 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 		if (spare_before(stamp, began))
 			stamp = began;
 	}
-	if (spare_before(stamp, now))
-		cbs.q_ns -= now - stamp;
+	if (c && spare_before(stamp, now))
+		cbs.q_ns -= own_time(c, now - stamp, spare_above_ns(s->cpu, now));
 	cbs.q_ns -= taken;
 	if (cbs.q_ns > (s64)cbs.runtime_ns)
 		cbs.q_ns = cbs.runtime_ns;

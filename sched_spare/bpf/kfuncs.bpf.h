@@ -48,6 +48,7 @@ extern int *spare_task_vm(struct task_struct *p, const int rdwr_buf_size) __ksym
 extern u32 spare_task_slot(struct task_struct *p, s32 cpu) __ksym;
 extern bool spare_task_receives(struct task_struct *p) __ksym;
 extern void spare_task_changes(struct task_struct *p, bool goes) __ksym;
+extern u64 spare_above_ns(s32 cpu, u64 now_ns) __ksym;
 extern u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu) __ksym;
 extern s32 spare_task_next_cpu(struct task_struct *p, u32 from) __ksym;
 extern s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from) __ksym;

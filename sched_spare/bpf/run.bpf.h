@@ -77,7 +77,7 @@ static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on,
 	if (cpu != (s32)bpf_get_smp_processor_id()) {
 		spare_kick(cpu);
 		if (!runs_on || c->left == SPARE_NO_SLOT)
-			c->stamp_ns = now;
+			own_time_since(c, cpu, now);
 		c->left = SPARE_NO_SLOT;
 		return;
 	}
@@ -90,7 +90,6 @@ static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on,
 	now = bpf_ktime_get_ns();
 	if (charge_switch(c, cpu, now))
 		spare_timer_arm(cpu, now, 0);
-	c->stamp_ns = now;
 }
 
 /* The same on a CPU without servers. early: what another CPU was left has yet to be told; arm: the thread is under cpu.max. */
@@ -222,6 +221,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 			vm_service_stray(p, vm, vm->rx_seq, false, now);
 		}
 		host_running(c, p);
+		t->grant_of = c->host.limit;
 		c->host.stray = 1;
 	}
 	/* Nobody has switched (something of it was changed while it ran, or it is chosen again): what passed since it stopped is its own. */
@@ -249,6 +249,17 @@ static __always_inline void host_stops(struct cpu_ctx *c, s32 cpu, u64 used, u64
 	host_floor_stops(&c->host, used, now);
 }
 
+/* A stray has paid for what softirqs took on top of it, too, unless the kernel's account, by which it pays, leaves them out: it gets that back. */
+static __always_inline void stray_stops(struct cpu_ctx *c, s32 cpu, struct task_struct *p, const struct task_ctx *t, u64 now)
+{
+	u64 above = now - c->stamp_ns;
+
+	above -= own_time_since(c, cpu, now);
+	if (above && t->grant_of & SPARE_LIMIT_SERVER && !rq_clock_task_own())
+		limit_add(t->grant_of, 0, above);
+	stray_count(p, now - t->start_ns - above, now);
+}
+
 /* A VM's thread stops, or a host task on a CPU with servers, which host_stopping() has charged. */
 __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted, bool runnable)
 {
@@ -265,7 +276,7 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	now = bpf_ktime_get_ns();
 	if (c->cur == SPARE_NO_SLOT) {
 		if (t->stray) {
-			stray_count(p, now - t->start_ns, now);
+			stray_stops(c, cpu, p, t, now);
 			vm = task_vm(p);
 			again = t->serves == SPARE_SERVES_CUT;
 			if (vm && sleeps && is_net(p, t) && (again || vm->rx_seq != vm->served_seq))

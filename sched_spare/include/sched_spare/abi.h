@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 13
+#define SPARE_ABI 14
 
 /* Who is in the kernel when its time ends has so long to leave it (kick.c), where its budget is ten times as long. */
 #define SPARE_LEAVE_NS		200000ULL

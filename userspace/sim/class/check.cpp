@@ -37,8 +37,24 @@ void World::check_cpu(int id) {
   u32 slot = 0;
   if (const char* wrong = class_check(id, &slot)) fail("CPU %d, slot %u: %s", id, slot, wrong);
   check_kthreads(cpu(id));
+  check_paid(id);
   for (slot = 0; slot < SPARE_SLOTS; slot++)
     if (Server* s = module_.at(id, slot)) check_loan(*s);
+}
+
+// Conservation (ACC-1): all that passes while a server pays is charged once, but for softirqs and higher classes.
+void World::check_paid(int id) {
+  Paid& paid = paid_[static_cast<std::size_t>(id)];
+  const u64 used = module_.used(id);
+  const Time charged = used - paid.used;
+  paid.unknown |= bypassed_;
+  if (paid.pays) return;
+  if (!paid.unknown && (charged + paid.changes * us < paid.due || paid.due + paid.changes * us < charged))
+    fail("CPU %d: its servers were charged %llu ns, and what ran in them was %llu", id, charged, paid.due);
+  if (paid.changes < 100 && !paid.unknown) return;
+  paid.used = used;
+  paid.due = paid.changes = 0;
+  paid.unknown = false;
 }
 
 // Where a server is ready all the time, pinned kernel threads have the host's share, and a burst (CBS-9).

@@ -234,6 +234,21 @@ void Kernel::interrupt_ends(int id) {
   else schedule(id);
 }
 
+// What runs gets no further meanwhile.
+void Kernel::softirq(int id) {
+  Cpu& c = cpu(id);
+  if (c.dead || c.busy) return;
+  const Time began = now_;
+  trace("softirq", c.curr);
+  advance(us, 200 * us);
+  if (c.curr->left < forever) {
+    c.curr->left -= std::min(c.curr->left, began - c.run_from);
+    c.run_from = now_;
+    run_for(*c.curr);
+  }
+  softirq_took(c, now_ - began);
+}
+
 // ---- sched_ext -----------------------------------------------------------------------------------------------------
 
 void Kernel::update_clock(Cpu& c) {

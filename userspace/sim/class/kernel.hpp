@@ -188,6 +188,7 @@ class Kernel {
   void yield(int cpu);
   void resched(Cpu& c);
   void interrupt_ends(int cpu);
+  void softirq(int cpu);            // takes some time on top of whatever runs there
   void preemption_ends(int cpu) { post(now_, What::resched, cpu, 0); }
   void run_for(Task& p);            // its work has changed
   void cpu_offline(int cpu);
@@ -234,6 +235,7 @@ class Kernel {
   // Something may happen on another CPU, to this one's run queue, too, and to the task that it is about to move.
   virtual void elsewhere(Cpu& unlocked, Task& wanted) = 0;
   virtual void switched(Cpu& c, Task& prev, Task& next) = 0;
+  virtual void softirq_took(Cpu&, Time) {}
   virtual void gone(Task& p) = 0;
   virtual void describe() = 0;  // after a violation
   virtual void happens(std::uint32_t) {}

@@ -186,6 +186,7 @@ void Module::reap() {
       cpu_[s->cpu].slot[s->slot] = nullptr;
       after_grace([this, gone = s.get()] {
         cpu_[gone->cpu].used[gone->slot] = false;
+        cpu_[gone->cpu].gone_ns += gone->abi.st.used_ns;
         servers_.remove_if([gone](const auto& o) { return o.get() == gone; });
       });
     }
@@ -296,23 +297,49 @@ void Module::charge(Task& p, int cpu, Time ns) {
   s->abi.debt_ns += ns;
 }
 
+u64 Module::used(int cpu) const {
+  u64 sum = cpu_[static_cast<unsigned>(cpu)].gone_ns;
+  for (const auto& s : servers_)
+    if (static_cast<int>(s->cpu) == cpu) sum += s->abi.st.used_ns;
+  return sum;
+}
+
+void Module::realtime(PerCpu& c, Task* p) {
+  if (!p && c.realtime_since) {
+    c.above += kernel_.now() - c.realtime_since;
+    c.realtime_since = 0;
+  }
+  c.realtime = p;
+  if (!p) return;
+  c.realtime_used = p->se.sum_exec_runtime - c.softirq;
+  if (!c.realtime_since) c.realtime_since = kernel_.now();
+}
+
 void Module::switched(Cpu& cpu, Task& prev, Task& next) {
   PerCpu& c = cpu_[static_cast<unsigned>(cpu.id)];
-  if (prev.policy == Policy::realtime && c.realtime == &prev) charge(prev, cpu.id, prev.se.sum_exec_runtime - c.realtime_used);
-  c.realtime = next.policy == Policy::realtime ? &next : nullptr;
-  if (c.realtime) c.realtime_used = next.se.sum_exec_runtime;
+  if (prev.policy == Policy::realtime && c.realtime == &prev) charge(prev, cpu.id, prev.se.sum_exec_runtime - c.softirq - c.realtime_used);
+  realtime(c, next.policy == Policy::realtime ? &next : nullptr);
 }
 
 void Module::changes(Task& p, bool goes) {
   PerCpu& c = cpu_[p.thread_info.cpu];
   if (!kernel_.running(p)) return;
   if (goes) {
-    c.realtime = &p;
-    c.realtime_used = p.se.sum_exec_runtime;
+    realtime(c, &p);
   } else if (c.realtime == &p) {
-    charge(p, static_cast<int>(p.thread_info.cpu), p.se.sum_exec_runtime - c.realtime_used);
-    c.realtime = nullptr;
+    charge(p, static_cast<int>(p.thread_info.cpu), p.se.sum_exec_runtime - c.softirq - c.realtime_used);
+    realtime(c, nullptr);
   }
+}
+
+void Module::softirq(Cpu& cpu, Time length) {
+  PerCpu& c = cpu_[static_cast<unsigned>(cpu.id)];
+  (c.realtime_since ? c.softirq : c.above) += length;
+}
+
+Time Module::above(int cpu, Time now) const {
+  const PerCpu& c = cpu_[static_cast<unsigned>(cpu)];
+  return c.realtime_since ? c.above + (now - c.realtime_since) : c.above;
 }
 
 namespace {
@@ -336,6 +363,7 @@ u32 spare_task_slot(task_struct* p, s32 cpu) {
 
 bool spare_task_receives(task_struct* p) { return module->wakes(task(p)); }
 void spare_task_changes(task_struct* p, bool goes) { module->changes(task(p), goes); }
+u64 spare_above_ns(s32 cpu, u64 now) { return module->valid(cpu) ? module->above(cpu, now) : 0; }
 
 u32 spare_vm_slot(s32 cpu, u32 slot, s32 other) {
   const Server* s = module->at(cpu, slot);

@@ -80,8 +80,11 @@ class Module {
   void reap();
 
   std::vector<const spare_stats*> all_stats() const;
+  u64 used(int cpu) const;  // what all servers that it has and had were charged
   void packet(Vm& vm, unsigned count = 1);
   void switched(Cpu& c, Task& prev, Task& next);
+  // A softirq has had the CPU for so long.
+  void softirq(Cpu& c, Time length);
 
   // kfuncs
   static Vm* effective(const Task& p) { return p.vm && p.vm->placed() ? p.vm : nullptr; }
@@ -92,6 +95,7 @@ class Module {
   unsigned attention(int cpu);
   bool wakes(const Task& p);
   void changes(Task& p, bool goes);
+  Time above(int cpu, Time now) const;
   void released(Server& s);
   unsigned queues_ahead_ = 64, queues_wanted_ = queues_ahead_, queues_made_ = 0;
   std::uint32_t limit_ppm = 900000;
@@ -109,7 +113,8 @@ class Module {
     Server* slot[SPARE_SLOTS] = {};
     std::bitset<SPARE_SLOTS> used, attention;
     Task* realtime = nullptr;  // runs (realtime.c)
-    Time realtime_used = 0;
+    Time realtime_used = 0, realtime_since = 0, softirq = 0, above = 0;
+    u64 gone_ns = 0;  // used by servers that are gone
     Vm* arrival = nullptr;  // hook.c
     Task* arrival_in = nullptr;
     Time arrival_ns = 0;
@@ -119,6 +124,7 @@ class Module {
   void resolve(Vm& vm);
   void withdraw(Server& s);
   void charge(Task& p, int cpu, Time ns);
+  void realtime(PerCpu& c, Task* p);
   bool reaches(const Vm& from, const Vm& to) const;
   template <class F>
   void after_grace(F f) {

@@ -23,11 +23,11 @@ constexpr Kind kinds[] = {{"churn", &Mix::churn, 2},       {"affinity", &Mix::af
                           {"moves", &Mix::moves, 3},       {"pinning", &Mix::pinning, 3},   {"kernel", &Mix::kernel, 3},     {"calm", &Mix::calm, 4},
                           {"lives", &Mix::lives, 3},       {"groups", &Mix::groups, 3},     {"reload", &Mix::reload, 4},     {"bypass", &Mix::bypass, 4},
                           {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8},        {"queues", &Mix::queues, 4},
-                          {"quiet", &Mix::quiet, 4}};
+                          {"quiet", &Mix::quiet, 4},       {"softirqs", &Mix::softirqs, 2}};
 
 }  // namespace
 
-World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus), busy_(cpus) {
+World::World(Draw draw, unsigned cpus) : Kernel(draw, cpus), hotplug_(cpus), hotplug_task_(cpus), hotplug_since_(cpus), busy_(cpus), paid_(cpus) {
   auto& r = random();
   const auto coin = [&](unsigned one_in) { return r.in(1, one_in) == 1; };
   for (const Kind& k : kinds) mix_.*k.is = coin(k.one_in);
@@ -375,6 +375,26 @@ void World::account(Task& p) {
   p.accounted = now();
 }
 
+// It is no use of the thread that it was on top of.
+void World::softirq_took(Cpu& c, Time length) {
+  module_.softirq(c, length);
+  c.curr->accounted += length;
+}
+
+void World::call_ends() {
+  for (unsigned i = 0; i < cpus(); i++) {
+    Paid& paid = paid_[i];
+    const int id = static_cast<int>(i);
+    const Time above = module_.above(id, now());
+    const bool pays = class_charges(id).payer != SPARE_NO_SLOT;
+    if (paid.pays) paid.due += now() - paid.at - (above - paid.above);
+    paid.changes += pays != paid.pays;
+    paid.pays = pays;
+    paid.at = now();
+    paid.above = above;
+  }
+}
+
 void World::gone(Task& p) {
   std::erase(pids_, p.pid);
   at(now() + 100 * ms, [this, pid = p.pid] { tasks_.erase(pid); });
@@ -512,6 +532,7 @@ void World::class_ends() {
   reload(all_tasks());
   changed_all();
   for (Busy& b : busy_) b.free = true;
+  for (Paid& p : paid_) p.unknown = true;
 }
 
 void World::bypass_begins() {
@@ -531,6 +552,7 @@ void World::act() {
   const unsigned what = static_cast<unsigned>(r.in(0, 111));
   Task* p = any_task();
   if (what < 60) {
+    if (mix_.softirqs) softirq(here_cpu());
     packet();
   } else if (what < 66) {
     if (mix_.affinity && p) set_affinity(here_cpu(), *p, {chance(4) && p->vm && p->vm->config.cpus ? p->vm->config.cpus : draw_cpus(cpus())});

@@ -22,6 +22,7 @@ struct Mix {
   bool hog;       // a real-time thread computes all the time
   bool queues;    // the stock of queues is small
   bool quiet;     // little of the host's own runs, and nobody forks
+  bool softirqs;  // interrupt what runs
 };
 
 class World : public Kernel {
@@ -38,7 +39,9 @@ class World : public Kernel {
   void work_done(Task& p) override;
   void elsewhere(Cpu& unlocked, Task& wanted) override;
   void switched(Cpu& c, Task& prev, Task& next) override;
+  void softirq_took(Cpu& c, Time length) override;
   void gone(Task& p) override;
+  void call_ends() override;
   void describe() override;
 
  private:
@@ -46,6 +49,14 @@ class World : public Kernel {
   struct Busy {
     Time since = 0, ran = 0, seen = 0;
     bool runs = false, free = true;
+  };
+  // What the servers of a CPU shall have been charged: while one of them pays, without what goes before the class's threads.
+  struct Paid {
+    bool pays = false;
+    Time at = 0, above = 0, due = 0;
+    u64 used = 0;         // and what they had been, when nothing was due
+    unsigned changes = 0; // of who pays since
+    bool unknown = false; // the class was not asked
   };
   enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };
 
@@ -91,6 +102,7 @@ class World : public Kernel {
   bool is_taken(const Cpu& c) const;
   void check_cpu(int cpu);
   void check_kthreads(Cpu& c);
+  void check_paid(int cpu);
   void check_all();
   void check_task(Task& p);
   void check_siblings(Task& p, const Server& s);
@@ -116,6 +128,7 @@ class World : public Kernel {
   std::vector<Task*> hotplug_task_;
   std::vector<Time> hotplug_since_;
   std::vector<Busy> busy_;
+  std::vector<Paid> paid_;
   int next_pid_ = 2000;
   unsigned nested_ = 0;
   Time checked_ = 0;
