@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * spare-trace - what servers really ran, from the kernel's sched_switch events alone (experiment E2).
+ * spare-trace - what servers really ran, from the kernel's sched_switch events, and the softirqs' (experiment E2).
  *
- * It asks neither the module nor the class: perf records each sched_switch of every CPU with a stamp of CLOCK_MONOTONIC in a
- * buffer that is read after the end, so recording costs the same whoever runs. A server is the threads of a cgroup (and of
- * those below it). From its period P, runtime Q and one replenishment instant (given, or its first dispatch after a gap) follow
+ * It asks neither the module nor the class: perf records each sched_switch, and beginning and end of each softirq, of every CPU with a stamp of
+ * CLOCK_MONOTONIC in a buffer that is read after the end, so recording costs the same whoever runs. A server is the threads of a cgroup (and of
+ * those below it), without the softirqs that ran on top of them, which are said beside it (ACC-2). From its period P, runtime Q and one replenishment instant (given, or its first dispatch after a gap) follow
  * the windows [phase + iP, phase + (i+1)P): use in each, the most over Q, how far the running sum leaves i * Q (lag), and the
  * deadlines missed: windows at whose end a server that always has work has got less than is due by more than --slack-us.
  *
@@ -43,9 +43,12 @@ struct server {
 	uint64_t phase_ns = 0;
 };
 
+enum class what { switched, softirq_begins, softirq_ends };
+
 struct sched_event {
 	uint64_t time_ns;
-	uint32_t cpu, prev, next;
+	uint32_t cpu, prev, next; /* threads of a switch */
+	what kind;
 };
 
 struct options {
@@ -57,53 +60,57 @@ struct options {
 	bool stat = false, any_phase = false;
 };
 
-/* Field offsets of sched_switch, from the kernel's own description. */
-struct switch_format {
-	uint64_t id;
+/* Numbers of the events and field offsets of sched_switch, from the kernel's own descriptions. */
+struct formats {
+	uint64_t switched, softirq_begins, softirq_ends;
 	size_t prev_pid, next_pid;
 };
 
-switch_format read_format(const std::string &tracefs)
-{
-	const auto text = read_file(tracefs + "/events/sched/sched_switch/format");
-	switch_format f{};
+class Format {
+public:
+	Format(const std::string &tracefs, const std::string &event) : path_(fmt::format("{}/events/{}/format", tracefs, event))
+	{
+		const auto text = read_file(path_);
 
-	if (!text)
-		die("{}/events/sched/sched_switch/format", tracefs);
-	const auto number_after = [&](std::string_view key, size_t from) -> size_t {
-		const size_t at = text->find(key, from);
+		if (!text)
+			die("{}", path_);
+		text_ = *text;
+	}
+	size_t number_after(std::string_view key, std::string_view from = {}) const
+	{
+		const size_t at = text_.find(key, text_.find(from));
 
 		if (at == std::string::npos)
-			die("sched_switch's format has no {}", key);
-		return std::strtoul(text->c_str() + at + key.size(), nullptr, 10);
-	};
-	f.id = number_after("ID: ", 0);
-	f.prev_pid = number_after("offset:", text->find("pid_t prev_pid;"));
-	f.next_pid = number_after("offset:", text->find("pid_t next_pid;"));
-	return f;
+			die("{} has no {}", path_, key);
+		return std::strtoul(text_.c_str() + at + key.size(), nullptr, 10);
+	}
+	uint64_t id() const { return number_after("ID: "); }
+
+private:
+	std::string path_, text_;
+};
+
+formats read_formats(const std::string &tracefs)
+{
+	const Format switched(tracefs, "sched/sched_switch");
+
+	return {switched.id(), Format(tracefs, "irq/softirq_entry").id(), Format(tracefs, "irq/softirq_exit").id(),
+		switched.number_after("offset:", "pid_t prev_pid;"), switched.number_after("offset:", "pid_t next_pid;")};
 }
 
-/* One CPU's sched_switch events in a perf ring that is large enough to be read at the end. */
+/* One CPU's events in a perf ring that is large enough to be read at the end. */
 class Recorder {
 public:
-	Recorder(const switch_format &f, unsigned cpu, unsigned mib) : f_(f), cpu_(cpu), data_size_(size_t(mib) << 20)
+	Recorder(const formats &f, unsigned cpu, unsigned mib) : f_(f), cpu_(cpu), data_size_(size_t(mib) << 20)
 	{
-		perf_event_attr a{};
-
-		a.type = PERF_TYPE_TRACEPOINT;
-		a.size = sizeof(a);
-		a.config = f.id;
-		a.sample_period = 1;
-		a.sample_type = PERF_SAMPLE_TIME | PERF_SAMPLE_RAW;
-		a.use_clockid = 1;
-		a.clockid = CLOCK_MONOTONIC;
-		a.disabled = 1;
-		fd_ = Fd(int(syscall(SYS_perf_event_open, &a, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
-		if (!fd_)
-			die("perf_event_open(sched_switch) on CPU {}", cpu);
-		map_ = static_cast<char *>(mmap(nullptr, page_ + data_size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0));
+		for (const uint64_t id : {f.switched, f.softirq_begins, f.softirq_ends})
+			fds_.push_back(open_event(id));
+		map_ = static_cast<char *>(mmap(nullptr, page_ + data_size_, PROT_READ | PROT_WRITE, MAP_SHARED, fds_[0].get(), 0));
 		if (map_ == MAP_FAILED)
 			die("perf ring of {} MiB", mib);
+		for (const Fd &fd : fds_)
+			if (fd.get() != fds_[0].get() && ioctl(fd.get(), PERF_EVENT_IOC_SET_OUTPUT, fds_[0].get()))
+				die("one perf ring for several events");
 	}
 	Recorder(const Recorder &) = delete;
 	Recorder &operator=(const Recorder &) = delete;
@@ -111,8 +118,9 @@ public:
 
 	void control(unsigned long what)
 	{
-		if (ioctl(fd_.get(), what, 0))
-			die("perf ioctl");
+		for (const Fd &fd : fds_)
+			if (ioctl(fd.get(), what, 0))
+				die("perf ioctl");
 	}
 
 	/* All events; false when some were lost. */
@@ -134,18 +142,48 @@ public:
 				whole = false;
 			if (h.type != PERF_RECORD_SAMPLE)
 				continue;
-			/* header, u64 time, u32 size, raw */
-			const char *raw = rec.data() + sizeof(h) + 8 + 4;
-			sched_event e{0, cpu_, 0, 0};
-			std::memcpy(&e.time_ns, rec.data() + sizeof(h), 8);
-			std::memcpy(&e.prev, raw + f_.prev_pid, 4);
-			std::memcpy(&e.next, raw + f_.next_pid, 4);
-			out.push_back(e);
+			out.push_back(parse(rec.data() + sizeof(h)));
 		}
 		return whole;
 	}
 
 private:
+	Fd open_event(uint64_t id)
+	{
+		perf_event_attr a{};
+
+		a.type = PERF_TYPE_TRACEPOINT;
+		a.size = sizeof(a);
+		a.config = id;
+		a.sample_period = 1;
+		a.sample_type = PERF_SAMPLE_TIME | PERF_SAMPLE_RAW;
+		a.use_clockid = 1;
+		a.clockid = CLOCK_MONOTONIC;
+		a.disabled = 1;
+		Fd fd(int(syscall(SYS_perf_event_open, &a, -1, cpu_, -1, PERF_FLAG_FD_CLOEXEC)));
+		if (!fd)
+			die("perf_event_open of tracepoint {} on CPU {}", id, cpu_);
+		return fd;
+	}
+
+	/* u64 time, u32 size, raw, which begins with the event's number */
+	sched_event parse(const char *sample) const
+	{
+		const char *raw = sample + 8 + 4;
+		sched_event e{0, cpu_, 0, 0, what::switched};
+		uint16_t id;
+
+		std::memcpy(&e.time_ns, sample, 8);
+		std::memcpy(&id, raw, 2);
+		if (id == f_.switched) {
+			std::memcpy(&e.prev, raw + f_.prev_pid, 4);
+			std::memcpy(&e.next, raw + f_.next_pid, 4);
+		} else {
+			e.kind = id == f_.softirq_begins ? what::softirq_begins : what::softirq_ends;
+		}
+		return e;
+	}
+
 	void copy(void *to, uint64_t at, size_t n) const
 	{
 		const size_t off = at % data_size_, first = std::min(n, data_size_ - off);
@@ -154,10 +192,10 @@ private:
 		std::memcpy(static_cast<char *>(to) + first, map_ + page_, n - first);
 	}
 
-	switch_format f_;
+	formats f_;
 	unsigned cpu_;
 	size_t page_ = size_t(sysconf(_SC_PAGESIZE)), data_size_;
-	Fd fd_;
+	std::vector<Fd> fds_;
 	char *map_;
 };
 
@@ -206,20 +244,42 @@ struct interval {
 	uint64_t from, to;
 };
 
-/* When any thread of s ran (threads of one server on several CPUs overlap: their times add up). */
-std::vector<interval> runs_of(const server &s, const std::vector<sched_event> &ev)
+struct use {
+	std::vector<interval> runs;
+	uint64_t softirq_ns = 0; /* on top of its threads */
+};
+
+/* When any thread of s ran, and no softirq on top of it (threads of one server on several CPUs overlap: their times add up). */
+use use_of(const server &s, const std::vector<sched_event> &ev)
 {
-	std::vector<interval> out;
-	std::vector<uint64_t> since; /* per CPU; 0: not running */
+	struct state {
+		uint64_t since = 0, softirq_since = 0; /* 0: not running; no softirq on top of it */
+	};
+	use out;
+	std::vector<state> cpus;
 
 	for (const sched_event &e : ev) {
-		if (since.size() <= e.cpu)
-			since.resize(e.cpu + 1);
-		if (since[e.cpu] && s.tids.count(e.prev))
-			out.push_back({since[e.cpu], e.time_ns});
-		since[e.cpu] = s.tids.count(e.next) ? e.time_ns : 0;
+		if (cpus.size() <= e.cpu)
+			cpus.resize(e.cpu + 1);
+		state &c = cpus[e.cpu];
+		if (c.since && (e.kind != what::switched || s.tids.count(e.prev)))
+			out.runs.push_back({c.since, e.time_ns});
+		switch (e.kind) {
+		case what::switched:
+			c = {s.tids.count(e.next) ? e.time_ns : 0, 0};
+			break;
+		case what::softirq_begins:
+			c = {0, c.since ? e.time_ns : 0};
+			break;
+		case what::softirq_ends:
+			if (c.softirq_since) {
+				out.softirq_ns += e.time_ns - c.softirq_since;
+				c = {e.time_ns, 0};
+			}
+			break;
+		}
 	}
-	std::sort(out.begin(), out.end(), [](const interval &a, const interval &b) { return a.from < b.from; });
+	std::sort(out.runs.begin(), out.runs.end(), [](const interval &a, const interval &b) { return a.from < b.from; });
 	return out;
 }
 
@@ -283,7 +343,8 @@ int64_t ppm(uint64_t mean_ns, uint64_t runtime_ns)
 	return (int64_t(mean_ns) - int64_t(runtime_ns)) * 1000000 / int64_t(runtime_ns);
 }
 
-void print_result(const server &s, const result &r)
+/* softirq_ns: in the whole record, on top of it; printed in relation to its use */
+void print_result(const server &s, const result &r, uint64_t softirq_ns)
 {
 	if (r.use.empty()) {
 		fmt::print("{}.periods 0\n", s.name);
@@ -295,6 +356,7 @@ void print_result(const server &s, const result &r)
 	for (uint64_t u : r.use)
 		sum += u;
 	const uint64_t mean = (sum + r.use.size() / 2) / r.use.size();
+	fmt::print("{}.softirq_ppm {}\n", s.name, sum ? softirq_ns * 1000000 / sum : 0);
 	fmt::print("{0}.periods {1}\n{0}.mean_ns {2}\n{0}.mean_err_ppm {3}\n{0}.min_ns {4}\n{0}.max_ns {5}\n"
 		   "{0}.overrun_max_ns {6}\n{0}.lag_min_ns {7}\n{0}.lag_max_ns {8}\n{0}.gap_max_ns {9}\n{0}.missed {10}\n",
 		   s.name, r.use.size(), mean, ppm(mean, s.runtime_ns), *lo, *hi,
@@ -341,7 +403,7 @@ server_view read_exhausted(const server &s)
 
 int run(int argc, char **argv)
 {
-	cli::App app("use of servers per period, from sched_switch events");
+	cli::App app("use of servers per period, from sched_switch events, without softirqs on top of them");
 	options o;
 
 	app.add_option("--server", o.servers, "NAME=CGROUP,Q_US,P_US; may be given several times")->required();
@@ -365,7 +427,7 @@ int run(int argc, char **argv)
 		if (o.stat)
 			servers.back().stat = ServerStat(servers.back().cgroup + "/spare.stat", o.cpu);
 	}
-	const switch_format format = read_format(o.tracefs);
+	const formats format = read_formats(o.tracefs);
 	std::vector<std::unique_ptr<Recorder>> recorders;
 	for (long c = 0; c < sysconf(_SC_NPROCESSORS_CONF); c++) {
 		if (read_file(fmt::format("/sys/devices/system/cpu/cpu{}/online", c)) == "0\n")
@@ -405,7 +467,7 @@ int run(int argc, char **argv)
 		whole &= r->collect(events);
 	std::stable_sort(events.begin(), events.end(),
 			 [](const sched_event &a, const sched_event &b) { return a.time_ns < b.time_ns; });
-	fmt::print("switches {}\nlost {}\n", events.size(), whole ? 0 : 1);
+	fmt::print("events {}\nlost {}\n", events.size(), whole ? 0 : 1);
 
 	FILE *csv = o.csv.empty() ? nullptr : fopen(o.csv.c_str(), "we");
 	if (!o.csv.empty() && !csv)
@@ -413,10 +475,10 @@ int run(int argc, char **argv)
 	if (csv)
 		fmt::print(csv, "server,period,use_ns\n");
 	for (server &s : servers) {
-		const std::vector<interval> runs = runs_of(s, events);
-		const result r = analyse(s, runs, o.stat ? s.phase_ns : o.any_phase ? from : guess_phase(s, runs), from, to, o.slack_us * kUs);
+		const use u = use_of(s, events);
+		const result r = analyse(s, u.runs, o.stat ? s.phase_ns : o.any_phase ? from : guess_phase(s, u.runs), from, to, o.slack_us * kUs);
 
-		print_result(s, r);
+		print_result(s, r, u.softirq_ns);
 		if (o.stat)
 			print_account(s);
 		for (size_t i = 0; csv && i < r.use.size(); i++)
