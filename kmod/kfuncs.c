@@ -332,7 +332,7 @@ __bpf_kfunc void spare_task_changes(struct task_struct *p__ign, bool goes)
  */
 __bpf_kfunc u64 spare_above_ns(s32 cpu, u64 now_ns)
 {
-	return spare_cpu_valid(cpu) ? spare_realtime_above(cpu, now_ns) : 0;
+	return spare_realtime_above(cpu, now_ns);
 }
 
 /**

@@ -12,6 +12,7 @@ struct task_struct;
 int *spare_task_vm(struct task_struct *p__ign, const int rdwr_buf_size);
 bool spare_task_receives(struct task_struct *p__ign);
 void spare_task_changes(struct task_struct *p__ign, bool goes);
+u64 spare_above_ns(s32 cpu, u64 now_ns);
 u32 spare_task_slot(struct task_struct *p__ign, s32 cpu);
 int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size);
 int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size);

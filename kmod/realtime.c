@@ -131,18 +131,26 @@ static void softirq_ends(void *unused, unsigned int vector)
 
 /**
  * spare_realtime_above - what has gone before the class's threads so far
- * @cpu: on which CPU
+ * @cpu: any number; nearly always this CPU
  * @now_ns: of CLOCK_MONOTONIC
  *
- * Context: any; exact under the run-queue lock of @cpu, but for a softirq that is there now.
+ * Context: preemption off; exact under the run-queue lock of @cpu, but for a softirq that is there now.
  * Return: CPU time of softirqs, of real-time and of deadline threads.
  */
-u64 spare_realtime_above(unsigned int cpu, u64 now_ns)
+u64 spare_realtime_above(s32 cpu, u64 now_ns)
 {
-	const struct run *run = per_cpu_ptr(&runs, cpu);
-	u64 since_ns = READ_ONCE(run->since_ns), above_ns = atomic64_read(&run->above_ns);
+	const struct run *run = this_cpu_ptr(&runs);
+	u64 since_ns;
 
-	return unlikely(since_ns) ? above_ns + (now_ns - since_ns) : above_ns;
+	if (unlikely(cpu != smp_processor_id())) {
+		if (!spare_cpu_valid(cpu))
+			return 0;
+		run = per_cpu_ptr(&runs, cpu);
+	}
+	since_ns = READ_ONCE(run->since_ns);
+	if (unlikely(since_ns))
+		return atomic64_read(&run->above_ns) + (now_ns - since_ns);
+	return atomic64_read(&run->above_ns);
 }
 
 /**

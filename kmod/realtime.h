@@ -11,7 +11,7 @@ struct task_struct;
 
 void spare_realtime_attach(void);
 void spare_realtime_change(struct task_struct *p, bool goes);
-u64 spare_realtime_above(unsigned int cpu, u64 now_ns);
+u64 spare_realtime_above(s32 cpu, u64 now_ns);
 
 int __must_check spare_realtime_init(void);
 void spare_realtime_exit(void);
