@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What was billed between two readings.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "meter.hpp"
+
+namespace spare {
+
+struct CpuBill {
+  unsigned cpu = 0;
+  bool steady = false;
+  std::uint64_t elapsed_ns = 0;
+  std::uint64_t vms_ns = 0;  // of all VMs, those that came and went between the two readings included
+  BillRow host;
+  [[nodiscard]] std::int64_t error_ns() const;  // what is billed twice, or to nobody (negative)
+};
+
+struct VmBill {
+  BilledVm vm;
+  BillRow sum;                           // over all CPUs
+  std::vector<std::uint64_t> of_cpu_ns;  // as Bill::cpus
+};
+
+struct Bill {
+  std::int64_t time_ns = 0;       // CLOCK_REALTIME
+  std::uint64_t interval_ns = 0;  // CLOCK_MONOTONIC
+  std::vector<CpuBill> cpus;      // those that are online
+  std::vector<VmBill> vms;        // as Reading::vms
+};
+
+// Of two epochs, or with nothing before: since counting began.
+Bill between(const Reading& before, const Reading& now);
+
+std::uint64_t total(const BillRow& row);
+// What a row has had since an earlier look at it.
+BillRow since(const BillRow& before, const BillRow& now);
+
+}  // namespace spare
