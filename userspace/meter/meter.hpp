@@ -24,16 +24,24 @@
 
 namespace spare {
 
+// A process that runs guests.
+struct VmProcess {
+  pid_t pid = 0;
+  std::uint64_t start = 0;  // clock ticks after boot, as /proc/PID/stat has it: another process of this number is another one
+  auto operator<=>(const VmProcess&) const = default;
+};
+
 // A VM, as the bill has it.
 struct BilledVm {
   std::uint64_t id = 0;       // no other VM of this epoch has or had it; slots are given again
   std::uint32_t slot = 0;     // of the meter's maps
   std::string name;           // its guest's (-name, --id), else its cgroup's, else its process's number; fit for a terminal. Two VMs may have the same.
   std::string cgroup;         // below the mount point: "/machine.slice/…"
-  bool whole_cgroup = false;  // all that runs in the cgroup is the VM's; else its processes alone are
+  std::uint64_t cgroup_id = 0;  // all that runs in the cgroup of this id is the VM's; 0: its processes alone are
   bool gone = false;          // it has ended: its counters stand still, and it is in some more readings, for a second or so
-  std::vector<pid_t> processes;  // that run guests
+  std::vector<VmProcess> processes;
   std::vector<Tap> taps;
+  [[nodiscard]] bool whole_cgroup() const { return cgroup_id != 0; }
 };
 
 struct VmReading {
@@ -70,6 +78,8 @@ class Meter {
   [[nodiscard]] virtual int fd() const { return -1; }
   // Does some of it, for a few milliseconds at most. An error: the meter is of no use any more.
   virtual Result<void> turn() { return {}; }
+  // What an operator should know and nobody was told yet: limits that are reached.
+  [[nodiscard]] virtual std::vector<std::string> news() { return {}; }
 };
 
 struct MeterStart {
