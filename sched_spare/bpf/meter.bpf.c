@@ -193,7 +193,7 @@ SEC("tp_btf/call_function_single_exit") int BPF_PROG(meter_call_exit) { return i
 
 /* ---- packets ------------------------------------------------------------------------------------------------------ */
 
-/* Only where a VM's own packets are served in softirqs (meter_steers): elsewhere it is enough to know who has had a packet. */
+/* Only where a VM's own packets are served in softirqs (meter.steers): elsewhere it is enough to know who has had a packet. */
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(meter_packet, struct sk_buff *skb)
 {

@@ -10,8 +10,7 @@
 #include <sched_spare/bill.h>
 #include <sched_spare/meter.h>
 
-/* User space raises it when VMs come or go: what is known of threads and devices is looked up anew. */
-u32 meter_gen = 1;
+struct spare_meter_shared meter = { .gen = 1 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -7,9 +7,6 @@
 
 #define RX_QUEUES	8	/* of a tap, looked at for RPS */
 
-/* Raised when there is a VM's tap whose packets may be served in softirqs (RPS). */
-u32 meter_steers = 0;
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8 * SPARE_METER_VMS);
@@ -32,7 +29,7 @@ static __noinline u32 steers(struct net_device *dev)
 	return 0;
 }
 
-/* What is known of a device of that address is true until meter_gen changes. */
+/* What is known of a device of that address is true until meter.gen changes. */
 static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
 	struct spare_meter_device *known;
@@ -41,19 +38,19 @@ static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_devic
 	u32 *vm;
 
 	/* Through memory: the verifier shifts no pointers. */
-	c->last.gen = meter_gen - 1;
+	c->last.gen = meter.gen - 1;
 	*(volatile u64 *)&c->last.device = (u64)dev;
 	address = *(volatile u64 *)&c->last.device;
 	known = &c->device[(address >> 12 ^ address >> 18) & (SPARE_METER_DEVICES - 1)];
-	if (known->device != address || known->gen != meter_gen) {
+	if (known->device != address || known->gen != meter.gen) {
 		key.ifindex = BPF_CORE_READ(dev, ifindex);
 		key.netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
-		known->gen = meter_gen;
+		known->gen = meter.gen;
 		vm = bpf_map_lookup_elem(&taps, &key);
 		known->vm = vm ? *vm : 0;
 		known->device = address;
 		if (vm && steers(dev))
-			meter_steers = 1;
+			meter.steers = 1;
 	}
 	c->last = *known;
 	return known->vm;
@@ -62,7 +59,7 @@ static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_devic
 /* Mostly it is the last one. */
 static __always_inline u32 vm_of_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
-	if (c->last.device == (u64)dev && c->last.gen == meter_gen)
+	if (c->last.device == (u64)dev && c->last.gen == meter.gen)
 		return c->last.vm;
 	return look_up_device(c, dev);
 }

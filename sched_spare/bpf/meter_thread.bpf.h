@@ -16,9 +16,6 @@
 #define COMM_VHOST	"vhost-"
 #define COMM_NAPI	"napi/"
 
-/* When a thread ran last that may be a vhost worker and has not shown it yet. */
-u64 meter_worker_ns = 0;
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SPARE_METER_THREADS);
@@ -162,7 +159,7 @@ static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread 
 	if (flags & (PF_KTHREAD | PF_USER_WORKER)) {
 		BPF_CORE_READ_STR_INTO(&comm, p, comm);
 		if (role == SPARE_ROLE_NONE && may_be_vhost(flags, comm)) {
-			meter_worker_ns = bpf_ktime_get_ns();
+			meter.worker_ns = bpf_ktime_get_ns();
 			known->start_ns = 0;	/* and again at its next switch */
 		}
 		/* (The names of a tenant's own threads, io_uring's, are the tenant's.) */
@@ -193,8 +190,8 @@ static __always_inline u32 account_of(struct task_struct *p)
 	if (!known)
 		return spare_account(0, SPARE_HOST_TASK);
 	account = known->account;
-	if (known->start_ns != start_ns || known->css_set != css_set || known->gen != meter_gen) {
-		known->gen = meter_gen;
+	if (known->start_ns != start_ns || known->css_set != css_set || known->gen != meter.gen) {
+		known->gen = meter.gen;
 		known->css_set = css_set;
 		known->start_ns = start_ns;
 		account = classify(p, known);

@@ -5,8 +5,6 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mount.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,6 +13,7 @@
 #include <memory>
 
 #include "bpf_log.hpp"
+#include "bpffs.hpp"
 #include "class_state.hpp"
 #include "kfuncs_txt.hpp"
 #include "pinned_class.hpp"
@@ -33,21 +32,8 @@ using s64 = __s64;
 namespace spare {
 namespace {
 
-constexpr long bpf_fs_magic = 0xcafe4a11;
-
 using Skeleton = std::unique_ptr<sched_spare_bpf, void (*)(sched_spare_bpf*)>;
 using Link = std::unique_ptr<bpf_link, int (*)(bpf_link*)>;
-
-Result<void> ensure_bpffs(const Roots& roots) {
-  struct statfs info {};
-  if (::statfs(roots.bpffs().c_str(), &info) == 0 && static_cast<long>(info.f_type) == bpf_fs_magic) {
-    return {};
-  }
-  if (::mount("bpf", roots.bpffs().c_str(), "bpf", 0, "mode=0700") != 0) {
-    return errno_error("no BPF file system at " + roots.bpffs().string() + " and it cannot be mounted");
-  }
-  return {};
-}
 
 Error abi_error() {
   return {fmt::format("the class was refused: it speaks ABI {}, the loaded module another one (dmesg names both); build both "
@@ -108,7 +94,7 @@ Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
 Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* link) {
   const auto dir = PinnedClass::directory(roots);
   std::error_code failed;
-  std::filesystem::remove_all(dir, failed);
+  PinnedClass::remove_pins(dir);
   std::filesystem::create_directory(dir, failed);
   if (failed) {
     return errno_error("cannot make " + dir.string(), failed.value());

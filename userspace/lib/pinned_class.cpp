@@ -25,6 +25,16 @@ Result<PinnedClass> PinnedClass::open(const Roots& roots) {
   return PinnedClass(std::move(link), ClassGlobals(std::move(maps)));
 }
 
+// The link goes first: who finds it, finds the maps with the reason too. What else is in the directory is the meter's.
+void PinnedClass::remove_pins(const std::filesystem::path& dir) {
+  std::error_code failed;
+  std::filesystem::remove(dir / pin::link, failed);
+  for (const char* name : pin::globals) {
+    std::filesystem::remove(dir / name, failed);
+  }
+  std::filesystem::remove(dir, failed);
+}
+
 Result<void> PinnedClass::unload(const Roots& roots) {
   const auto dir = directory(roots);
   const Fd link(bpf_obj_get((dir / pin::link).c_str()));
@@ -36,12 +46,9 @@ Result<void> PinnedClass::unload(const Roots& roots) {
   if (bpf_link_detach(link.get()) != 0 && errno != EINVAL && errno != ENOENT) {
     return errno_error("cannot detach the class");
   }
-  // The link goes first: who finds it, finds the maps with the reason too.
-  std::error_code failed;
-  std::filesystem::remove(dir / pin::link, failed);
-  std::filesystem::remove_all(dir, failed);
-  if (failed) {
-    return errno_error("cannot remove " + dir.string(), failed.value());
+  remove_pins(dir);
+  if (std::filesystem::exists(dir / pin::link)) {
+    return errno_error("cannot remove " + (dir / pin::link).string(), EBUSY);
   }
   return {};
 }

@@ -21,6 +21,7 @@ class PinnedClass {
 
   // Detaches the class, so that every task is back with the kernel's scheduler, and removes the pins.
   static Result<void> unload(const Roots& roots);
+  static void remove_pins(const std::filesystem::path& directory);
 
  private:
   PinnedClass(Fd link, ClassGlobals globals) : link_(std::move(link)), globals_(std::move(globals)) {}

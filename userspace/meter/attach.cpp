@@ -4,20 +4,19 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
-#include <iterator>
-#include <map>
-#include <numeric>
+#include <functional>
 #include <string_view>
 
 #include "bpf_log.hpp"
-#include "sched_spare/abi.h"
-#define SPARE_METER_READER
-#include "sched_spare/meter.h"
+#include "kinds.hpp"
 
 using u8 = __u8;
 using u16 = __u16;
@@ -30,68 +29,46 @@ using s64 = __s64;
 namespace spare {
 namespace {
 
-// Where the meter looks, and what cannot be told without.
-struct Point {
-  const char* program;  // in meter.bpf.c
-  bool tracepoint;      // else a function
-  const char* target;
-  const char* module;  // "" the kernel itself
-  const char* part;
-  const char* instead = nullptr;  // a program that does the same: this one is only for kernels that lack that
-  bool steered = false;           // only where packets of VMs' taps are served in softirqs
-  bool tells = false;             // whether a thread is a vhost worker
-};
-
-// In the order in which they are attached: an end without a beginning is nothing.
-constexpr Point points[] = {
-    {"meter_switch", true, "sched_switch", "", "everything"},
-    {"meter_softirq_exit", true, "softirq_exit", "", "softirq: it is in the bill of the thread that it interrupts"},
-    {"meter_softirq_enter", true, "softirq_entry", "", "softirq: it is in the bill of the thread that it interrupts"},
-    {"meter_irq_exit", true, "irq_handler_exit", "", "hard interrupts: they are in the bill of what they interrupt"},
-    {"meter_irq_enter", true, "irq_handler_entry", "", "hard interrupts: they are in the bill of what they interrupt"},
-    {"meter_timer_exit", true, "local_timer_exit", "", "the timer's interrupts: they are in the bill of what they interrupt"},
-    {"meter_timer_enter", true, "local_timer_entry", "", "the timer's interrupts: they are in the bill of what they interrupt"},
-    {"meter_call_exit", true, "call_function_single_exit", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
-    {"meter_call_enter", true, "call_function_single_entry", "", "what other CPUs ask for by interrupt: it is in the bill of what it interrupts"},
-    {"meter_sent", true, "net_dev_xmit", "", "softirq to VMs: it is in the host network's bill"},
-    {"meter_host_ip", false, "ip_local_deliver", "", "the host's own IP packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_host_ip6", false, "ip6_input", "", "the host's own IPv6 packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_host_arp", false, "arp_rcv", "", "the host's own ARP packets in softirq: those before a VM's packet are in the VM's bill"},
-    {"meter_packet", true, "netif_receive_skb", "", "what VMs whose taps have RPS or IFF_NAPI send: its softirq is in the bill of who receives it", nullptr, true},
-    {"meter_guest_enter", true, "kvm_entry", "kvm", "vCPUs: their threads count as the emulator's, and VMs without vhost are not found"},
-    {"meter_guest_exit", true, "kvm_exit", "kvm", "vCPUs: what they do on the host counts as the guest's"},
-    {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads", nullptr, false, true},
-    {"meter_vhost_rx", false, "handle_rx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
-    {"meter_vhost_tx", false, "handle_tx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
-    {"meter_iothread", false, "eventfd_read", "", "iothreads: they count as the emulator's"},
-};
-
 constexpr unsigned tell_seconds = 3;
+constexpr std::string_view map_prefix = "map_", program_prefix = "prog_", link_prefix = "link_";
 
 using Btf = std::unique_ptr<btf, void (*)(btf*)>;
 
-bool has(const btf* types, const Point& point) {
+std::span<const MeterPoint> points() { return meter_points(); }
+
+std::string pin_of(std::string_view prefix, std::string_view name) { return std::string(prefix) + std::string(name); }
+
+bool has(const btf* types, const MeterPoint& point) {
   return point.tracepoint ? btf__find_by_name_kind(types, fmt::format("btf_trace_{}", point.target).c_str(), BTF_KIND_TYPEDEF) > 0
                           : btf__find_by_name_kind(types, point.target, BTF_KIND_FUNC) > 0;
 }
 
-std::string name_of(const Point& point) { return fmt::format("{} {}", point.tracepoint ? "tracepoint" : "function", point.target); }
+// That of its globals is "meter_bp.data": a name that the BPF file system does not take.
+std::string_view name_of(const bpf_map* map) {
+  const std::string_view name = bpf_map__name(map);
+  return name.substr(name.rfind('.') + 1);
+}
 
 }  // namespace
 
-void MeterPrograms::Close::operator()(meter_bpf* object) const { meter_bpf__destroy(object); }
-void MeterPrograms::Close::operator()(bpf_link* link) const { bpf_link__destroy(link); }
+std::uint64_t meter_build() {
+  size_t size = 0;
+  const auto* bytes = static_cast<const char*>(meter_bpf__elf_bytes(&size));
+  return std::hash<std::string_view>()({bytes, size});
+}
 
-MeterPrograms::MeterPrograms(unsigned cpus) : cpus_(cpus), states_(std::size(points)) {}
+void MeterPrograms::Close::operator()(meter_bpf* object) const { meter_bpf__destroy(object); }
+
+MeterPrograms::MeterPrograms(unsigned cpus, std::optional<MeterPins> pins) : cpus_(cpus), pins_(std::move(pins)), states_(points().size()) {}
 
 // Those that are not attached and whose target is there now; of the others says why not.
 void MeterPrograms::look_for(std::vector<size_t>& found) {
   const Btf kernel(btf__load_vmlinux_btf(), btf__free);
   std::map<std::string, Btf> modules;
-  for (size_t i = 0; i < std::size(points); i++) {
-    const Point& point = points[i];
+  for (size_t i = 0; i < points().size(); i++) {
+    const MeterPoint& point = points()[i];
     State& state = states_[i];
-    if (state.attached || state.refused || (point.steered && !steered_)) {
+    if (state.program || state.refused || (point.steered && !steered_)) {
       continue;
     }
     if (!kernel) {
@@ -119,17 +96,17 @@ void MeterPrograms::look_for(std::vector<size_t>& found) {
   // Where there is the newer one, the older ones are not wanted.
   const auto wanted = found;
   std::erase_if(found, [&](size_t i) {
-    const bool done = points[i].instead != nullptr && std::any_of(std::begin(points), std::end(points), [&](const Point& other) {
-                        const auto at = static_cast<size_t>(&other - points);
-                        return std::string_view(other.program) == points[i].instead &&
-                               (states_[at].attached || std::find(wanted.begin(), wanted.end(), at) != wanted.end());
+    const bool done = points()[i].instead != nullptr && std::any_of(points().begin(), points().end(), [&](const MeterPoint& other) {
+                        const auto at = static_cast<size_t>(&other - points().data());
+                        return std::string_view(other.program) == points()[i].instead &&
+                               (states_[at].program || std::find(wanted.begin(), wanted.end(), at) != wanted.end());
                       });
     states_[i].refused = states_[i].refused || done;
     return done;
   });
 }
 
-// With these programs, and with the maps of the first object if there is one.
+// With these programs, and with the maps that there are already.
 MeterPrograms::Object MeterPrograms::open(const std::vector<size_t>& wanted) const {
   Object object(meter_bpf__open());
   if (!object) {
@@ -138,17 +115,16 @@ MeterPrograms::Object MeterPrograms::open(const std::vector<size_t>& wanted) con
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object->obj) {
     const std::string_view name = bpf_program__name(program);
-    bpf_program__set_autoload(program, std::any_of(wanted.begin(), wanted.end(), [&](size_t i) { return name == points[i].program; }));
+    bpf_program__set_autoload(program, std::any_of(wanted.begin(), wanted.end(), [&](size_t i) { return name == points()[i].program; }));
   }
-  if (objects_.empty()) {
-    bpf_map__set_max_entries(object->maps.cpus, cpus_);
-    bpf_map__set_max_entries(object->maps.rows, cpus_ * SPARE_METER_VMS);
-    return object;
-  }
-  const bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, objects_.front()->obj) {
-    bpf_map* same = bpf_object__find_map_by_name(object->obj, bpf_map__name(map));
-    if (same == nullptr || bpf_map__reuse_fd(same, bpf_map__fd(map)) != 0) {
+  bpf_map__set_max_entries(object->maps.cpus, cpus_);
+  bpf_map__set_max_entries(object->maps.rows, cpus_ * SPARE_METER_VMS);
+  object->data->meter.build = meter_build();
+  static_cast<void>(::getrandom(&object->data->meter.epoch, sizeof(u32), 0));
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object->obj) {
+    const auto same = maps_.find(name_of(map));
+    if (same != maps_.end() && bpf_map__reuse_fd(map, same->second.get()) != 0) {
       return {};
     }
   }
@@ -187,27 +163,78 @@ Result<MeterPrograms::Object> MeterPrograms::load_some(std::vector<size_t>& want
   return object ? Result<Object>(std::move(object)) : Result<Object>(Error{"the kernel does not load the meter's programs together: " + why});
 }
 
-void MeterPrograms::attach(Object object, const std::vector<size_t>& wanted) {
-  const BpfLog log;
-  for (const size_t i : wanted) {
-    states_[i].program = bpf_object__find_program_by_name(object->obj, points[i].program);
-    states_[i].link.reset(bpf_program__attach(states_[i].program));
-    if (states_[i].link) {
-      states_[i].attached = true;
-    } else {
-      states_[i].refused = true;
-      states_[i].why = fmt::format("the kernel does not attach to it: {}", std::strerror(errno));
-    }
+Result<void> MeterPrograms::take_maps(const Object& object) {
+  std::map<std::string, int> pins;
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object->obj) {
+    const auto [at, fresh] = maps_.try_emplace(std::string(name_of(map)), ::fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0));
+    pins[pin_of(map_prefix, at->first)] = at->second.get();
   }
-  objects_.push_back(std::move(object));
+  auto shared = Mapping::of(this->map("data"), sizeof(spare_meter_shared), true);
+  if (!shared) {
+    return shared.error();
+  }
+  shared_ = std::move(*shared);
+  return pins_ ? pins_->replace(pins) : Result<void>();
 }
 
-Result<MeterPrograms> MeterPrograms::load() {
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) {
-    return errno_error("how many CPUs there may be cannot be read", -cpus);
+// All of them are tracing programs: the kernel knows where each belongs.
+bool MeterPrograms::link(size_t i) {
+  State& state = states_[i];
+  state.link = Fd(bpf_raw_tracepoint_open(nullptr, state.program.get()));
+  if (!state.link) {
+    state.why = fmt::format("the kernel does not attach to it: {}", std::strerror(errno));
+    return false;
   }
-  MeterPrograms programs(static_cast<unsigned>(cpus));
+  if (pins_) {
+    const std::string name = pin_of(link_prefix, points()[i].program);
+    pins_->drop(name);
+    if (auto pinned = pins_->put(name, state.link.get()); !pinned) {
+      state.why = pinned.error().text;
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whoever closes a function's last link waits until every task has been seen to give up its CPU, which tenants may delay: not here.
+void MeterPrograms::unlink(size_t i) {
+  if (pins_) {
+    pins_->drop(pin_of(link_prefix, points()[i].program));
+  }
+  ending_ = std::async(std::launch::async, [former = std::move(ending_), link = std::move(states_[i].link)]() mutable { link.reset(); });
+}
+
+void MeterPrograms::attach(const Object& object, const std::vector<size_t>& wanted) {
+  const BpfLog log;
+  verified_ += verified_instructions(object->obj);
+  for (const size_t i : wanted) {
+    State& state = states_[i];
+    state.program = Fd(::fcntl(bpf_program__fd(bpf_object__find_program_by_name(object->obj, points()[i].program)), F_DUPFD_CLOEXEC, 0));
+    const std::string name = pin_of(program_prefix, points()[i].program);
+    const auto pinned = pins_ ? pins_->put(name, state.program.get()) : Result<void>();
+    if (!pinned || !link(i)) {
+      state.why = pinned ? state.why : pinned.error().text;
+      state.refused = true;
+      state.program.reset();
+      if (pins_) {
+        pins_->drop(name);
+      }
+    }
+  }
+}
+
+Result<unsigned> MeterPrograms::possible_cpus() {
+  const int cpus = libbpf_num_possible_cpus();
+  return cpus > 0 ? Result<unsigned>(static_cast<unsigned>(cpus)) : errno_error("how many CPUs there may be cannot be read", -cpus);
+}
+
+Result<MeterPrograms> MeterPrograms::load(std::optional<MeterPins> pins) {
+  const auto cpus = possible_cpus();
+  if (!cpus) {
+    return cpus.error();
+  }
+  MeterPrograms programs(*cpus, std::move(pins));
   std::vector<size_t> wanted;
   programs.look_for(wanted);
   if (wanted.empty()) {
@@ -217,77 +244,114 @@ Result<MeterPrograms> MeterPrograms::load() {
   if (!object) {
     return object.error();
   }
-  programs.attach(std::move(*object), wanted);
-  if (!programs.states_.front().attached) {
-    return Error{fmt::format("the meter: {}: {}", name_of(points[0]), programs.states_.front().why)};
+  if (auto taken = programs.take_maps(*object); !taken) {
+    return taken.error();
+  }
+  programs.attach(*object, wanted);
+  if (!programs.states_.front().program) {
+    return Error{fmt::format("the meter: {}: {}", points()[0].name(), programs.states_.front().why)};
   }
   return programs;
 }
 
-bool MeterPrograms::attach_more(bool napi) {
-  steered_ = steered_ || napi || __atomic_load_n(&objects_.front()->bss->meter_steers, __ATOMIC_RELAXED) != 0;
-  const bool come = std::any_of(std::begin(points), std::end(points), [&](const Point& point) {
-    const State& state = states_[static_cast<size_t>(&point - points)];
-    return !state.attached && !state.refused && (point.steered ? steered_ : *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0);
-  });
-  if (!come) {
-    return false;
+Result<MeterPrograms> MeterPrograms::adopt(MeterPins pins) {
+  const auto cpus = possible_cpus();
+  if (!cpus || pins.identity() == 0) {
+    return cpus ? errno_error("no meter is pinned", ENOENT) : cpus.error();
   }
+  MeterPrograms programs(*cpus, pins);
+  const Object object = programs.open({});
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object->obj) {
+    Fd pinned = pins.get(pin_of(map_prefix, name_of(map)));
+    if (!pinned) {
+      return Error{"the meter that is pinned is another build's", EPROTO};
+    }
+    programs.maps_.emplace(name_of(map), std::move(pinned));
+  }
+  auto shared = Mapping::of(programs.map("data"), sizeof(spare_meter_shared), true);
+  if (!shared || shared->as<spare_meter_shared>()->build != meter_build()) {
+    return Error{"the meter that is pinned is another build's", EPROTO};
+  }
+  programs.shared_ = std::move(*shared);
+  for (size_t i = 0; i < points().size(); i++) {
+    State& state = programs.states_[i];
+    state.program = pins.get(pin_of(program_prefix, points()[i].program));
+    state.link = pins.get(pin_of(link_prefix, points()[i].program));
+    if (state.program && !state.link && !points()[i].tells && !programs.link(i)) {
+      state.program.reset();
+      pins.drop(pin_of(program_prefix, points()[i].program));
+    }
+  }
+  programs.steered_ = __atomic_load_n(&programs.shared().steers, __ATOMIC_RELAXED) != 0;
+  programs.extend();
+  if (!programs.states_.front().program) {
+    return Error{fmt::format("the meter that is pinned: {}: {}", points()[0].name(), programs.states_.front().why), EPROTO};
+  }
+  return programs;
+}
+
+// What can be attached now and is not.
+void MeterPrograms::extend() {
   std::vector<size_t> wanted;
   look_for(wanted);
-  if (wanted.empty()) {
+  auto object = wanted.empty() ? Result<Object>(Error{}) : load_some(wanted);
+  if (object) {
+    attach(*object, wanted);
+  }
+}
+
+bool MeterPrograms::attach_more(bool napi) {
+  steered_ = steered_ || napi || __atomic_load_n(&shared().steers, __ATOMIC_RELAXED) != 0;
+  const bool come = std::any_of(points().begin(), points().end(), [&](const MeterPoint& point) {
+    const State& state = states_[static_cast<size_t>(&point - points().data())];
+    return !state.program && !state.refused && (point.steered ? steered_ : *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0);
+  });
+  // (While a link ends the kernel lets no other begin.)
+  if (!come || (ending_.valid() && ending_.wait_for(std::chrono::seconds{0}) != std::future_status::ready)) {
     return false;
   }
-  auto object = load_some(wanted);
-  if (!object) {
-    return false;
-  }
-  attach(std::move(*object), wanted);
-  return true;
+  const auto attached = [&] { return std::count_if(states_.begin(), states_.end(), [](const State& state) { return static_cast<bool>(state.program); }); };
+  const auto before = attached();
+  extend();
+  return attached() > before;
 }
 
 void MeterPrograms::tend() {
+  if (ending_.valid() && ending_.wait_for(std::chrono::seconds{0}) != std::future_status::ready) {
+    return;
+  }
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  const auto seen = __atomic_load_n(&objects_.front()->bss->meter_worker_ns, __ATOMIC_RELAXED) / 1000000000U;
+  const auto seen = __atomic_load_n(&shared().worker_ns, __ATOMIC_RELAXED) / 1000000000U;
   const bool wanted = seen != 0 && static_cast<std::uint64_t>(now.tv_sec) < seen + tell_seconds;
-  for (size_t i = 0; i < std::size(points); i++) {
+  for (size_t i = 0; i < points().size(); i++) {
     State& state = states_[i];
-    if (!points[i].tells || !state.attached || wanted == static_cast<bool>(state.link)) {
+    if (!points()[i].tells || !state.program || wanted == static_cast<bool>(state.link)) {
       continue;
     }
-    state.link.reset(wanted ? bpf_program__attach(state.program) : nullptr);
+    if (wanted) {
+      static_cast<void>(link(i));
+    } else {
+      unlink(i);
+    }
   }
 }
 
 std::vector<MissingPart> MeterPrograms::missing() const {
   std::vector<MissingPart> missing;
-  const auto attached = [&](std::string_view program) {
-    for (size_t i = 0; i < std::size(points); i++) {
-      if (points[i].program == program) {
-        return states_[i].attached;
-      }
-    }
-    return false;
-  };
-  for (size_t i = 0; i < std::size(points); i++) {
-    const bool done_by_older = std::any_of(std::begin(points), std::end(points), [&](const Point& other) {
-      return other.instead != nullptr && std::string_view(other.instead) == points[i].program && attached(other.program);
+  const auto attached = [&](const MeterPoint& point) { return static_cast<bool>(states_[static_cast<size_t>(&point - points().data())].program); };
+  for (size_t i = 0; i < points().size(); i++) {
+    const bool done_by_older = std::any_of(points().begin(), points().end(), [&](const MeterPoint& other) {
+      return other.instead != nullptr && std::string_view(other.instead) == points()[i].program && attached(other);
     });
-    if (!states_[i].attached && points[i].instead == nullptr && !done_by_older && (!points[i].steered || steered_)) {
-      missing.push_back({name_of(points[i]), states_[i].why, points[i].part});
+    if (!states_[i].program && points()[i].instead == nullptr && !done_by_older && (!points()[i].steered || steered_)) {
+      missing.push_back({points()[i].name(), states_[i].why, points()[i].part});
     }
   }
   return missing;
 }
 
-int MeterPrograms::map(const char* name) const { return bpf_object__find_map_fd_by_name(objects_.front()->obj, name); }
-
-std::uint64_t MeterPrograms::verified() const {
-  return std::accumulate(objects_.begin(), objects_.end(), std::uint64_t{0},
-                         [](std::uint64_t sum, const Object& object) { return sum + verified_instructions(object->obj); });
-}
-
-void MeterPrograms::forget() { __atomic_add_fetch(&objects_.front()->data->meter_gen, 1, __ATOMIC_RELEASE); }
+void MeterPrograms::forget() { __atomic_add_fetch(&shared().gen, 1, __ATOMIC_RELEASE); }
 
 }  // namespace spare

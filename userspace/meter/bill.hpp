@@ -30,6 +30,7 @@ struct Bill {
   std::uint64_t interval_ns = 0;  // CLOCK_MONOTONIC
   std::vector<CpuBill> cpus;      // those that are online
   std::vector<VmBill> vms;        // as Reading::vms
+  BillRow gone;                   // of VMs that were gone before `now`, since they were last in a reading: over all CPUs
 };
 
 // Of two epochs, or with nothing before: since counting began.

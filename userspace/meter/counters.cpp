@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "counters.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <ctime>
-#include <utility>
 
-#include "sched_spare/abi.h"
-#define SPARE_METER_READER
-#include "sched_spare/meter.h"
+#include "kinds.hpp"
 
 namespace spare {
 namespace {
@@ -50,43 +44,41 @@ void add(CpuReading& reading, const std::vector<std::uint32_t>& slots, std::uint
 
 }  // namespace
 
-Counters::Mapping::Mapping(Mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(other.size_) {}
-Counters::Mapping& Counters::Mapping::operator=(Mapping&& other) noexcept {
-  std::swap(at_, other.at_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-Counters::Mapping::~Mapping() {
-  if (at_ != nullptr) {
-    ::munmap(at_, size_);
-  }
-}
-
-Result<Counters::Mapping> Counters::map(int fd, size_t size) {
-  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  size = (size + page - 1) / page * page;
-  void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-  return at == MAP_FAILED ? Result<Mapping>(errno_error("the meter's counters cannot be mapped")) : Result<Mapping>(Mapping(at, size));
-}
-
-Result<Counters> Counters::open(int cpus_map, int rows_map, unsigned cpus) {
-  auto states = map(cpus_map, cpus * sizeof(spare_meter_cpu));
-  auto rows = map(rows_map, size_t{cpus} * SPARE_METER_VMS * sizeof(spare_meter_row));
+Result<Counters> Counters::open(int cpus_map, int rows_map, unsigned cpus, bool writable) {
+  auto states = Mapping::of(cpus_map, cpus * sizeof(spare_meter_cpu), false);
+  auto rows = Mapping::of(rows_map, size_t{cpus} * SPARE_METER_VMS * sizeof(spare_meter_row), writable);
   if (!states || !rows) {
     return states ? rows.error() : states.error();
   }
   return Counters(std::move(*states), std::move(*rows), cpus);
 }
 
-BillRow Counters::row(unsigned cpu, std::uint32_t slot) const {
-  return copy(static_cast<const spare_meter_row*>(rows_.at())[size_t{cpu} * SPARE_METER_VMS + slot]);
-}
+spare_meter_row& Counters::row(unsigned cpu, std::uint32_t slot) const { return rows_.as<spare_meter_row>()[size_t{cpu} * SPARE_METER_VMS + slot]; }
 
 size_t Counters::bytes_of_vm() const { return count_ * sizeof(spare_meter_row); }
 
+bool Counters::retire(std::uint32_t slot) const {
+  for (unsigned cpu = 0; cpu < count_; cpu++) {
+    if (spare_account_vm(load(cpus_.as<const spare_meter_cpu>()[cpu].bill.base)) == slot) {
+      return false;
+    }
+  }
+  for (unsigned cpu = 0; cpu < count_; cpu++) {
+    spare_meter_row& from = row(cpu, slot);
+    spare_meter_row& to = row(cpu, SPARE_METER_GONE);
+    for (size_t kind = 0; kind < bill_kinds; kind++) {
+      to.ns[kind] += from.ns[kind];
+    }
+    to.packets[0] += from.packets[0];
+    to.packets[1] += from.packets[1];
+    from = {};
+  }
+  return true;
+}
+
 // What begun_ns and done_ns are for: bill.h.
 bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, CpuReading& reading) const {
-  const spare_meter_cpu& c = static_cast<const spare_meter_cpu*>(cpus_.at())[cpu];
+  const spare_meter_cpu& c = cpus_.as<const spare_meter_cpu>()[cpu];
   const spare_bill& b = c.bill;
   const auto done = load(b.done_ns), irqs = load(b.irq_total_ns);
   const bool whole = load(b.begun_ns) == done && load(b.irq_depth) == 0;
@@ -95,7 +87,7 @@ bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, C
   const bool serves = load(b.softirq) != 0 || load(b.polls) != 0;
   const auto now = spare_bill_time(irqs, monotonic_ns());
   for (size_t i = 0; i < slots.size(); i++) {
-    reading.rows[i] = row(cpu, slots[i]);
+    reading.rows[i] = copy(row(cpu, slots[i]));
   }
   std::atomic_thread_fence(std::memory_order_acquire);
   reading.steady = whole && load(b.begun_ns) == done && load(b.done_ns) == done && load(b.irq_depth) == 0 && load(b.irq_total_ns) == irqs;
@@ -118,7 +110,7 @@ bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, C
 CpuReading Counters::read(unsigned cpu, const std::vector<std::uint32_t>& slots) const {
   CpuReading reading;
   reading.rows.resize(slots.size());
-  if (load(static_cast<const spare_meter_cpu*>(cpus_.at())[cpu].started_ns) == 0) {
+  if (load(cpus_.as<const spare_meter_cpu>()[cpu].started_ns) == 0) {
     return reading;
   }
   for (int i = 0; i < tries && !try_read(cpu, slots, reading); i++) {

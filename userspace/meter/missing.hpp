@@ -10,6 +10,7 @@ struct MissingPart {
   std::string point;  // "tracepoint kvm_entry"
   std::string why;    // "the module kvm is not loaded"
   std::string part;   // what of the bill is not there, and where it is instead
+  bool operator==(const MissingPart&) const = default;
 };
 
 }  // namespace spare

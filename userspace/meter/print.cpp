@@ -7,28 +7,18 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "sched_spare/abi.h"
-#define SPARE_METER_READER
-#include "sched_spare/meter.h"
+#include "kinds.hpp"
 
 namespace spare {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<const char*, SPARE_KINDS> kind_names = {"guest", "vcpu", "vhost", "iothread", "emulator", "kthread", "softirq_rx", "softirq_tx", "irq"};
 constexpr std::array<const char*, SPARE_KINDS> kind_titles = {"GUEST", "VCPU", "VHOST", "IOTH", "EMUL", "KTHR", "SIRQ-RX", "SIRQ-TX", "IRQ"};
-constexpr std::array<const char*, SPARE_HOST_KINDS> host_names = {"task", "network", "idle", "deadline", "realtime", "softirq", "irq"};
-
 double percent(std::uint64_t ns, std::uint64_t of) { return of == 0 ? 0 : 100.0 * static_cast<double>(ns) / static_cast<double>(of); }
 
 }  // namespace
-
-std::uint64_t total(const BillRow& row) { return std::accumulate(row.ns.begin(), row.ns.end(), std::uint64_t{0}); }
-
-std::int64_t CpuBill::error_ns() const { return static_cast<std::int64_t>(total(host) + vms_ns) - static_cast<std::int64_t>(elapsed_ns); }
 
 std::string as_table(const Bill& bill) {
   std::string text;
@@ -50,23 +40,29 @@ std::string as_table(const Bill& bill) {
     fmt::format_to(out, " {:>7}", title);
   }
   fmt::format_to(out, " {:>7} {:>7}\n", "RXp/s", "TXp/s");
-  for (const VmBill& vm : bill.vms) {
-    const auto per_second = [&](std::uint32_t n) { return bill.interval_ns == 0 ? 0 : 1e9 * n / static_cast<double>(bill.interval_ns); };
-    fmt::format_to(out, "{:<24} {:7.2f}", vm.vm->name, percent(total(vm.sum), bill.interval_ns));
-    for (const auto ns : vm.sum.ns) {
+  const auto line = [&](const std::string& name, const BillRow& sum, bool gone) {
+    const auto per_second = [&](std::uint64_t n) { return bill.interval_ns == 0 ? 0 : 1e9 * static_cast<double>(n) / static_cast<double>(bill.interval_ns); };
+    fmt::format_to(out, "{:<24} {:7.2f}", name, percent(total(sum), bill.interval_ns));
+    for (const auto ns : sum.ns) {
       fmt::format_to(out, " {:7.2f}", percent(ns, bill.interval_ns));
     }
-    fmt::format_to(out, " {:7.0f} {:7.0f}{}\n", per_second(vm.sum.packets[0]), per_second(vm.sum.packets[1]), vm.vm->gone ? " (gone)" : "");
+    fmt::format_to(out, " {:7.0f} {:7.0f}{}\n", per_second(sum.packets[0]), per_second(sum.packets[1]), gone ? " (gone)" : "");
+  };
+  for (const VmBill& vm : bill.vms) {
+    line(vm.vm.name, vm.sum, vm.vm.gone);
+  }
+  if (total(bill.gone) > 0) {
+    line("others, that have ended", bill.gone, true);
   }
   return text;
 }
 
 std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
-  json line = {{"time_ns", bill.time_ns}, {"interval_ns", bill.interval_ns}, {"cpus", json::array()}, {"vms", json::array()}, {"missing", json::array()}};
+  json line = {{"time_ns", bill.time_ns}, {"interval_ns", bill.interval_ns}, {"cpus", json::array()}, {"vms", json::array()}, {"gone_ns", total(bill.gone)}, {"missing", json::array()}};
   for (const CpuBill& cpu : bill.cpus) {
     json host = json::object();
-    for (size_t kind = 0; kind < host_names.size(); kind++) {
-      host[host_names[kind]] = cpu.host.ns[kind];
+    for (size_t kind = 0; kind < host_kind_names.size(); kind++) {
+      host[host_kind_names[kind]] = cpu.host.ns[kind];
     }
     line["cpus"].push_back({{"cpu", cpu.cpu}, {"elapsed_ns", cpu.elapsed_ns}, {"vms_ns", cpu.vms_ns}, {"host_ns", std::move(host)},
                             {"error_ns", cpu.error_ns()}, {"steady", cpu.steady}});
@@ -79,14 +75,14 @@ std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
     for (size_t i = 0; i < vm.of_cpu_ns.size(); i++) {
       of_cpu[std::to_string(bill.cpus[i].cpu)] = vm.of_cpu_ns[i];
     }
-    for (const auto& [process, pidfd] : vm.vm->processes) {
-      processes.push_back(process);
+    for (const VmProcess& process : vm.vm.processes) {
+      processes.push_back(process.pid);
     }
-    for (const Tap& tap : vm.vm->taps) {
+    for (const Tap& tap : vm.vm.taps) {
       taps.push_back(tap.name);
     }
-    line["vms"].push_back({{"name", vm.vm->name}, {"cgroup", vm.vm->cgroup}, {"whole_cgroup", vm.vm->cgroup_id != 0}, {"processes", std::move(processes)},
-                           {"taps", std::move(taps)}, {"gone", vm.vm->gone}, {"ns", std::move(ns)}, {"cpu_ns", std::move(of_cpu)},
+    line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", vm.vm.cgroup}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"processes", std::move(processes)},
+                           {"taps", std::move(taps)}, {"gone", vm.vm.gone}, {"ns", std::move(ns)}, {"cpu_ns", std::move(of_cpu)},
                            {"rx_packets", vm.sum.packets[0]}, {"tx_packets", vm.sum.packets[1]}});
   }
   for (const MissingPart& part : missing) {

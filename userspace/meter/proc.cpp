@@ -3,18 +3,17 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
 
 #define SPARE_METER_READER
 #include "sched_spare/meter.h"
 #include "util/files.hpp"
-#include "util/processes.hpp"
 #include "util/procfs.hpp"
 
 namespace spare {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t cmdline_limit = 65536;  // the kernel has none, and shows memory that the process need not have touched
 
@@ -53,23 +52,12 @@ std::string vm_cgroup(const std::string& mount, std::string cgroup) {
 
 bool is_too_deep(const std::string& cgroup) { return std::count(cgroup.begin(), cgroup.end(), '/') >= SPARE_METER_LEVELS; }
 
-std::vector<pid_t> processes_with_guests(const Roots& roots) {
-  std::vector<pid_t> found;
-  std::error_code failed;
-  for (fs::directory_iterator entry(roots.proc, failed), end; !failed && entry != end; entry.increment(failed)) {
-    const pid_t process = as_pid(entry->path().filename().string());
-    bool guests = false;
-    if (process != 0) {
-      static_cast<void>(each_fd(roots.proc, process, [&](const std::string& fd, const std::string& target) {
-        guests = target == "anon_inode:kvm-vm" || (target.starts_with("/dev/vhost-") && is_device(roots.proc, process, fd));
-        return !guests;
-      }));
-    }
-    if (guests) {
-      found.push_back(process);
-    }
-  }
-  return found;
+std::uint64_t start_of(const Roots& roots, pid_t process) {
+  constexpr size_t start_field = 19;  // after the name, which may have anything in it
+  const auto text = read_file(roots.proc / std::to_string(process) / "stat");
+  const size_t name_end = text ? text->rfind(')') : std::string::npos;
+  const auto fields = name_end == std::string::npos ? std::vector<std::string>() : split(text->substr(name_end + 1), " ");
+  return fields.size() > start_field ? std::strtoull(fields[start_field].c_str(), nullptr, 10) : 0;
 }
 
 std::string guest_name(const Roots& roots, pid_t process) {

@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "paths.hpp"
 
@@ -22,8 +22,8 @@ std::string vm_cgroup(const std::string& mount, std::string cgroup);
 // It has no place among the levels at which the programs look for VMs.
 bool is_too_deep(const std::string& cgroup);
 
-// Processes that hold a VM of KVM's, or vhost's device.
-std::vector<pid_t> processes_with_guests(const Roots& roots);
+// When it began, in clock ticks after boot; 0: it is not there.
+std::uint64_t start_of(const Roots& roots, pid_t process);
 
 // What an emulator was told to call its guest (-name, --name, --id); empty: nothing.
 std::string guest_name(const Roots& roots, pid_t process);

@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,9 +11,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "sched_spare/abi.h"
-#define SPARE_METER_READER
-#include "sched_spare/meter.h"
+#include "kinds.hpp"
+#include "proc.hpp"
 #include "util/files.hpp"
 #include "util/procfs.hpp"
 
@@ -22,6 +20,7 @@ namespace spare {
 namespace {
 
 constexpr std::size_t fds_most = 65536;  // of a VM, looked at for taps
+constexpr auto gone_shown = std::chrono::seconds{2};
 
 spare_meter_tap key_of(const Tap& tap) { return {tap.ifindex, tap.netns}; }
 
@@ -33,12 +32,10 @@ bool has_ended(const Fd& process) {
 }  // namespace
 
 Vms::Vms(Roots roots, CgroupTree tree, Maps maps) : roots_(std::move(roots)), tree_(std::move(tree)), maps_(maps) {
-  for (std::uint32_t slot = 1; slot < SPARE_METER_VMS; slot++) {
+  for (std::uint32_t slot = 1; slot < SPARE_METER_GONE; slot++) {
     free_.push_back(slot);
   }
 }
-
-bool Vms::changed() { return std::exchange(changed_, false); }
 
 bool Vms::has_napi() const {
   return std::any_of(vms_.begin(), vms_.end(), [](const auto& entry) {
@@ -48,7 +45,7 @@ bool Vms::has_napi() const {
 
 void Vms::say(const std::string& what, const std::string& text) {
   if (said_.insert(what).second) {
-    spdlog::warn("{}", text);
+    news_.push_back(text);
   }
 }
 
@@ -67,6 +64,15 @@ bool Vms::update(int map, const void* key, std::uint32_t slot, const char* what)
   return written;
 }
 
+// (Its number may be another VM's process's by now.)
+void Vms::forget_process(pid_t process, std::uint32_t slot) const {
+  std::uint32_t whose = 0;
+  if (bpf_map_lookup_elem(maps_.processes, &process, &whose) == 0 && whose == slot) {
+    bpf_map_delete_elem(maps_.processes, &process);
+    bpf_map_delete_elem(maps_.announced, &process);
+  }
+}
+
 // Unless it is another VM's by now.
 void Vms::forget_tap(const Tap& tap, std::uint32_t slot) const {
   const auto key = key_of(tap);
@@ -79,7 +85,7 @@ void Vms::forget_tap(const Tap& tap, std::uint32_t slot) const {
 // whole: the cgroup with all below it is the VM.
 MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
   if (free_.empty()) {
-    say("vms", fmt::format("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_VMS - 1));
+    say("vms", fmt::format("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_GONE - 1));
     return nullptr;
   }
   struct stat dir {};
@@ -88,6 +94,7 @@ MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
   }
   MeteredVm& vm = vms_[free_.front()];
   vm.slot = free_.front();
+  vm.id = next_id_++;
   free_.pop_front();
   vm.cgroup = cgroup;
   vm.name = printable(cgroup);
@@ -109,11 +116,12 @@ bool Vms::adopt(MeteredVm& vm, pid_t process) {
     }
     return false;
   }
-  vm.processes.insert_or_assign(process, std::move(pidfd));
+  std::erase_if(vm.processes, [&](const VmProcess& other) { return other.pid == process; });
+  vm.processes.push_back({process, start_of(roots_, process)});
+  vm.pidfds.insert_or_assign(process, std::move(pidfd));
   if (const auto name = guest_name(roots_, process); !name.empty()) {
     vm.name = name;
   }
-  vm.gone = false;
   update(maps_.processes, &process, vm.slot, "processes");
   vm.taps_due = true;
   return true;
@@ -121,7 +129,7 @@ bool Vms::adopt(MeteredVm& vm, pid_t process) {
 
 bool Vms::add_process(pid_t process) {
   for (const auto& [slot, vm] : vms_) {
-    if (const auto known = vm.processes.find(process); known != vm.processes.end() && !has_ended(known->second)) {
+    if (const auto known = vm.pidfds.find(process); known != vm.pidfds.end() && !has_ended(known->second)) {
       return false;
     }
   }
@@ -137,7 +145,7 @@ bool Vms::add_process(pid_t process) {
     cgroup.clear();
   }
   for (auto& [slot, vm] : vms_) {
-    if (!cgroup.empty() && vm.cgroup_id != 0 && (vm.cgroup == cgroup || own == vm.cgroup || own.starts_with(vm.cgroup + "/"))) {
+    if (!cgroup.empty() && vm.whole_cgroup() && !vm.gone && (vm.cgroup == cgroup || own == vm.cgroup || own.starts_with(vm.cgroup + "/"))) {
       return adopt(vm, process);
     }
   }
@@ -150,7 +158,7 @@ bool Vms::add_process(pid_t process) {
     vm->name = std::to_string(process);
   }
   if (!adopt(*vm, process)) {
-    vm->gone = true;
+    end(*vm);
     return false;
   }
   return true;
@@ -158,7 +166,7 @@ bool Vms::add_process(pid_t process) {
 
 bool Vms::add_cgroup_of_thread(pid_t thread) {
   const std::string cgroup = vm_cgroup(tree_.mount().string(), cgroup_of(roots_, thread));
-  const bool known = std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm.second.cgroup_id != 0 && vm.second.cgroup == cgroup; });
+  const bool known = std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm.second.whole_cgroup() && !vm.second.gone && vm.second.cgroup == cgroup; });
   if (cgroup.empty() || known) {
     return false;
   }
@@ -186,7 +194,7 @@ Result<void> Vms::add_cgroup(const std::string& name) {
                  ENAMETOOLONG};
   }
   for (auto& [slot, vm] : vms_) {
-    if (vm.cgroup_id != 0 && vm.cgroup == *path) {
+    if (vm.whole_cgroup() && !vm.gone && vm.cgroup == *path) {
       vm.named = true;
       return {};
     }
@@ -223,12 +231,12 @@ void Vms::set_taps(MeteredVm& vm) {
       now.insert(now.end(), taps->begin(), taps->end());
     }
   };
-  for (const auto& [process, pidfd] : vm.processes) {
+  for (const auto& [process, pidfd] : vm.pidfds) {
     add(process);
   }
   if (vm.named) {
     for (const pid_t process : processes_in(vm.cgroup)) {
-      if (!vm.processes.contains(process)) {
+      if (!vm.pidfds.contains(process)) {
         add(process);
       }
     }
@@ -270,54 +278,139 @@ bool Vms::look_for_taps() {
   return true;
 }
 
+// Nothing is its own from now on; what it has had stays for a while.
+void Vms::end(MeteredVm& vm) {
+  vm.gone = true;
+  vm.gone_at = std::chrono::steady_clock::now();
+  if (vm.whole_cgroup()) {
+    bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
+  }
+  for (const Tap& tap : vm.taps) {
+    forget_tap(tap, vm.slot);
+  }
+  changed_ = true;
+}
+
 void Vms::look(bool taps_too) {
   for (auto& [slot, vm] : vms_) {
-    for (auto process = vm.processes.begin(); process != vm.processes.end();) {
-      if (has_ended(process->second)) {
-        // (Its number may be another VM's process's by now.)
-        std::uint32_t whose = 0;
-        if (bpf_map_lookup_elem(maps_.processes, &process->first, &whose) == 0 && whose == slot) {
-          bpf_map_delete_elem(maps_.processes, &process->first);
-          bpf_map_delete_elem(maps_.announced, &process->first);
-        }
-        process = vm.processes.erase(process);
-        changed_ = true;
-      } else {
-        ++process;
+    if (vm.gone) {
+      continue;
+    }
+    const auto ended = std::erase_if(vm.pidfds, [&, at = slot](const auto& process) {
+      const bool gone = has_ended(process.second);
+      if (gone) {
+        forget_process(process.first, at);
       }
+      return gone;
+    });
+    if (ended > 0) {
+      std::erase_if(vm.processes, [&known = vm.pidfds](const VmProcess& process) { return !known.contains(process.pid); });
+      changed_ = true;
     }
     struct stat dir {};
-    const bool there = vm.cgroup_id != 0 && ::stat((tree_.mount().string() + vm.cgroup).c_str(), &dir) == 0;
+    const bool there = vm.whole_cgroup() && ::stat((tree_.mount().string() + vm.cgroup).c_str(), &dir) == 0;
     if (there && dir.st_ino != vm.cgroup_id) {  // removed, and made again
       bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
       vm.cgroup_id = dir.st_ino;
       update(maps_.cgroups, &vm.cgroup_id, vm.slot, "cgroups");
     }
-    vm.gone = vm.processes.empty() && !(vm.named && there);
-    vm.taps_due = vm.taps_due || taps_too;
+    if (vm.processes.empty() && !(vm.named && there)) {
+      end(vm);
+    }
+    vm.taps_due = !vm.gone && (vm.taps_due || taps_too);
   }
 }
 
-void Vms::drop_gone() {
-  for (auto at = vms_.begin(); at != vms_.end();) {
-    const MeteredVm& vm = at->second;
-    if (!vm.gone) {
-      ++at;
-      continue;
+void Vms::drop_gone(const std::function<bool(std::uint32_t)>& retire) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto dropped = std::erase_if(vms_, [&](const auto& entry) {
+    const bool drop = entry.second.gone && now - entry.second.gone_at >= gone_shown && retire(entry.first);
+    if (drop) {
+      free_.push_back(entry.first);
     }
-    if (vm.cgroup_id != 0) {
-      bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
-    }
-    for (const Tap& tap : vm.taps) {
-      forget_tap(tap, vm.slot);
-    }
-    free_.push_back(vm.slot);
-    at = vms_.erase(at);
+    return drop;
+  });
+  if (dropped > 0) {
     changed_ = true;
     for (const std::uint32_t key : std::exchange(refused_, {})) {
       bpf_map_delete_elem(maps_.announced, &key);
     }
   }
+}
+
+MeterTable Vms::table() const {
+  MeterTable table;
+  table.next_id = next_id_;
+  for (const auto& [slot, vm] : vms_) {
+    table.vms.push_back({vm, vm.named});
+  }
+  return table;
+}
+
+// Leaves nothing but this in a map.
+template <typename Key>
+void Vms::settle(int map, const std::map<Key, std::uint32_t>& known) {
+  std::vector<Key> strange;
+  Key key{};
+  for (bool more = bpf_map_get_next_key(map, nullptr, &key) == 0; more; more = bpf_map_get_next_key(map, &key, &key) == 0) {
+    if (!known.contains(key)) {
+      strange.push_back(key);
+    }
+  }
+  for (const Key& one : strange) {
+    bpf_map_delete_elem(map, &one);
+  }
+  for (const auto& [one, slot] : known) {
+    bpf_map_update_elem(map, &one, &slot, BPF_ANY);
+  }
+}
+
+void Vms::restore(const MeterTable& table, const std::function<bool(std::uint32_t)>& retire) {
+  std::map<std::uint32_t, std::uint32_t> processes;
+  std::map<std::uint64_t, std::uint32_t> cgroups;
+  static_assert(sizeof(spare_meter_tap) == sizeof(std::pair<std::uint32_t, std::uint32_t>));
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> taps;
+  next_id_ = std::max(next_id_, table.next_id);
+  for (const TableVm& entry : table.vms) {
+    MeteredVm& vm = vms_[entry.vm.slot];
+    static_cast<BilledVm&>(vm) = entry.vm;
+    vm.named = entry.named;
+    vm.taps_due = !vm.gone;
+    vm.gone_at = std::chrono::steady_clock::now();
+    std::erase(free_, vm.slot);
+    std::erase_if(vm.processes, [&](const VmProcess& process) {
+      Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+      const bool same = pidfd && start_of(roots_, process.pid) == process.start;
+      if (same) {
+        processes[static_cast<std::uint32_t>(process.pid)] = vm.slot;
+        vm.pidfds.insert_or_assign(process.pid, std::move(pidfd));
+      }
+      return !same;
+    });
+    if (!vm.gone && vm.whole_cgroup()) {
+      cgroups[vm.cgroup_id] = vm.slot;
+    }
+    for (const Tap& tap : vm.gone ? std::vector<Tap>() : vm.taps) {
+      taps[{tap.ifindex, tap.netns}] = vm.slot;
+    }
+  }
+  // What a VM has had of which the table did not know yet.
+  std::erase_if(free_, [&](std::uint32_t slot) {
+    const bool empty = retire(slot);
+    if (!empty) {
+      MeteredVm& vm = vms_[slot];
+      vm.slot = slot;
+      vm.id = next_id_++;
+      end(vm);
+    }
+    return !empty;
+  });
+  settle(maps_.processes, processes);
+  settle(maps_.cgroups, cgroups);
+  settle(maps_.taps, taps);
+  // Who was announced and has no place is announced again.
+  settle(maps_.announced, std::map<std::uint32_t, std::uint32_t>());
+  changed_ = true;
 }
 
 }  // namespace spare

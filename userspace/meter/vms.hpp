@@ -1,32 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cgroup.hpp"
 #include "paths.hpp"
-#include "proc.hpp"
+#include "meter.hpp"
+#include "table.hpp"
 #include "util/fd.hpp"
-#include "util/taps.hpp"
 
 namespace spare {
 
 // A VM that the meter bills.
-struct MeteredVm {
-  std::uint32_t slot = 0;
-  std::string name;           // its guest's, else its cgroup's
-  std::string cgroup;         // of it, or in which it is
-  std::uint64_t cgroup_id = 0;  // 0: the cgroup holds others too, the VM is its processes alone
-  bool named = false;         // by the operator: it stays without processes
-  bool gone = false;          // no process is left; it is billed once more
-  bool taps_due = false;      // its taps are to be looked for
-  std::map<pid_t, Fd> processes;  // that run guests, and a pidfd of each
-  std::vector<Tap> taps;
+struct MeteredVm : BilledVm {
+  bool named = false;     // by the operator: it stays without processes
+  bool taps_due = false;  // its taps are to be looked for
+  std::map<pid_t, Fd> pidfds;  // of its processes
+  std::chrono::steady_clock::time_point gone_at;
 };
 
 // Which VMs there are, and the maps by which the BPF programs know them.
@@ -37,6 +35,9 @@ class Vms {
   };
 
   Vms(Roots roots, CgroupTree tree, Maps maps);
+  // Goes on with what a former one has left in the maps, which are emptied of all that is not in the table. retire: as for drop_gone().
+  void restore(const MeterTable& table, const std::function<bool(std::uint32_t)>& retire);
+  [[nodiscard]] MeterTable table() const;
 
   // A process that runs guests. False: it is gone already, or known, or there is no room (it says so, once; it is announced again when there is).
   bool add_process(pid_t process);
@@ -49,11 +50,13 @@ class Vms {
   void look(bool taps_too);
   // Looks for the taps of one VM for which that is due: what tenants hold may take a while. False: of none.
   bool look_for_taps();
-  // Forgets the VMs that are gone.
-  void drop_gone();
+  // Forgets the VMs that have been gone for so long that every reader has seen it. retire: empties the rows of a slot; false: not yet.
+  void drop_gone(const std::function<bool(std::uint32_t)>& retire);
 
   [[nodiscard]] const std::map<std::uint32_t, MeteredVm>& all() const { return vms_; }
-  [[nodiscard]] bool changed();  // since the last call
+  [[nodiscard]] bool changed() const { return changed_; }  // since it was last taken
+  [[nodiscard]] bool take_changed() { return std::exchange(changed_, false); }
+  [[nodiscard]] std::vector<std::string> news() { return std::exchange(news_, {}); }
   [[nodiscard]] bool has_napi() const;  // some tap has IFF_NAPI
   // Warns of it, once.
   void say(const std::string& what, const std::string& text);
@@ -67,6 +70,10 @@ class Vms {
   void refuse(std::uint32_t key);
   bool update(int map, const void* key, std::uint32_t slot, const char* what);
   void forget_tap(const Tap& tap, std::uint32_t slot) const;
+  void forget_process(pid_t process, std::uint32_t slot) const;
+  void end(MeteredVm& vm);
+  template <typename Key>
+  static void settle(int map, const std::map<Key, std::uint32_t>& known);
 
   Roots roots_;
   CgroupTree tree_;
@@ -75,6 +82,8 @@ class Vms {
   std::deque<std::uint32_t> free_;          // least recently used first
   std::set<std::uint32_t> refused_;         // keys of announced
   std::set<std::string> said_;              // of what has been complained
+  std::vector<std::string> news_;
+  std::uint64_t next_id_ = 1;
   bool changed_ = false;
 };
 

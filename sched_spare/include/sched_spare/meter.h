@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * meter.h - what the meter's BPF programs (bpf/meter.bpf.c) and user space share: layouts of its maps. Both come from one build; nothing
- * of it is kept across an upgrade.
+ * meter.h - what the meter's BPF programs (bpf/meter.bpf.c) and user space share: layouts of its maps. Both come from one build: what another
+ * one has pinned is replaced (spare_meter_shared.build).
  */
 #ifndef SCHED_SPARE_METER_H
 #define SCHED_SPARE_METER_H
@@ -18,6 +18,7 @@
 
 enum spare_meter_limit {
 	SPARE_METER_VMS = 1024,		/* rows of each CPU; row 0 is the host's */
+	SPARE_METER_GONE = SPARE_METER_VMS - 1,	/* the row of all VMs that are no more: user space's */
 	SPARE_METER_THREADS = 65536,	/* places for what is known of threads, a power of two */
 	SPARE_METER_LEVELS = 32,	/* of cgroups, the root's included, that may be VMs */
 	SPARE_METER_ANNOUNCED = 4 * SPARE_METER_VMS,
@@ -27,7 +28,7 @@ enum spare_meter_limit {
 /* What a VM, or the host, has had of one CPU. Only that CPU writes. */
 struct spare_meter_row {
 	__u64 ns[SPARE_KINDS];
-	__u32 packets[2];	/* to it, from it, in softirq; they wrap */
+	__u64 packets[2];	/* to it, from it, in softirq */
 };
 
 /* Whose tap a network device is, at a place that its address gives. */
@@ -49,6 +50,16 @@ struct spare_meter_cpu {
 struct spare_meter_tap {
 	__u32 ifindex;
 	__u32 netns;		/* inode number of its network namespace */
+};
+
+/* One of it, in memory that both sides have. */
+struct spare_meter_shared {
+	__u32 gen;		/* user space raises it when VMs come or go: what is known of threads and devices is looked up anew */
+	__u32 steers;		/* the programs: there is a VM's tap whose packets may be served in softirqs (RPS) */
+	__u64 worker_ns;	/* the programs: when a thread ran last that may be a vhost worker and has not shown it yet */
+	__u64 build;		/* which build of the programs this is */
+	__u32 epoch;		/* by chance: another one has other counters */
+	__u32 table;		/* user space: generation of the table of VMs, odd while that and rows change */
 };
 
 /* What a thread has been seen to do. The last one counts, but a vCPU stays one. */
