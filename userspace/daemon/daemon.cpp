@@ -15,6 +15,7 @@
 #include "class_loader.hpp"
 #include "class_watch.hpp"
 #include "manager.hpp"
+#include "meter_keeper.hpp"
 #include "pass_clock.hpp"
 #include "pid_file.hpp"
 #include "reload_report.hpp"
@@ -29,21 +30,23 @@ using std::chrono::milliseconds;
 // How often spare.events says whether threads have left their servers: a move is done within a second.
 constexpr milliseconds look_interval{500};
 
-void wait(const Fd& signals, const Watcher& watcher, Clock::time_point until) {
-  std::array<pollfd, 3> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}}};
+void wait(const Fd& signals, const Watcher& watcher, const MeterKeeper& meter, Clock::time_point until) {
+  std::array<pollfd, 4> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}, {meter.fd(), POLLIN, 0}}};
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
   ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, PassClock::interval).count()));
 }
 
 // Reads the configuration again. A broken one changes nothing.
-void reload(Manager& manager, const std::filesystem::path& file, ReloadReport& report) {
+void reload(Manager& manager, MeterKeeper& meter, const std::filesystem::path& file, ReloadReport& report) {
   auto config = read_config(file);
   report.count++;
   report.mistake = config ? "" : config.error().text;
   if (config) {
     spdlog::info("configuration {} is in force", file.string());
+    const bool metered = config->meter;
     manager.configure(std::move(*config));
     manager.pass();
+    meter.configure(metered);
   } else {
     spdlog::error("{}; the former configuration stays", config.error().text);
   }
@@ -52,7 +55,7 @@ void reload(Manager& manager, const std::filesystem::path& file, ReloadReport& r
   }
 }
 
-int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::filesystem::path& file) {
+int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper& meter, const std::filesystem::path& file) {
   PassClock clock(Clock::now());
   auto look = Clock::now();
   ReloadReport report;
@@ -63,11 +66,12 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
         sd_notify(0, "STOPPING=1");
         return 0;
       }
-      reload(manager, file, report);
+      reload(manager, meter, file, report);
     }
     if (const auto status = watched.look()) {
       return *status;
     }
+    meter.turn();
     if (manager.watcher().drain()) {
       clock.reason(Clock::now());
     }
@@ -83,7 +87,7 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, const std::f
       const auto ended = Clock::now();
       clock.done(ended, ended - began);
     }
-    wait(signals, manager.watcher(), std::min({clock.due(), watched.next(), look}));
+    wait(signals, manager.watcher(), meter, std::min({clock.due(), watched.next(), look}));
   }
 }
 
@@ -108,6 +112,7 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   if (!tree) {
     return fail(tree.error());
   }
+  const bool metered = config->meter;
   Manager manager(roots, std::move(*tree), std::move(*config));
   // Reservations that came while no spared ran have no cap yet; without the class they would be unlimited.
   ClassWatch watched(roots, [&] { manager.pass(); });
@@ -117,7 +122,9 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   spdlog::info("READY: class {} runs, ABI {}", class_name, own_abi());
   sd_notify(0, "READY=1\nSTATUS=class enabled");
   static_cast<void>(ReloadReport().write());
-  return watch(signals, watched, manager, config_file);
+  MeterKeeper meter(roots);
+  meter.configure(metered);
+  return watch(signals, watched, manager, meter, config_file);
 }
 
 }  // namespace spare

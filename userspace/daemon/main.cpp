@@ -21,6 +21,7 @@
 #include "config.hpp"
 #include "daemon.hpp"
 #include "manager.hpp"
+#include "meter/meter.hpp"
 #include "meter/run.hpp"
 #include "pinned_class.hpp"
 #include "probe.hpp"
@@ -59,6 +60,10 @@ void set_up_log(bool verbose) {
 }
 
 int stop(const spare::Roots& roots) {
+  if (auto meter = spare::unpin_meter(roots); !meter) {
+    spdlog::error("{}", meter.error().text);
+    return 1;
+  }
   if (auto unloaded = spare::PinnedClass::unload(roots); !unloaded) {
     if (unloaded.error().code == ENOENT) {
       spdlog::info("no class is loaded");
@@ -125,7 +130,7 @@ int main(int argc, char** argv) {
   std::string root;
   std::string config = spare::config_path;
   auto* check_flag = app.add_flag("--check", want_check, "say what the class needs of this machine and what is missing, and end");
-  app.add_flag("--stop", want_stop, "unload the class and end");
+  app.add_flag("--stop", want_stop, "unload the class, and the meter, and end");
   app.add_option("--root", root, "with --check: look at DIR/proc and DIR/sys instead")->type_name("DIR")
       ->needs(check_flag);
   bool want_restore = false;

@@ -232,6 +232,20 @@ void read_placement(Reader& reader, const toml::table& root, Config& config) {
   }
 }
 
+void read_meter(Reader& reader, const toml::table& root, Config& config) {
+  const toml::node* node = root.get("meter");
+  if (node == nullptr) {
+    return;
+  }
+  const toml::table* table = node->as_table();
+  if (table == nullptr) {
+    reader.fail(*node, "write [meter]");
+    return;
+  }
+  reader.only_keys(*table, {"enabled"});
+  config.meter = reader.flag(*table, "enabled").value_or(false);
+}
+
 }  // namespace
 
 Result<Config> parse_config(std::string_view text, const std::string& name) {
@@ -243,8 +257,9 @@ Result<Config> parse_config(std::string_view text, const std::string& name) {
   }
   Reader reader(name);
   Config config;
-  reader.only_keys(root, {"pool", "placement"});
+  reader.only_keys(root, {"pool", "placement", "meter"});
   read_placement(reader, root, config);
+  read_meter(reader, root, config);
   read_pools(reader, root, config);
   if (reader.error()) {
     return *reader.error();

@@ -34,6 +34,7 @@ struct Config {
   std::vector<PoolConfig> pools;
   bool place = true;                // write spare.cpus where it is empty
   std::optional<unsigned> servers;  // for each VM; nothing: one per vCPU
+  bool meter = false;               // keep the bill in the kernel
 };
 
 // A mistake is "NAME:LINE: what is wrong".

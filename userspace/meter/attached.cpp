@@ -119,6 +119,7 @@ class AttachedMeter : public Meter {
     if (const auto online = read_host_cpus(roots_)) {
       visit(ids_of(*online));
     }
+    say_missing();
     arm(look_due_);
     return {};
   }
@@ -271,11 +272,21 @@ class AttachedMeter : public Meter {
     vms_.drop_gone([&](std::uint32_t slot) { return counters_.retire(slot); });
   }
 
+  void say_missing() {
+    for (const MissingPart& part : programs_.missing()) {
+      if (std::find(said_.begin(), said_.end(), part) == said_.end()) {
+        news_.push_back(fmt::format("not in the bill: {} ({}: {})", part.part, part.point, part.why));
+        said_.push_back(part);
+      }
+    }
+  }
+
   // What is attached follows what there is.
   void tend() {
     programs_.tend();
     if (programs_.attach_more(vms_.has_napi())) {
       news_.emplace_back("more of the bill can be seen");
+      say_missing();
       scan_.emplace(roots_);
       stale_ = true;
     }
@@ -311,6 +322,7 @@ class AttachedMeter : public Meter {
   Clock::time_point look_due_ = Clock::now() + look_interval, taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
   Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now();
   std::vector<std::string> news_;
+  std::vector<MissingPart> said_;
   unsigned dealt_with_ = 0;
   bool announced_ = true;  // somebody may be in the ring already
   bool links_changed_ = false, stale_ = false, complained_ = false;

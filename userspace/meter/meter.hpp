@@ -78,7 +78,7 @@ class Meter {
   [[nodiscard]] virtual int fd() const { return -1; }
   // Does some of it, for a few milliseconds at most. An error: the meter is of no use any more.
   virtual Result<void> turn() { return {}; }
-  // What an operator should know and nobody was told yet: limits that are reached.
+  // What an operator should know and nobody was told yet: what this kernel does not let us see, limits that are reached.
   [[nodiscard]] virtual std::vector<std::string> news() { return {}; }
 };
 

@@ -21,16 +21,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void say(Meter& meter, const std::vector<MissingPart>& missing, std::vector<MissingPart>& said) {
+void say_news(Meter& meter) {
   for (const std::string& news : meter.news()) {
     spdlog::warn("{}", news);
   }
-  for (const MissingPart& part : missing) {
-    if (std::find(said.begin(), said.end(), part) == said.end()) {
-      spdlog::warn("not in the bill: {} ({}: {})", part.part, part.point, part.why);
-    }
-  }
-  said = missing;
 }
 
 bool print(const std::string& text) { return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0; }
@@ -57,12 +51,11 @@ Result<bool> interrupted(const Fd& signals, Meter& meter, Clock::time_point unti
 
 Result<void> run(Meter& meter, const MeterOptions& options) {
   const Fd signals = open_signals({SIGTERM, SIGINT});
-  std::vector<MissingPart> said;
   auto before = meter.read();
   if (!before) {
     return before.error();
   }
-  say(meter, before->missing, said);
+  say_news(meter);
   const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.interval_s));
   auto due = Clock::now() + interval;
   for (unsigned shown = 0; options.count == 0 || shown < options.count; shown++) {
@@ -74,7 +67,7 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
     if (!now) {
       return now.error();
     }
-    say(meter, now->missing, said);
+    say_news(meter);
     Bill bill = between(*before, *now);
     std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
     if (!print(options.json ? as_json(bill, now->missing) : as_table(bill) + "\n")) {

@@ -15,6 +15,9 @@ TEST_CASE("SPARE-5: a configuration with everything in it") {
 enabled = false
 servers = 2
 
+[meter]
+enabled = true
+
 [[pool]]
 name = "net"
 reservation = "4ms/10ms"
@@ -30,6 +33,7 @@ reservation = "1000/20000"
   REQUIRE(config);
   CHECK_FALSE(config->place);
   CHECK(config->servers == 2);
+  CHECK(config->meter);
   REQUIRE(config->pools.size() == 2);
   CHECK(config->pools[0].path() == "/pool/net");
   CHECK(config->pools[0].spare == spare::Reservation{4000, 10000});
@@ -88,7 +92,8 @@ TEST_CASE("SPARE-5: mistakes are named with their line") {
       Case{"[[pool]]\nname = \"a\"\nreservation = \"4ms/10ms\"\npolicy = { gain_us = 1000001 }\n", "f:4: ", "exceed window_us"},
       Case{"[[pool]]\nname = \"a\"\nreservation = \"4ms/10ms\"\n[[pool]]\nname = \"a\"\nreservation = \"1ms/10ms\"\n", "f:4: ", "already"},
       Case{"pool = 3\n", "f:1: ", "[[pool]]"}, Case{"[placement]\nservers = \"many\"\n", "f:2: ", "vcpus"},
-      Case{"[placement]\nservers = 0\n", "f:2: ", "between 1"});
+      Case{"[placement]\nservers = 0\n", "f:2: ", "between 1"},
+      Case{"[meter]\nenabled = 1\n", "f:2: ", "true or false"}, Case{"[meter]\non = true\n", "f:2: ", "unknown key 'on'"}, Case{"meter = true\n", "f:1: ", "[meter]"});
   INFO(text);
   const auto config = parse_config(text, "f");
   REQUIRE_FALSE(config);
