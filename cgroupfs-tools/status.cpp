@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "advice.hpp"
 #include "class_loader.hpp"
 #include "class_state.hpp"
 #include "commands.hpp"
@@ -221,6 +222,23 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
   return {};
 }
 
+namespace {
+
+// The largest budget among the providers that it may use, in us; 0: none, or not known.
+std::uint64_t largest_spare_us(const spare::CgroupTree& tree, const spare::Vm& vm) {
+  std::uint64_t largest = 0;
+  for (const std::string& name : vm.use) {
+    const auto provider = tree.at(name);
+    const auto reservation = provider ? spare::read_reservation(*provider) : Result<std::optional<spare::Reservation>>(std::nullopt);
+    if (reservation && *reservation) {
+      largest = std::max<std::uint64_t>(largest, (*reservation)->runtime_us);
+    }
+  }
+  return largest;
+}
+
+}  // namespace
+
 Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_json) {
   const auto tree = spare::CgroupTree::open(roots);
   if (!tree) {
@@ -236,8 +254,10 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   }
   const std::string placement = spare::printable(placement_text(*found, *vm));
   const std::string threads = vm->reservation && !vm->provider ? spare::printable(found->mark(spare::mark::threads).value_or("")) : "";
+  const auto advice = spare::advice(*vm, largest_spare_us(*tree, *vm));
   if (as_json) {
     json object = vm_json(*vm);
+    object["advice"] = advice;
     object["placement"] = placement.empty() ? json() : json(placement);
     object["threads"] = threads.empty() ? json() : json(threads);
     fmt::print("{}\n", object.dump(2));
@@ -255,6 +275,9 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   }
   fmt::print("provide      {}\nuse          {}\nnetdev       {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
              listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);
+  for (const std::string& line : advice) {
+    fmt::print("advice       {}\n", spare::printable(line));
+  }
   print_keyed("stat", vm->stat);
   print_keyed("events", vm->events);
   return {};

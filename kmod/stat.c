@@ -23,7 +23,8 @@ static const char *const event_names[SPARE_EV_NR] = {
 	[SPARE_EV_AFFINITY]		= "affinity",
 };
 
-#define STAT(field) { #field, offsetof(struct spare_stats, field) }
+#define STAT_AS(name, field) { name, offsetof(struct spare_stats, field) }
+#define STAT(field) STAT_AS(#field, field)
 
 static const struct {
 	const char *name;
@@ -31,7 +32,7 @@ static const struct {
 } stats[] = {
 	STAT(used_ns), STAT(boost_ns), STAT(lent_ns), STAT(periods), STAT(throttled), STAT(throttled_ns),
 	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(unasked),
-	STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
+	STAT_AS("short", short_grant), STAT(short_gain), STAT(short_q), STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
 	STAT(lat_sum_ns), STAT(lat_max_ns),
 };
 

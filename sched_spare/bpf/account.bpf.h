@@ -57,6 +57,16 @@ static __always_inline bool net_has_left(const struct cpu_ctx *c, const struct s
 	return s->mark.phase == SPARE_MARK_WOKEN && !s->net_queued && !c->net;
 }
 
+/*
+ * SPARE-10: what was lent ends here, and a vCPU would run on after first service. Whether for that packet or for what else its guest has to do, the
+ * guest alone knows.
+ */
+static __always_inline void count_short(const struct cpu_ctx *c, const struct spare_server *s, u64 *counter)
+{
+	if (!c->sleeps && s->mark.phase == SPARE_MARK_SERVED && is_vcpu(c, s))
+		(*counter)++;
+}
+
 /* Charge the current run up to now. What it exhausts is THROTTLED here, what it ends is ended here. */
 __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
@@ -107,10 +117,17 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		return exhausted;
 	if (net_has_left(c, s))
 		spare_mark_serve(&s->mark);
-	if (!boost_charge(s, by, vm, delta, now) || spare_mark_charge(&s->mark, vm->grant_ns, vm->chances))
+	if (!boost_charge(s, by, vm, delta, now)) {
+		count_short(c, s, &s->st.short_gain);
 		boost_end(c, s, now);
-	else
+	} else if (spare_mark_charge(&s->mark, vm->grant_ns, vm->chances)) {
+		count_short(c, s, &s->st.short_grant);
+		boost_end(c, s, now);
+	} else {
+		if (exhausted)
+			count_short(c, s, &s->st.short_q);
 		boost_settle(c, s, now);
+	}
 	return exhausted;
 }
 

@@ -52,6 +52,7 @@ struct cpu_ctx {
 	u32 look;			/* enum look: a put has brought something after dispatch had chosen */
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */
+	u32 sleeps;			/* while it is charged for the last time: it stops because it sleeps */
 	u64 run_ns;			/* how long the current run has lasted */
 	u64 again_ns;			/* a server that is withdrawn still has threads, which go then (life.bpf.h); 0: none */
 	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */

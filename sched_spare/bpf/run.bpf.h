@@ -288,7 +288,9 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		s = server(cpu, c->cur);
 		by = server(cpu, c->by);
 		vm = task_vm(p);
+		c->sleeps = sleeps;
 		charge(c, cpu, now);
+		c->sleeps = false;
 		if (by && by->state == SPARE_RUNNING)
 			by->state = SPARE_READY;
 		/* A vCPU that sleeps has seen what there was. */

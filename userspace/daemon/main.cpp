@@ -142,7 +142,9 @@ int main(int argc, char** argv) {
   app.add_option("--interval", meter.interval_s, "with --meter: seconds between two looks")->type_name("SECONDS")->check(cli::Range(0.1, 3600.0))
       ->capture_default_str()->needs(meter_flag);
   app.add_option("--count", meter.count, "with --meter: end after so many looks")->type_name("N")->needs(meter_flag);
-  app.add_option("--vm", meter.vms, "with --meter: this cgroup is a VM, whatever runs in it")->type_name("CGROUP")->needs(meter_flag);
+  auto* vm_option = app.add_option("--vm", meter.vms, "with --meter: this cgroup is a VM, whatever runs in it")->type_name("CGROUP")->needs(meter_flag);
+  auto* pinned_flag = app.add_flag("--pinned", meter.pinned, "with --meter: read what spared keeps ([meter] in spared.toml); attach nothing")->needs(meter_flag)->excludes(vm_option);
+  app.add_flag("--total", meter.total, "with --meter --pinned: once, since counting began")->needs(pinned_flag);
   app.add_option("-c,--config", config, "read this file")->type_name("FILE")->capture_default_str();
   app.add_flag("-v,--verbose", verbose, "say more");
   if (const auto status = app.parse(argc, argv)) {

@@ -261,6 +261,9 @@ Result<MeterPrograms> MeterPrograms::adopt(MeterPins pins) {
   }
   MeterPrograms programs(*cpus, pins);
   const Object object = programs.open({});
+  if (!object) {
+    return errno_error("the meter's programs");
+  }
   const bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object->obj) {
     Fd pinned = pins.get(pin_of(map_prefix, name_of(map)));

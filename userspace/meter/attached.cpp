@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/timerfd.h>
@@ -67,10 +68,10 @@ void raise_limit_of_files() {
   }
 }
 
-// While one lives, readers of the table wait.
+// While one lives, readers of the table wait. (One that a killed process has left open is over.)
 class TableChange {
  public:
-  explicit TableChange(spare_meter_shared& shared) : shared_(shared), was_(shared.table & ~1U) { __atomic_store_n(&shared_.table, was_ | 1U, __ATOMIC_RELEASE); }
+  explicit TableChange(spare_meter_shared& shared) : shared_(shared), was_((shared.table + 1) & ~1U) { __atomic_store_n(&shared_.table, was_ | 1U, __ATOMIC_RELEASE); }
   ~TableChange() { __atomic_store_n(&shared_.table, was_, __ATOMIC_RELEASE); }
   TableChange(const TableChange&) = delete;
   TableChange& operator=(const TableChange&) = delete;
@@ -120,7 +121,7 @@ class AttachedMeter : public Meter {
       visit(ids_of(*online));
     }
     say_missing();
-    arm(look_due_);
+    arm(Clock::now());
     return {};
   }
 
@@ -324,8 +325,9 @@ class AttachedMeter : public Meter {
   std::vector<std::string> news_;
   std::vector<MissingPart> said_;
   unsigned dealt_with_ = 0;
+  bool stale_ = true;  // the table
   bool announced_ = true;  // somebody may be in the ring already
-  bool links_changed_ = false, stale_ = false, complained_ = false;
+  bool links_changed_ = false, complained_ = false;
 };
 
 // The programs, and what a former run has left beside them: nothing, they are new.
@@ -368,6 +370,7 @@ Result<std::unique_ptr<Meter>> attach_meter(const Roots& roots, const MeterStart
   if (!counters) {
     return counters.error();
   }
+  spdlog::debug("the meter: {} instructions verified, {} bytes for a VM on {} CPUs", taken->programs.verified(), counters->bytes_of_vm(), taken->programs.cpus());
   auto meter = std::make_unique<AttachedMeter>(roots, start, std::move(taken->programs), std::move(*counters), std::move(*tree));
   if (auto begun = meter->begin(taken->former, taken->why); !begun) {
     return begun.error();

@@ -46,7 +46,7 @@ Bill between(const Reading& earlier, const Reading& now) {
   for (const VmReading& vm : before.vms) {
     had[vm.vm.id] = &vm;
   }
-  Bill bill{now.time_ns, now.monotonic_ns - before.monotonic_ns, {}, {}, {}};
+  Bill bill{now.epoch, now.time_ns, now.monotonic_ns - before.monotonic_ns, {}, {}, {}};
   auto left = had;
   for (const VmReading& vm : now.vms) {
     bill.vms.push_back({vm.vm, {}, {}});

@@ -26,6 +26,7 @@ struct VmBill {
 };
 
 struct Bill {
+  std::uint64_t epoch = 0;        // as Reading's
   std::int64_t time_ns = 0;       // CLOCK_REALTIME
   std::uint64_t interval_ns = 0;  // CLOCK_MONOTONIC
   std::vector<CpuBill> cpus;      // those that are online

@@ -58,7 +58,7 @@ std::string as_table(const Bill& bill) {
 }
 
 std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
-  json line = {{"time_ns", bill.time_ns}, {"interval_ns", bill.interval_ns}, {"cpus", json::array()}, {"vms", json::array()}, {"gone_ns", total(bill.gone)}, {"missing", json::array()}};
+  json line = {{"epoch", bill.epoch}, {"time_ns", bill.time_ns}, {"interval_ns", bill.interval_ns}, {"cpus", json::array()}, {"vms", json::array()}, {"gone_ns", total(bill.gone)}, {"missing", json::array()}};
   for (const CpuBill& cpu : bill.cpus) {
     json host = json::object();
     for (size_t kind = 0; kind < host_kind_names.size(); kind++) {
@@ -81,7 +81,7 @@ std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
     for (const Tap& tap : vm.vm.taps) {
       taps.push_back(tap.name);
     }
-    line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", vm.vm.cgroup}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"processes", std::move(processes)},
+    line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", vm.vm.cgroup}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"id", vm.vm.id}, {"processes", std::move(processes)},
                            {"taps", std::move(taps)}, {"gone", vm.vm.gone}, {"ns", std::move(ns)}, {"cpu_ns", std::move(of_cpu)},
                            {"rx_packets", vm.sum.packets[0]}, {"tx_packets", vm.sum.packets[1]}});
   }

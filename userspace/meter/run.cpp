@@ -27,7 +27,13 @@ void say_news(Meter& meter) {
   }
 }
 
-bool print(const std::string& text) { return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0; }
+Result<void> show(const Reading& before, const Reading& now, const MeterOptions& options) {
+  Bill bill = between(before, now);
+  std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
+  const std::string text = options.json ? as_json(bill, now.missing) : as_table(bill) + "\n";
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  return written ? Result<void>() : errno_error("the bill cannot be written");
+}
 
 // Waits for a signal, or until then, while the meter does what it has to.
 Result<bool> interrupted(const Fd& signals, Meter& meter, Clock::time_point until) {
@@ -56,6 +62,9 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
     return before.error();
   }
   say_news(meter);
+  if (options.total) {
+    return show({}, *before, options);
+  }
   const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.interval_s));
   auto due = Clock::now() + interval;
   for (unsigned shown = 0; options.count == 0 || shown < options.count; shown++) {
@@ -68,10 +77,8 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
       return now.error();
     }
     say_news(meter);
-    Bill bill = between(*before, *now);
-    std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
-    if (!print(options.json ? as_json(bill, now->missing) : as_table(bill) + "\n")) {
-      return errno_error("the bill cannot be written");
+    if (auto shown_now = show(*before, *now, options); !shown_now) {
+      return shown_now;
     }
     before = std::move(now);
     due = std::max(due + interval, Clock::now());
@@ -82,7 +89,7 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
 }  // namespace
 
 int run_meter(const Roots& roots, const MeterOptions& options) {
-  auto meter = attach_meter(roots, {options.vms, false});
+  auto meter = options.pinned ? open_meter(roots) : attach_meter(roots, {options.vms, false});
   const auto ran = meter ? run(**meter, options) : Result<void>(meter.error());
   if (!ran) {
     spdlog::error("{}", ran.error().text);

@@ -10,6 +10,8 @@ namespace spare {
 
 struct MeterOptions {
   bool json = false;
+  bool pinned = false;  // read what spared keeps
+  bool total = false;   // once, since counting began
   double interval_s = 1;
   unsigned count = 0;             // looks; 0: until SIGINT or SIGTERM
   std::vector<std::string> vms;  // cgroups that are VMs whatever runs in them

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "advice.hpp"
 #include "duration.hpp"
 #include "flat_keyed.hpp"
 #include "util/files.hpp"
@@ -91,4 +92,28 @@ TEST_CASE("words and blanks") {
   CHECK(spare::split("", " ").empty());
   CHECK(spare::trim(" \n") == "");
   CHECK(spare::trim(" a b\n") == "a b");
+}
+
+TEST_CASE("SPARE-10: which setting was too small is said, where it was so often") {
+  spare::Vm vm;
+  vm.policy = "grant_us=2000 chances=0 window_us=1000000 gain_us=0 payback=0";
+  vm.stat = spare::FlatKeyed::parse("granted 100\nshort 4\nshort_gain 0\nshort_q 0\n");
+  CHECK(spare::advice(vm, 4000).empty());
+
+  vm.stat = spare::FlatKeyed::parse("granted 100\nshort 5\nshort_gain 0\nshort_q 0\n");
+  CHECK(spare::advice(vm, 4000) == std::vector<std::string>{"5 of 100 grants ended while a vCPU would have run on: raise grant_us (2000) in spare.policy"});
+  CHECK(spare::advice(vm, 2000).at(0).find("and Q of the providers (2000 us)") != std::string::npos);
+  vm.policy = "chances=3 grant_us=500";
+  CHECK(spare::advice(vm, 0).at(0).ends_with("raise grant_us (500) or chances (3) in spare.policy"));
+
+  vm.stat = spare::FlatKeyed::parse("granted 10\nshort 0\nshort_gain 7\nshort_q 30\n");
+  REQUIRE(spare::advice(vm, 1000).size() == 2);
+  CHECK(spare::advice(vm, 1000)[0].find("raise gain_us") != std::string::npos);
+  CHECK(spare::advice(vm, 1000)[1].ends_with("raise Q of the providers (1000 us)"));
+
+  vm.provider = true;
+  CHECK(spare::advice(vm, 1000).empty());
+  vm.provider = false;
+  vm.stat = spare::FlatKeyed::parse("granted 0\n");
+  CHECK(spare::advice(vm, 1000).empty());
 }

@@ -103,6 +103,9 @@ struct spare_stats {		/* [c] */
 	__u64 denied;		/* marks that ended without first service by a provider */
 	__u64 expired;		/* marks after which no network thread woke */
 	__u64 unasked;		/* times a packet waited until the own budget was back although nobody had asked a provider: a fault of the class */
+	__u64 short_grant;	/* SPARE-10: marks that ended with their grant (or chances) used, their vCPU would have run on; */
+	__u64 short_gain;	/* likewise, because the VM could gain no more; */
+	__u64 short_q;		/* and times when the provider's own budget ended first */
 	__u64 blocked;		/* marks that found every provider taken; of a provider: those that named it first */
 	__u64 hastened;		/* chunks run under a nearer deadline (SPARE-7) */
 	__u64 migrated;		/* threads queued from another CPU */
