@@ -9,6 +9,7 @@
 #include <array>
 
 #include "advice.hpp"
+#include "bill.hpp"
 #include "class_loader.hpp"
 #include "class_state.hpp"
 #include "commands.hpp"
@@ -254,10 +255,12 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   }
   const std::string placement = spare::printable(placement_text(*found, *vm));
   const std::string threads = vm->reservation && !vm->provider ? spare::printable(found->mark(spare::mark::threads).value_or("")) : "";
+  const auto bill = bill_of(roots, vm->path);
   const auto advice = spare::advice(*vm, largest_spare_us(*tree, *vm));
   if (as_json) {
     json object = vm_json(*vm);
     object["advice"] = advice;
+    object["bill"] = bill ? bill_json(*bill) : json();
     object["placement"] = placement.empty() ? json() : json(placement);
     object["threads"] = threads.empty() ? json() : json(threads);
     fmt::print("{}\n", object.dump(2));
@@ -277,6 +280,9 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
              listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);
   for (const std::string& line : advice) {
     fmt::print("advice       {}\n", spare::printable(line));
+  }
+  if (bill) {
+    print_bill(*bill);
   }
   print_keyed("stat", vm->stat);
   print_keyed("events", vm->events);

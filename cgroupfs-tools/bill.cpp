@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bill.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "meter/bill.hpp"
+#include "meter/kinds.hpp"
+
+namespace sparectl {
+
+std::optional<spare::BillRow> bill_of(const spare::Roots& roots, const std::string& path) {
+  const auto meter = spare::open_meter(roots);
+  const auto reading = meter ? (*meter)->read() : spare::Result<spare::Reading>(meter.error());
+  if (!reading) {
+    return std::nullopt;
+  }
+  for (const spare::VmBill& vm : spare::between({}, *reading).vms) {
+    if (vm.vm.cgroup == path && vm.vm.whole_cgroup() && !vm.vm.gone) {
+      return vm.sum;
+    }
+  }
+  return std::nullopt;
+}
+
+nlohmann::ordered_json bill_json(const spare::BillRow& bill) {
+  nlohmann::ordered_json object;
+  for (size_t kind = 0; kind < spare::kind_names.size(); kind++) {
+    object[fmt::format("{}_ns", spare::kind_names[kind])] = bill.ns[kind];
+  }
+  object["rx_packets"] = bill.packets[0];
+  object["tx_packets"] = bill.packets[1];
+  return object;
+}
+
+void print_bill(const spare::BillRow& bill) {
+  fmt::print("bill\n");
+  for (const auto& [key, value] : bill_json(bill).items()) {
+    fmt::print("  {:22} {}\n", key, value.get<std::uint64_t>());
+  }
+}
+
+}  // namespace sparectl
