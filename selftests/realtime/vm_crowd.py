@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""VMs without a guest that come and go: each a process of its own in /vm/crowd/N that enters KVM once. usage: vm_crowd.py SECONDS RATE"""
+import fcntl
+import mmap
+import os
+import sys
+import time
+
+KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_RUN, KVM_GET_VCPU_MMAP_SIZE = 0xAE01, 0xAE41, 0xAE80, 0xAE04
+CROWD = "/sys/fs/cgroup/vm/crowd"
+
+
+def live(n):
+    own = f"{CROWD}/{n}"
+    os.mkdir(own)
+    with open(f"{own}/cgroup.procs", "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))
+    kvm = os.open("/dev/kvm", os.O_RDWR)
+    vm = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+    vcpu = fcntl.ioctl(vm, KVM_CREATE_VCPU, 0)
+    mmap.mmap(vcpu, fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0))
+    for _ in range(20):
+        try:
+            fcntl.ioctl(vcpu, KVM_RUN, 0)
+        except OSError:
+            pass
+
+
+def main():
+    seconds, rate = float(sys.argv[1]), float(sys.argv[2])
+    begin = time.monotonic()
+    n = late = 0
+    while time.monotonic() - begin < seconds:
+        child = os.fork()
+        if child == 0:
+            try:
+                live(n)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        try:
+            os.rmdir(f"{CROWD}/{n}")
+        except OSError:
+            late += 1
+        n += 1
+        time.sleep(max(0, begin + n / rate - time.monotonic()))
+    print(f"{n} VMs in {time.monotonic() - begin:.1f} s, {late} cgroups were not gone at once")
+
+
+main()
