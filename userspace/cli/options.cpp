@@ -57,6 +57,10 @@ Option* Option::needs(Option* other) {
   option_.needs(&other->option_);
   return this;
 }
+Option* Option::excludes(Option* other) {
+  option_.excludes(&other->option_);
+  return this;
+}
 
 App::App(const std::string& description, const std::string& name) : own_(std::make_unique<CLI::App>(description, name)), app_(*own_) {}
 App::App(CLI::App& app) : app_(app) {}

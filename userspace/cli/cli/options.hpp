@@ -47,6 +47,7 @@ class Option {
   Option* delimiter(char between);
   Option* allow_extra_args(bool allow);
   Option* needs(Option* other);
+  Option* excludes(Option* other);
 
  private:
   CLI::Option& option_;
