@@ -35,8 +35,9 @@ nlohmann::ordered_json bill_json(const spare::BillRow& bill) {
 }
 
 void print_bill(const spare::BillRow& bill) {
+  const auto object = bill_json(bill);
   fmt::print("bill\n");
-  for (const auto& [key, value] : bill_json(bill).items()) {
+  for (const auto& [key, value] : object.items()) {
     fmt::print("  {:22} {}\n", key, value.get<std::uint64_t>());
   }
 }

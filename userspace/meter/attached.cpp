@@ -40,6 +40,7 @@ constexpr seconds reservation_interval{5};
 // VMs may come and go a hundred times a second: so often at most do all others hear of it, and so many are dealt with at once.
 constexpr milliseconds change_interval{50};
 constexpr unsigned announced_most = 64;
+constexpr milliseconds announced_time{10};  // (how deep tenants' cgroups are is theirs)
 // Tenants' files that are looked at in one turn, and how long nothing is looked at then.
 constexpr std::size_t scan_files = 1000;
 constexpr milliseconds scan_pause{20}, scan_first{200};
@@ -210,6 +211,7 @@ class AttachedMeter : public Meter {
     change_due_ = Clock::now() + change_interval;
     if (announced_) {
       dealt_with_ = 0;
+      deal_until_ = Clock::now() + announced_time;
       announced_ = ring_buffer__consume(ring_.get()) == -EAGAIN;
       if (!announced_) {
         static_cast<void>(watch_ring(EPOLL_CTL_MOD));
@@ -230,7 +232,7 @@ class AttachedMeter : public Meter {
     } else {
       meter.vms_.add_cgroup_of_thread(static_cast<pid_t>(what.thread));
     }
-    return ++meter.dealt_with_ < announced_most ? 0 : -EAGAIN;
+    return ++meter.dealt_with_ < announced_most && Clock::now() < meter.deal_until_ ? 0 : -EAGAIN;
   }
 
   void scan() {
@@ -321,7 +323,7 @@ class AttachedMeter : public Meter {
   TapEvents links_;
   std::optional<GuestScan> scan_{roots_};
   Clock::time_point look_due_ = Clock::now() + look_interval, taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
-  Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now();
+  Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now(), deal_until_;
   std::vector<std::string> news_;
   std::vector<MissingPart> said_;
   unsigned dealt_with_ = 0;
