@@ -40,13 +40,14 @@ unsigned core_of(const fs::path& cpus, unsigned cpu) {
 
 }  // namespace
 
+Result<Cpus> online_cpus(const Roots& roots) {
+  const auto text = read_file(roots.sys / "devices/system/cpu/online");
+  return text ? parse_cpu_list(*text) : Result<Cpus>(text.error());
+}
+
 Result<std::vector<HostCpu>> read_host_cpus(const Roots& roots) {
   const fs::path dir = roots.sys / "devices/system/cpu";
-  const auto text = read_file(dir / "online");
-  if (!text) {
-    return text.error();
-  }
-  const auto online = parse_cpu_list(*text);
+  const auto online = online_cpus(roots);
   if (!online) {
     return online.error();
   }

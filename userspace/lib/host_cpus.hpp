@@ -15,7 +15,9 @@ struct HostCpu {
   unsigned node = 0;  // NUMA node
 };
 
-// The CPUs that are online, by number. What the kernel does not say of a CPU is assumed simple: a core of its own, node 0.
+// The CPUs that are online, by number.
+Result<Cpus> online_cpus(const Roots& roots);
+// Likewise, with what is known of each. What the kernel does not say of a CPU is assumed simple: a core of its own, node 0.
 Result<std::vector<HostCpu>> read_host_cpus(const Roots& roots);
 Cpus ids_of(const std::vector<HostCpu>& cpus);
 

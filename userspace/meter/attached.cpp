@@ -118,8 +118,8 @@ class AttachedMeter : public Meter {
     }
     look_for_cgroups();
     publish(change);
-    if (const auto online = read_host_cpus(roots_)) {
-      visit(ids_of(*online));
+    if (const auto online = online_cpus(roots_)) {
+      visit(*online);
     }
     say_missing();
     arm(Clock::now());

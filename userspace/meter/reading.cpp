@@ -26,8 +26,8 @@ Reading take_reading(const Roots& roots, const Counters& counters, std::vector<B
     slots.push_back(vm.slot);
     reading.vms.push_back({std::move(vm), {}});
   }
-  const auto host = read_host_cpus(roots);
-  const Cpus online = host ? ids_of(*host) : Cpus();
+  const auto known = online_cpus(roots);
+  const Cpus online = known ? *known : Cpus();
   reading.time_ns = static_cast<std::int64_t>(clock_ns(CLOCK_REALTIME));
   reading.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
   for (unsigned cpu = 0; cpu < counters.cpus(); cpu++) {
