@@ -28,7 +28,7 @@ class PinnedMeter : public Meter {
   Result<void> open() {
     maps_.reset();
     identity_ = pins_.identity();
-    const Fd cpus = pins_.get("map_cpus", false), rows = pins_.get("map_rows", false), data = pins_.get("map_data", false);
+    const Fd cpus = pins_.get("map_cpus"), rows = pins_.get("map_rows"), data = pins_.get("map_data");
     if (!cpus || !rows || !data) {
       return identity_ != 0 && errno != ENOENT ? errno_error("the pinned meter") : errno_error("spared keeps no meter ([meter] in spared.toml)", ENOENT);
     }

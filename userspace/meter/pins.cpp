@@ -44,11 +44,7 @@ Result<void> MeterPins::replace(const std::map<std::string, int>& fds) const {
 
 Result<void> MeterPins::put(const std::string& name, int fd) const { return pin(fd, dir_ / name); }
 
-Fd MeterPins::get(const std::string& name, bool writable) const {
-  LIBBPF_OPTS(bpf_obj_get_opts, options);
-  options.file_flags = writable ? 0 : static_cast<__u32>(BPF_F_RDONLY);
-  return Fd(bpf_obj_get_opts((dir_ / name).c_str(), &options));
-}
+Fd MeterPins::get(const std::string& name) const { return Fd(bpf_obj_get((dir_ / name).c_str())); }
 
 void MeterPins::drop(const std::string& name) const {
   std::error_code failed;

@@ -22,8 +22,8 @@ class MeterPins {
   [[nodiscard]] Result<void> replace(const std::map<std::string, int>& fds) const;
 
   [[nodiscard]] Result<void> put(const std::string& name, int fd) const;
-  // Nothing: errno says why.
-  [[nodiscard]] Fd get(const std::string& name, bool writable = true) const;
+  // Nothing: errno says why. (The kernel maps no map that was opened to be read alone.)
+  [[nodiscard]] Fd get(const std::string& name) const;
   void drop(const std::string& name) const;
 
   // Another number when it is another directory; 0: there is none.
