@@ -24,6 +24,7 @@ ticks() { awk '{ print $14 + $15 }' "/proc/$SPARED_PID/stat"; }
 known() { bpftool -j map dump pinned "$PINS/map_processes" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))'; }
 few_known() { (($(known) <= 2)); }
 newest() { of "$1" 'max(v["id"] for v in bill["vms"])'; }
+sees_kvm() { bpftool prog list | grep -q ' name meter_guest_ent'; }
 crowd() { timeout 60 python3 "$here/vm_crowd.py" "$@" >"$MEASURES/crowd" 2>&1 || true; }
 
 # Processes that there are not, as many as there may be.
@@ -77,7 +78,7 @@ ktap_check "ACC-4: and in another namespace" wait_for 10 eval 'grep -q "\"name\"
 
 if [[ -c /dev/kvm ]] || modprobe kvm_amd 2>/dev/null || modprobe kvm_intel 2>/dev/null; then
 	mkdir -p "$CGROUP/vm/crowd"
-	sleep 2 # it looks for more that it could see
+	wait_for 30 sees_kvm || true
 	total quiet
 	use=$(used "$b") spent=$(ticks) from=$(newest quiet)
 	crowd 10 100

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""VMs without a guest that come and go: each a process of its own in /vm/crowd/N that enters KVM once. usage: vm_crowd.py SECONDS RATE"""
+"""VMs without a guest that come and go: each a process in /vm/crowd/N that enters KVM and lives for 0.2 s. usage: vm_crowd.py SECONDS RATE"""
 import fcntl
 import mmap
 import os
@@ -20,17 +20,34 @@ def live(n):
     vm = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
     vcpu = fcntl.ioctl(vm, KVM_CREATE_VCPU, 0)
     mmap.mmap(vcpu, fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0))
-    for _ in range(20):
+    for pause in (0.2, 0):
+        for _ in range(20):
+            try:
+                fcntl.ioctl(vcpu, KVM_RUN, 0)
+            except OSError:
+                pass
+        time.sleep(pause)
+
+
+def reap(children, flags):
+    """Those that have ended, and their cgroups; how many of these were not gone at once."""
+    late = 0
+    while children:
+        child, _ = os.waitpid(-1, flags)
+        if child == 0:
+            break
         try:
-            fcntl.ioctl(vcpu, KVM_RUN, 0)
+            os.rmdir(f"{CROWD}/{children.pop(child)}")
         except OSError:
-            pass
+            late += 1
+    return late
 
 
 def main():
     seconds, rate = float(sys.argv[1]), float(sys.argv[2])
     begin = time.monotonic()
     n = late = 0
+    children = {}
     while time.monotonic() - begin < seconds:
         child = os.fork()
         if child == 0:
@@ -38,13 +55,11 @@ def main():
                 live(n)
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
-        try:
-            os.rmdir(f"{CROWD}/{n}")
-        except OSError:
-            late += 1
+        children[child] = n
         n += 1
+        late += reap(children, os.WNOHANG)
         time.sleep(max(0, begin + n / rate - time.monotonic()))
+    late += reap(children, 0)
     print(f"{n} VMs in {time.monotonic() - begin:.1f} s, {late} cgroups were not gone at once")
 
 
