@@ -62,6 +62,7 @@ upper_up() {
 	ip addr add 198.18.82.1/24 dev meterbr
 	ip link add link spare0 name meter5 type vlan id 5
 	ip addr add 198.18.83.1/24 dev meter5
+	echo 1 >/proc/sys/net/ipv6/conf/meter5/disable_ipv6
 	ip link set meter5 up
 	ip neigh replace 198.18.82.2 lladdr "$mac_m" dev meterbr nud permanent
 	ip neigh replace 198.18.83.2 lladdr "$mac_m" dev meter5 nud permanent
