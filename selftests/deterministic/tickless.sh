@@ -20,7 +20,7 @@ used_in() {
 	echo $((($(stat_of "$a" used_ns) - before) / 1000))
 }
 
-ktap_plan 5
+ktap_plan 6
 ktap_note "nohz_full: $(cat /sys/devices/system/cpu/nohz_full), $(</proc/cmdline)"
 ktap_check "HOST: CPU 1 runs without a tick" grep -qx 1 /sys/devices/system/cpu/nohz_full
 ktap_check "LIFE-5: the class comes up" spare_up -v
@@ -35,4 +35,16 @@ ktap_cleanup "kill -KILL $hog"
 sleep 1
 ktap_check "CBS-4: beside a host task, too" near 1000000 10000 "$(used_in 5)"
 ktap_check "LIFE-2: the class runs on" class_is enabled
+kill -KILL "$hog"
+wait "$hog" 2>/dev/null || true
+standin_stop a
+cgroup_remove "$a"
+kill -TERM "$SPARED_PID"
+wait "$SPARED_PID" || true
+spared --stop || true
+# (What the class has used is freed by RCU, of which such a CPU takes no part in time.)
+gone() { [[ $(cat /sys/module/sched_spare/refcnt) == 0 ]] && rmmod sched_spare; }
+before=$SECONDS
+ktap_check "LIFE-3: the class ends, and the module goes" wait_for 100 gone
+ktap_note "after $((SECONDS - before)) s; uses left: $(cat /sys/module/sched_spare/refcnt 2>/dev/null || echo gone)"
 ktap_done
