@@ -42,7 +42,6 @@ cgroup_remove "$a"
 kill -TERM "$SPARED_PID"
 wait "$SPARED_PID" || true
 spared --stop || true
-# (What the class has used is freed by RCU, of which such a CPU takes no part in time.)
 gone() { [[ $(cat /sys/module/sched_spare/refcnt) == 0 ]] && rmmod sched_spare; }
 before=$SECONDS
 ktap_check "LIFE-3: the class ends, and the module goes" wait_for 100 gone
