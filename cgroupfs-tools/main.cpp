@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// sparectl: the command line; the commands are in status.cpp and change.cpp.
+// sparectl: the command line; the commands are in status.cpp and change.cpp, plan.cpp, and top/.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include "cli/options.hpp"
 #include "commands.hpp"
 #include "plan_command.hpp"
+#include "top/command.hpp"
 #include "util/files.hpp"
 
 namespace {
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
   std::function<spare::Result<void>()> action;
   add_commands(app, roots, set, cgroup, words, flag, action);
   const sparectl::PlanCommand plan(app, roots, action);
+  const sparectl::top::TopCommand top(app, roots, action);
   if (const auto status = app.parse(argc, argv)) {
     return *status == 0 ? exit_ok : exit_usage;
   }

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . selftests/lib/ktap.sh
 
-rules=(CBS-{1..10} CBS-{11..13} SPARE-{1..9} ACC-1 ACC-2 ACC-4 LIFE-{1..6} LIFE-8)
+rules=(CBS-{1..10} CBS-{11..13} SPARE-{1..9} ACC-1 ACC-2 ACC-4 ACC-5 LIFE-{1..6} LIFE-8)
 declare -A below=([unit]="selftests/unit userspace/tests" [simulator]=userspace/sim/tests [static]=selftests/static
 	[deterministic]=selftests/deterministic [realtime]=selftests/realtime)
 
@@ -18,7 +18,7 @@ quoted() { grep -o '`[^`]*`' | tr -d '`'; }
 code() {
 	local file names name found
 	while IFS=: read -r file names; do
-		mapfile -t found < <(find kmod sched_spare userspace selftests -path "${file%/}" -o -path "*/${file%/}")
+		mapfile -t found < <(find kmod sched_spare userspace cgroupfs-tools selftests -path "${file%/}" -o -path "*/${file%/}")
 		((${#found[@]})) || { echo "$1: there is no $file"; return 1; }
 		for name in ${names//,/ }; do
 			[[ $name == enum ]] || grep -qrw -- "$name" "${found[@]}" || { echo "$1: $file has no $name"; return 1; }

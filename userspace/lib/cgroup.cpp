@@ -310,6 +310,11 @@ std::vector<fs::path> CgroupTree::below(const fs::path& top) const {
     const fs::path dir = std::move(left.back());
     left.pop_back();
     std::error_code gone;
+    // The kernel counts sub-directories as links: who has two has none, and need not be read, which takes longer than all else here. (A file system that does
+    // not count them says 1.)
+    if (fs::hard_link_count(dir, gone) == 2) {
+      continue;
+    }
     for (fs::directory_iterator entry(dir, gone), end; !gone && entry != end; entry.increment(gone)) {
       std::error_code unknown;
       if (entry->is_directory(unknown)) {

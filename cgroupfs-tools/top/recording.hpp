@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A recording: a file of bounded size, a ring of segments with samples. Whoever reads it while it is written, or after its writer was killed, sees each
+// sample that was written whole. sparectl-top(1) documents the form.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "top/codec.hpp"
+#include "top/interval.hpp"
+#include "top/sample.hpp"
+#include "util/fd.hpp"
+#include "util/result.hpp"
+
+namespace sparectl::top {
+
+struct RecordingShape {
+  static constexpr std::uint32_t version = 1;
+  std::uint32_t segments = 16;
+  std::uint64_t segment_bytes = 4 << 20;
+  // Of a file of at most so many bytes. Nothing: that is less than 1 MiB.
+  static std::optional<RecordingShape> of_size(std::uint64_t bytes);
+};
+
+class Recorder {
+ public:
+  // Makes the file, or goes on with a recording that is there (in its own shape). An error: it is another kind of file (it is not touched), or
+  // somebody else is recording into it.
+  static spare::Result<Recorder> open(const std::string& file, RecordingShape shape);
+  // Where the ring is full it takes the oldest segment's place.
+  spare::Result<void> add(const Sample& sample);
+  [[nodiscard]] const RecordingShape& shape() const { return shape_; }
+
+ private:
+  Recorder(spare::Fd fd, std::string file, RecordingShape shape, std::uint64_t sequence) : fd_(std::move(fd)), file_(std::move(file)), shape_(shape), sequence_(sequence) {}
+  spare::Result<void> begin_segment();
+  spare::Result<void> put(const std::string& bytes, std::uint64_t at) const;
+
+  spare::Fd fd_;
+  std::string file_;
+  RecordingShape shape_;
+  std::uint64_t sequence_;    // of the segment that is written
+  std::uint64_t at_ = 0;      // in it, where the next record begins; 0: none is begun
+  Sample before_;
+};
+
+class Recording {
+ public:
+  static spare::Result<Recording> open(const std::string& file);
+
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  // A sample by its number, the oldest is 0. What is damaged is left out by open().
+  [[nodiscard]] SamplePtr at(std::size_t i);
+  [[nodiscard]] const std::string& file() const { return file_; }
+
+ private:
+  struct Entry {
+    std::size_t segment;      // in segments_
+    std::uint64_t at, length; // of its bytes in the file
+  };
+  struct Segment {
+    std::uint64_t sequence;
+    NameMap names;
+  };
+  spare::Result<void> index(const RecordingShape& shape);
+
+  spare::Fd fd_;
+  std::string file_;
+  std::vector<Segment> segments_;  // the oldest first
+  std::vector<Entry> entries_;
+  std::size_t last_ = 0;  // that was decoded; the next ones are decoded from it
+  SamplePtr decoded_;
+};
+
+}  // namespace sparectl::top
