@@ -108,7 +108,7 @@ Result<void> print(std::string_view text) {
 }
 
 std::string text_of_table(const Interval& last, const std::vector<Row>& rows, const View& view, std::vector<const Column*> columns) {
-  const Glyphs glyphs{true};  // names as they are
+  const Glyphs glyphs = Glyphs::of_locale();
   std::string text;
   for (const std::string& line : headline(last)) {
     text += line + "\n";

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "top/grid.hpp"
 
+#include <langinfo.h>
+
 #include <algorithm>
 #include <array>
+#include <clocale>
+#include <cstring>
 #include <cwchar>
 
 #include "util/files.hpp"
@@ -40,6 +44,11 @@ Glyph next(std::string_view text, const Glyphs& glyphs) {
 }
 
 }  // namespace
+
+Glyphs Glyphs::of_locale() {
+  std::setlocale(LC_CTYPE, "");
+  return {std::strcmp(nl_langinfo(CODESET), "UTF-8") == 0};
+}
 
 std::string_view Glyphs::block(unsigned height) const {
   static constexpr std::array<std::string_view, 10> blocks = {" ", "▁", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};

@@ -19,6 +19,8 @@ struct Glyphs {
   [[nodiscard]] std::string_view cut() const { return utf8 ? "…" : "~"; }
   [[nodiscard]] std::string_view up() const { return utf8 ? "▲" : "^"; }
   [[nodiscard]] std::string_view down() const { return utf8 ? "▼" : "v"; }
+  // Those of the locale in the environment, which this program has from then on.
+  static Glyphs of_locale();
   // A height from 0 to 9.
   [[nodiscard]] std::string_view block(unsigned height) const;
 };

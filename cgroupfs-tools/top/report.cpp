@@ -283,7 +283,7 @@ std::string html_of(Recording& recording) {
 
 std::string summary_of(Recording& recording) {
   const Interval all = whole(recording);
-  const Glyphs glyphs{true};
+  const Glyphs glyphs = Glyphs::of_locale();
   std::string text = fmt::format("{}: {} samples, {} to {}\n{}\n", recording.file(), recording.size(), time_text(*recording.at(0)), time_text(all.now()), headline(all).back());
   for (const Line& line : draw_table(all_views().front(), columns_of_summary(all), summary_rows(all), Shares::percent, glyphs)) {
     text += line.text() + "\n";

@@ -3,13 +3,10 @@
 
 #include <curses.h>
 #include <fmt/format.h>
-#include <langinfo.h>
 #include <unistd.h>
 
-#include <clocale>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 namespace sparectl::top {
 namespace {
@@ -58,8 +55,8 @@ spare::Result<Terminal> Terminal::open(bool color) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) {
     return spare::Error{"this is no terminal: sparectl top -b writes text, with --json or --csv for programs"};
   }
-  std::setlocale(LC_CTYPE, "");
   Terminal terminal;
+  terminal.glyphs_ = Glyphs::of_locale();
   // (initscr() would end the program where it does not know the terminal.)
   terminal.screen_.reset(newterm(nullptr, stdout, stdin));
   if (!terminal.screen_) {
@@ -67,7 +64,6 @@ spare::Result<Terminal> Terminal::open(bool color) {
     terminal.screen_.release();
     return spare::Error{fmt::format("there is no description of this terminal (TERM={}): try TERM=vt100, or sparectl top -b", name == nullptr ? "" : name)};
   }
-  terminal.glyphs_.utf8 = std::strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
   if (color && has_colors()) {
     use_colors();
     terminal.colors_ = true;
