@@ -4,7 +4,7 @@
 # look.sh - what sparectl top and report look like beside real guests, as pictures. In the virtual host:
 #   selftests/run host --limit 900 -- bash /usr/local/libexec/sched_spare/selftests/experiments/look.sh
 # (On a busy machine with --dilation 5.) Two KVM guests and two stand-ins with reservations on two CPUs, packets to three of them. Leaves in $SPARE_OUT/look (the log names the
-# directory on this machine) NAME.svg of each screen, NAME.txt, a recording and report.html. README's picture is vm.svg.
+# directory on this machine) NAME.svg of each screen, NAME.txt, a recording and report.html.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../lib/ktap.sh"
