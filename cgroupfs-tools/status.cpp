@@ -61,8 +61,6 @@ System read_system(const spare::Roots& roots) {
   return system;
 }
 
-std::string build_text(std::uint64_t build) { return fmt::format("{:016x}", build).substr(0, 8); }
-
 std::string class_text(const System& system) {
   const spare::ClassState& scheduler = system.scheduler;
   if (!scheduler.present) {
@@ -71,7 +69,7 @@ std::string class_text(const System& system) {
   if (scheduler.ours()) {
     return "enabled" + (system.class_abi ? fmt::format(", ABI {}, {}, build {}", *system.class_abi,
                                                        system.installed() ? "as installed" : "not as installed (restart spared)",
-                                                       build_text(system.class_build)) : std::string());
+                                                       spare::build_text(system.class_build)) : std::string());
   }
   if (!scheduler.ops.empty() && scheduler.ops != spare::class_name) {
     return fmt::format("not loaded: the scheduler {} runs", scheduler.ops);
@@ -152,13 +150,13 @@ void print_keyed(const char* title, const spare::FlatKeyed& keyed) {
   }
 }
 
-void print_pools(const std::vector<Pool>& pools) {
+void print_pools(const std::vector<spare::Pool>& pools) {
   if (pools.empty()) {
     return;
   }
   std::vector<std::vector<std::string>> rows = {
       {"POOL", "SPARES", "EACH", "SERVERS", "FREE", "MEMBERS", "GRANTED", "BLOCKED", "DENIED"}};
-  for (const Pool& pool : pools) {
+  for (const spare::Pool& pool : pools) {
     rows.push_back({spare::printable(pool.path), std::to_string(pool.providers.size()), pool.reservation, std::to_string(pool.servers),
                     std::to_string(pool.free), std::to_string(pool.members), std::to_string(pool.granted),
                     std::to_string(pool.blocked), std::to_string(pool.denied)});
@@ -180,20 +178,20 @@ Result<void> status(const spare::Roots& roots, bool as_json) {
   if (!vms) {
     return vms.error();
   }
-  const auto all_pools = pools_of(*vms);
+  const auto all_pools = spare::pools_of(*vms);
   if (as_json) {
     json list = json::array(), pools = json::array();
     for (const spare::Vm& vm : *vms) {
       list.push_back(vm_json(vm));
     }
-    for (const Pool& pool : all_pools) {
+    for (const spare::Pool& pool : all_pools) {
       pools.push_back(pool_json(pool));
     }
     const json all = {
         {"kernel", kernel_release()},
         {"class", {{"sched_ext", system.scheduler.present}, {"state", system.scheduler.state}, {"scheduler", system.scheduler.ops},
                    {"ours", system.scheduler.ours()}, {"abi", system.class_abi ? json(*system.class_abi) : json()},
-                   {"build", system.class_build ? json(build_text(system.class_build)) : json()},
+                   {"build", system.class_build ? json(spare::build_text(system.class_build)) : json()},
                    {"installed", system.class_build ? json(system.installed()) : json()}, {"host_overrun_ns", system.host_overrun_ns}, {"host_valve_tasks", system.host_valve_tasks},
                    {"host_floor_ns", system.host_floor_ns}}},
         {"module", {{"loaded", system.module.loaded}, {"version", system.module.version}, {"abi", system.module.abi ? json(*system.module.abi) : json()}}},

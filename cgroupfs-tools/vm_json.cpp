@@ -58,4 +58,12 @@ json vm_json(const spare::Vm& vm) {
           {"events", keyed_json(vm.events)}};
 }
 
+json pool_json(const spare::Pool& pool) {
+  std::vector<std::string> providers;
+  std::transform(pool.providers.begin(), pool.providers.end(), std::back_inserter(providers), spare::printable);
+  return {{"pool", spare::printable(pool.path)}, {"reservation", pool.reservation}, {"providers", providers}, {"servers", pool.servers},
+          {"free", pool.free},       {"lent_ns", pool.lent_ns},         {"members", pool.members},     {"granted", pool.granted},
+          {"blocked", pool.blocked}, {"denied", pool.denied}};
+}
+
 }  // namespace sparectl

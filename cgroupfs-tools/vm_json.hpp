@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pools.hpp"
 #include "settings.hpp"
 
 namespace sparectl {
@@ -10,5 +11,6 @@ namespace sparectl {
 // { cgroup, reservation_us: [Q, P] or null, cpus, provide, use: [...], netdev: [...], policy: {...}, stat: {...},
 //   events: {...} }; numbers as numbers, in the units of the files.
 nlohmann::ordered_json vm_json(const spare::Vm& vm);
+nlohmann::ordered_json pool_json(const spare::Pool& pool);
 
 }  // namespace sparectl

@@ -59,7 +59,7 @@ prune() {
 cache_clean() {
 	[[ -d $CACHE ]] || { say "nothing cached in $CACHE"; return 0; }
 	local path
-	for path in "$CACHE"/{userland,toolchain,kernel,pick,stage,stack,demo,peers,boot,build,archive,tmp,log,run}[-.]* "$CACHE"/{archive,log,run,build} "$CACHE"/.lock.* "$CACHE/times"; do
+	for path in "$CACHE"/{userland,toolchain,kernel,pick,stage,stack,demo,peers,prometheus,boot,build,archive,tmp,log,run}[-.]* "$CACHE"/{archive,log,run,build} "$CACHE"/.lock.* "$CACHE/times"; do
 		[[ ! -e $path ]] || rm -rf --one-file-system "$path"
 	done
 	rmdir --ignore-fail-on-non-empty "$CACHE"

@@ -235,6 +235,7 @@ run_realtime() {
 		new_run realtime
 		say "boot the real-time host, logs in $RUN"
 		peers_for "${rest[@]}"
+		prometheus_for "${rest[@]%@*}"
 		printf 'exec bash %s/lib/runner.sh %s %s\n' "$HOST_SELFTESTS" "$HOST_SELFTESTS" "${rest[*]}" >"$RUN/job/run"
 		status=0
 		follow realtime_port "$limit" || status=$?

@@ -70,12 +70,14 @@ meter_down() {
 said() { grep -q "$1" "$MEASURES/meter.err"; }
 seen() { tail -n 1 "$MEASURES/bill" | grep -q "$1"; }
 
-# UDP from outside: address, packets per second
+# UDP from outside: address, packets per second. Returns when they come.
 send() {
+	rm -f "$MEASURES/sends"
 	background ip netns exec out python3 -c '
 import socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 to, gap = (sys.argv[1], 9), 1 / float(sys.argv[2])
+open(sys.argv[3], "w")
 due = time.monotonic()
 while True:
     try:
@@ -83,7 +85,8 @@ while True:
     except OSError:
         pass
     due += gap
-    time.sleep(max(0, due - time.monotonic()))' "$1" "$2"
+    time.sleep(max(0, due - time.monotonic()))' "$1" "$2" "$MEASURES/sends"
+	wait_for 60 test -e "$MEASURES/sends" || true
 }
 
 # judge NAME: so many lines of the bill beside what the kernel says

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""VMs without a guest that come and go: each a process in /vm/crowd/N that enters KVM and lives for 0.2 s. usage: vm_crowd.py SECONDS RATE"""
+"""VMs without a guest that come and go: each a process in /vm/crowd/N that enters KVM and lives for 0.2 s or LIFE. usage: vm_crowd.py SECONDS RATE [LIFE]"""
 import fcntl
 import mmap
 import os
@@ -9,6 +9,7 @@ import time
 
 KVM_CREATE_VM, KVM_CREATE_VCPU, KVM_RUN, KVM_GET_VCPU_MMAP_SIZE = 0xAE01, 0xAE41, 0xAE80, 0xAE04
 CROWD = "/sys/fs/cgroup/vm/crowd"
+LIFE = float(sys.argv[3]) if len(sys.argv) > 3 else 0.2
 
 
 def live(n):
@@ -20,7 +21,7 @@ def live(n):
     vm = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
     vcpu = fcntl.ioctl(vm, KVM_CREATE_VCPU, 0)
     mmap.mmap(vcpu, fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0))
-    for pause in (0.2, 0):
+    for pause in (LIFE, 0):
         for _ in range(20):
             try:
                 fcntl.ioctl(vcpu, KVM_RUN, 0)

@@ -140,6 +140,7 @@ std::optional<int> ClassWatch::ended() {
     spdlog::info("the class was unloaded ({}); ending", info.text());
     return 0;
   }
+  ejections_++;
   spdlog::error("the kernel ejected the class: {}", info.kind ? info.text() : "it left no reason, see dmesg");
   for (const std::string& line : split(info.dump, "\n")) {
     spdlog::info("dump: {}", line);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -30,6 +31,9 @@ class ClassWatch {
   // When to look again, if no uevent of the kernel gives a reason before: the end of a scheduler is one.
   [[nodiscard]] Clock::time_point next() const;
 
+  // How often the kernel has ended it; who unloads it is an operator.
+  [[nodiscard]] std::uint64_t ejections() const { return ejections_; }
+
  private:
   std::optional<int> ended();
   void retry();
@@ -42,6 +46,7 @@ class ClassWatch {
   std::optional<Clock::time_point> due_;   // away: when to load it again
   Clock::time_point looked_;               // when it was last seen,
   bool changing_ = false;                  // on its way in or out
+  std::uint64_t ejections_ = 0;
   std::string complaint_;                  // the last one, so that each is made once
 };
 

@@ -16,6 +16,8 @@
 #include "class_watch.hpp"
 #include "manager.hpp"
 #include "meter_keeper.hpp"
+#include "metrics/machines.hpp"
+#include "metrics/metrics.hpp"
 #include "pass_clock.hpp"
 #include "pid_file.hpp"
 #include "reload_report.hpp"
@@ -30,20 +32,25 @@ using std::chrono::milliseconds;
 // How often spare.events says whether threads have left their servers: a move is done within a second.
 constexpr milliseconds look_interval{500};
 
-void wait(const Fd& signals, const Watcher& watcher, const MeterKeeper& meter, Clock::time_point until) {
-  std::array<pollfd, 4> fds = {{{signals.get(), POLLIN, 0}, {watcher.cgroups(), POLLIN, 0}, {watcher.uevents(), POLLIN, 0}, {meter.fd(), POLLIN, 0}}};
+void wait(const Fd& signals, const Watcher& watcher, const MeterKeeper& meter, const Metrics& metrics, Clock::time_point until) {
+  std::array<pollfd, 5> fds = {{{signals.get(), POLLIN, 0},
+                                {watcher.cgroups(), POLLIN, 0},
+                                {watcher.uevents(), POLLIN, 0},
+                                {meter.fd(), POLLIN, 0},
+                                {metrics.fd(), POLLIN, 0}}};
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
   ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, PassClock::interval).count()));
 }
 
 // Reads the configuration again. A broken one changes nothing.
-void reload(Manager& manager, MeterKeeper& meter, const std::filesystem::path& file, ReloadReport& report) {
+void reload(Manager& manager, MeterKeeper& meter, Metrics& metrics, const std::filesystem::path& file, ReloadReport& report) {
   auto config = read_config(file);
   report.count++;
   report.mistake = config ? "" : config.error().text;
   if (config) {
     spdlog::info("configuration {} is in force", file.string());
     const bool metered = config->meter;
+    metrics.configure(config->metrics);
     manager.configure(std::move(*config));
     manager.pass();
     meter.configure(metered);
@@ -55,10 +62,21 @@ void reload(Manager& manager, MeterKeeper& meter, const std::filesystem::path& f
   }
 }
 
-int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper& meter, const std::filesystem::path& file) {
+int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper& meter, const MetricsConfig& metrics_config,
+          const std::filesystem::path& file) {
   PassClock clock(Clock::now());
   auto look = Clock::now();
   ReloadReport report;
+  Machines machines;
+  const double started_s = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  double pass_s = 0;
+  Metrics metrics([&] {
+    Snapshot now = manager.snapshot();
+    machines.name(now.vms);
+    now.daemon = {started_s, watched.ejections(), report.count, report.mistake.empty(), pass_s};
+    return now;
+  });
+  metrics.configure(metrics_config);
   for (;;) {
     while (const auto signal = next_signal(signals)) {
       if (*signal != SIGHUP) {
@@ -66,7 +84,7 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper&
         sd_notify(0, "STOPPING=1");
         return 0;
       }
-      reload(manager, meter, file, report);
+      reload(manager, meter, metrics, file, report);
     }
     if (const auto status = watched.look()) {
       return *status;
@@ -86,8 +104,10 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper&
       manager.pass();
       const auto ended = Clock::now();
       clock.done(ended, ended - began);
+      pass_s = std::chrono::duration<double>(ended - began).count();
     }
-    wait(signals, manager.watcher(), meter, std::min({clock.due(), watched.next(), look}));
+    metrics.turn();
+    wait(signals, manager.watcher(), meter, metrics, std::min({clock.due(), watched.next(), look, metrics.next()}));
   }
 }
 
@@ -113,6 +133,7 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
     return fail(tree.error());
   }
   const bool metered = config->meter;
+  const MetricsConfig metrics = config->metrics;
   Manager manager(roots, std::move(*tree), std::move(*config));
   // Reservations that came while no spared ran have no cap yet; without the class they would be unlimited.
   ClassWatch watched(roots, [&] { manager.pass(); });
@@ -124,7 +145,7 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   static_cast<void>(ReloadReport().write());
   MeterKeeper meter(roots);
   meter.configure(metered);
-  return watch(signals, watched, manager, meter, config_file);
+  return watch(signals, watched, manager, meter, metrics, config_file);
 }
 
 }  // namespace spare

@@ -78,6 +78,8 @@ void Manager::pass() {
       }
     }
     watched_.swap(watched);
+    online_ = pass->online();
+    ledger_ = std::move(pass->ledger);
   } else {
     complaints_.say("look", pass.error().text);
   }

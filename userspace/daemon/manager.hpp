@@ -16,6 +16,7 @@
 #include "config.hpp"
 #include "host_cpus.hpp"
 #include "ledger.hpp"
+#include "metrics/read.hpp"
 #include "refusals.hpp"
 #include "unseen.hpp"
 #include "watcher.hpp"
@@ -61,6 +62,8 @@ class Manager {
   // Were affinities of threads set since the last look, or has one run as a stray or a real-time one, so that a pass may find something to do?
   // Three numbers of a small file for each reservation. Where passes have found nothing, strays ask for the next one after 1, 2, 4 ... 64 s.
   bool threads_changed();
+  // For metrics: the cgroups that the last pass has found, as they are now.
+  [[nodiscard]] Snapshot snapshot() const { return read_snapshot(roots_, tree_, ledger_, online_); }
 
  private:
   Result<Pass> look();
@@ -79,6 +82,8 @@ class Manager {
   };
   std::set<std::string> changed_;
   std::map<std::string, Watched> watched_;  // each reservation
+  Ledger ledger_{0, {}};                    // of the last pass
+  Cpus online_;                             // likewise
 };
 
 }  // namespace spare

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <fmt/format.h>
 
 #include <cstring>
 #include <memory>
@@ -53,6 +54,8 @@ std::string as_text(const std::optional<std::vector<char>>& bytes) {
 }
 
 }  // namespace
+
+std::string build_text(std::uint64_t build) { return fmt::format("{:016x}", build).substr(0, 8); }
 
 std::string ExitInfo::text() const {
   std::string result = reason.empty() ? "kind " + std::to_string(kind) : reason;

@@ -21,6 +21,9 @@ struct ExitInfo {
   [[nodiscard]] std::string text() const;
 };
 
+// How a build of the class is shown.
+std::string build_text(std::uint64_t build);
+
 // The global variables of the class in the kernel.
 class ClassGlobals {
  public:

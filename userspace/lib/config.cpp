@@ -246,6 +246,48 @@ void read_meter(Reader& reader, const toml::table& root, Config& config) {
   config.meter = reader.flag(*table, "enabled").value_or(false);
 }
 
+constexpr std::uint64_t interval_least_us = 1000000, interval_most_us = 300000000;  // Prometheus takes what is older than 5 minutes for gone
+
+std::uint64_t read_interval(Reader& reader, const toml::table& table, std::uint64_t otherwise) {
+  const auto text = reader.text(table, "interval");
+  const auto parsed = text ? parse_duration_us(*text) : Result<std::uint64_t>(otherwise);
+  if (!parsed || *parsed < interval_least_us || *parsed > interval_most_us) {
+    reader.fail(*table.get("interval"), parsed ? "interval must lie between 1s and 300s" : parsed.error().text);
+    return otherwise;
+  }
+  return *parsed;
+}
+
+void read_metrics(Reader& reader, const toml::table& root, MetricsConfig& metrics) {
+  const toml::node* node = root.get("metrics");
+  if (node == nullptr) {
+    return;
+  }
+  const toml::table* table = node->as_table();
+  if (table == nullptr) {
+    reader.fail(*node, "write [metrics]");
+    return;
+  }
+  reader.only_keys(*table, {"listen", "group", "textfile", "interval"});
+  if (const auto text = reader.text(*table, "listen")) {
+    const auto endpoint = parse_endpoint(*text);
+    if (!endpoint) {
+      reader.fail(*table->get("listen"), endpoint.error().text);
+      return;
+    }
+    metrics.listen = *endpoint;
+  }
+  metrics.group = reader.text(*table, "group").value_or("");
+  if (table->contains("group") && (!metrics.listen || metrics.listen->path.empty() || metrics.group.empty())) {
+    reader.fail(*table->get("group"), "group names who may connect to the Unix socket that listen names; anybody on the host may connect to a port");
+  }
+  metrics.textfile = reader.text(*table, "textfile").value_or("");
+  if (table->contains("textfile") && (!metrics.textfile.starts_with("/") || !metrics.textfile.ends_with(".prom"))) {
+    reader.fail(*table->get("textfile"), "textfile must be an absolute path that ends in .prom: node_exporter reads no others");
+  }
+  metrics.interval_us = read_interval(reader, *table, metrics.interval_us);
+}
+
 }  // namespace
 
 Result<Config> parse_config(std::string_view text, const std::string& name) {
@@ -257,10 +299,11 @@ Result<Config> parse_config(std::string_view text, const std::string& name) {
   }
   Reader reader(name);
   Config config;
-  reader.only_keys(root, {"pool", "placement", "meter"});
+  reader.only_keys(root, {"pool", "placement", "meter", "metrics"});
   read_placement(reader, root, config);
   read_meter(reader, root, config);
   read_pools(reader, root, config);
+  read_metrics(reader, root, config.metrics);
   if (reader.error()) {
     return *reader.error();
   }

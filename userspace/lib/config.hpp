@@ -3,6 +3,7 @@
 // /etc/sched_spare/spared.toml, as spared.toml(5) documents it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "cpu_list.hpp"
 #include "duration.hpp"
+#include "endpoint.hpp"
 #include "util/result.hpp"
 
 namespace spare {
@@ -30,11 +32,20 @@ struct PoolConfig {
   [[nodiscard]] std::string path() const { return std::string(pools_dir) + "/" + name; }
 };
 
+// What spared tells Prometheus, and how.
+struct MetricsConfig {
+  std::optional<Endpoint> listen;  // nothing: on none
+  std::string group;               // may connect to a Unix socket; empty: root alone
+  std::string textfile;            // for node_exporter; empty: none
+  std::uint64_t interval_us = 15000000;  // between two of it
+};
+
 struct Config {
   std::vector<PoolConfig> pools;
   bool place = true;                // write spare.cpus where it is empty
   std::optional<unsigned> servers;  // for each VM; nothing: one per vCPU
   bool meter = false;               // keep the bill in the kernel
+  MetricsConfig metrics;
 };
 
 // A mistake is "NAME:LINE: what is wrong".

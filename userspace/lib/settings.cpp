@@ -9,11 +9,6 @@
 namespace spare {
 namespace {
 
-// The names in spare.use or spare.netdev.
-std::vector<std::string> names_in(const std::string& text) {
-  return text == "none" ? std::vector<std::string>() : split(text, " \n");
-}
-
 // The writes that bring a file back to what it reads now. What a program has written is a program's again: "auto" replaces only that,
 // so the file is handed back first.
 Result<std::vector<Setting>> undo_of(const Cgroup& cgroup, const char* file) {
@@ -70,6 +65,8 @@ Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings) {
   std::iter_swap(reservation, cpus);
   return apply_in_order(cgroup, settings) ? Result<void>() : applied;
 }
+
+std::vector<std::string> names_in(const std::string& text) { return text == "none" ? std::vector<std::string>() : split(text, " \n"); }
 
 Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup) {
   const auto text = cgroup.read(file::reservation);

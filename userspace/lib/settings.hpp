@@ -34,6 +34,8 @@ struct Vm {
   FlatKeyed events;
 };
 Result<Vm> read_vm(const Cgroup& cgroup);
+// The names in spare.use or spare.netdev, as it reads.
+std::vector<std::string> names_in(const std::string& text);
 // Its reservation alone; nothing: none.
 Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup);
 

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <sys/xattr.h>
 #include <systemd/sd-bus.h>
+#include <systemd/sd-id128.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <memory>
@@ -27,7 +29,10 @@ constexpr std::uint64_t weight_of_all = 100;  // what a cgroup has that nobody h
 constexpr std::uint64_t no_limit = UINT64_MAX;
 constexpr const char *systemd_name = "org.freedesktop.systemd1", *systemd_object = "/org/freedesktop/systemd1";
 constexpr const char* systemd_manager = "org.freedesktop.systemd1.Manager";
+constexpr const char *machined_name = "org.freedesktop.machine1", *machine_objects = "/org/freedesktop/machine1/machine";
+constexpr const char* machine_interface = "org.freedesktop.machine1.Machine";
 constexpr std::uint64_t answer_limit_us = 5000000;  // who asks waits for it
+constexpr std::uint64_t uuid_limit_us = 200000;     // for what is nice to know
 constexpr int first_memory_node = 1;          // a mask of bits; each host has node 0
 
 bool is_slice(const std::string& name) { return name.ends_with(slice_suffix); }
@@ -41,14 +46,44 @@ bool is_delegated(const std::filesystem::path& dir) {
 
 using Bus = std::unique_ptr<sd_bus, sd_bus* (*)(sd_bus*)>;
 
-Result<Bus> open_bus() {
+Result<Bus> open_bus(std::uint64_t limit_us = answer_limit_us) {
   sd_bus* opened = nullptr;
   if (const int failed = ::sd_bus_open_system(&opened); failed < 0) {
     return errno_error("systemd cannot be asked, the system bus", -failed);
   }
   Bus bus(opened, ::sd_bus_flush_close_unref);
-  static_cast<void>(::sd_bus_set_method_call_timeout(bus.get(), answer_limit_us));
+  static_cast<void>(::sd_bus_set_method_call_timeout(bus.get(), limit_us));
   return bus;
+}
+
+// Of a machine that is that scope's; empty: none is.
+Result<std::string> machine_uuid(sd_bus* bus, const std::string& machine, const std::string& scope) {
+  const auto free = [](auto* memory) { std::free(memory); };
+  char *path = nullptr, *unit = nullptr;
+  if (::sd_bus_path_encode(machine_objects, machine.c_str(), &path) < 0) {
+    return std::string();
+  }
+  const std::unique_ptr<char, decltype(free)> path_held(path, free);
+  int failed = ::sd_bus_get_property_string(bus, machined_name, path, machine_interface, "Unit", nullptr, &unit);
+  const std::unique_ptr<char, decltype(free)> unit_held(unit, free);
+  if (failed == -ETIMEDOUT || failed == -ENOTCONN || failed == -ECONNRESET || failed == -EHOSTUNREACH) {
+    return errno_error("systemd-machined", -failed);
+  }
+  if (failed < 0 || scope != unit) {
+    return std::string();
+  }
+  sd_bus_message* answer = nullptr;
+  failed = ::sd_bus_get_property(bus, machined_name, path, machine_interface, "Id", nullptr, &answer, "ay");
+  const std::unique_ptr<sd_bus_message, sd_bus_message* (*)(sd_bus_message*)> answer_held(answer, ::sd_bus_message_unref);
+  const void* bytes = nullptr;
+  size_t size = 0;
+  sd_id128_t id{};
+  if (failed < 0 || ::sd_bus_message_read_array(answer, 'y', &bytes, &size) < 0 || size != sizeof(id)) {
+    return std::string();
+  }
+  std::memcpy(&id, bytes, sizeof(id));
+  char text[SD_ID128_UUID_STRING_MAX];
+  return ::sd_id128_is_null(id) ? std::string() : std::string(::sd_id128_to_uuid_string(id, text));
 }
 
 const char* reason(const sd_bus_error& error, int failed) { return error.message != nullptr ? error.message : std::strerror(-failed); }
@@ -125,6 +160,22 @@ Result<void> ask_for_controllers(const std::string& slice) {
   }
   ::sd_bus_error_free(&error);
   return asked;
+}
+
+Result<std::map<std::string, std::string>> machine_uuids(const std::map<std::string, std::string>& machines) {
+  const auto bus = open_bus(uuid_limit_us);
+  if (!bus) {
+    return bus.error();
+  }
+  std::map<std::string, std::string> uuids;
+  for (const auto& [scope, machine] : machines) {
+    auto uuid = machine_uuid(bus->get(), machine, scope);
+    if (!uuid) {
+      return uuid.error();
+    }
+    uuids[scope] = std::move(*uuid);
+  }
+  return uuids;
 }
 
 }  // namespace spare

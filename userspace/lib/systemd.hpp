@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,5 +41,9 @@ struct SystemdPart {
 // Returns when systemd has taken the order, which it carries out soon.
 [[nodiscard]] Result<void> ask_for_controllers(const std::string& slice);
 [[nodiscard]] std::string controllers_unit(const std::string& slice);
+
+// UUIDs of machines (names by scope, "machine-qemu\x2d1\x2dvm1.scope": "qemu-1-vm1"), as systemd-machined has them, by scope, in the form of libvirt;
+// empty: it has none of that name and scope. An error: it cannot be asked, or has not answered within 0.2 s.
+[[nodiscard]] Result<std::map<std::string, std::string>> machine_uuids(const std::map<std::string, std::string>& machines);
 
 }  // namespace spare

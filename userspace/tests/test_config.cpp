@@ -60,13 +60,15 @@ TEST_CASE("SPARE-5: the example that is installed is a good one, with its pool t
   REQUIRE(parse_config(*text, "example"));
   std::string with_pool;
   for (std::string line : spare::split(*text, "\n")) {
-    const bool commented = line.starts_with("# [[") || (line.starts_with("# ") && line.find(" = ") != std::string::npos);
+    const bool commented = line.starts_with("# [") || (line.starts_with("# ") && line.find(" = ") != std::string::npos);
     with_pool += (commented ? line.substr(2) : line) + "\n";
   }
   const auto config = parse_config(with_pool, "example");
   REQUIRE(config);
   REQUIRE(config->pools.size() == 1);
   CHECK(config->pools[0].members.size() == 2);
+  CHECK(config->metrics.listen);
+  CHECK_FALSE(config->metrics.textfile.empty());
 }
 
 TEST_CASE("SPARE-5: mistakes are named with their line") {
@@ -130,4 +132,33 @@ TEST_CASE("CPU lists read back as they are written") {
   const auto* bad = GENERATE("1-", "-1", "a", "1,", ",1", "2-1", "1024", "1 2", "0x1");
   INFO(bad);
   CHECK_FALSE(spare::parse_cpu_list(bad));
+}
+
+TEST_CASE("metrics: off by default, and as the configuration says") {
+  CHECK_FALSE(parse_config("", "f")->metrics.listen);
+  CHECK(parse_config("", "f")->metrics.textfile.empty());
+  const auto config = parse_config("[metrics]\nlisten = \"127.0.0.1:9968\"\ntextfile = \"/var/lib/x/spare.prom\"\ninterval = \"2s\"\n", "f");
+  REQUIRE(config);
+  CHECK(config->metrics.listen == spare::Endpoint{"", "127.0.0.1", 9968});
+  CHECK(config->metrics.textfile == "/var/lib/x/spare.prom");
+  CHECK(config->metrics.interval_us == 2000000);
+  const auto socket = parse_config("[metrics]\nlisten = \"/run/m\"\ngroup = \"prometheus\"\n", "f");
+  REQUIRE(socket);
+  CHECK(socket->metrics.listen == spare::Endpoint{"/run/m", "", 0});
+  CHECK(socket->metrics.group == "prometheus");
+  CHECK(parse_config("[metrics]\nlisten = \"[::1]:1\"\n", "f")->metrics.listen->text() == "[::1]:1");
+}
+
+TEST_CASE("metrics: mistakes name their line") {
+  const auto wrong = GENERATE("listen = \"0.0.0.0:9968\"", "listen = \"[::]:9968\"", "listen = \"10.0.0.1:9968\"", "listen = \"::1:9968\"", "listen = \"[127.0.0.1]:9968\"",
+                              "listen = \"localhost:9968\"", "listen = \"127.0.0.1\"", "listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:65536\"", "listen = \"127.0.0.1: 1\"",
+                              "listen = \"127.0.0.1:-1\"", "listen = \"\"", "listen = 9968", "listen = \"run/m\"", "group = \"x\"", "interval = \"0.5s\"", "interval = \"301s\"",
+                              "interval = 15", "interval = \"x\"", "textfile = \"spare.prom\"", "textfile = \"/x/spare.txt\"", "textfile = \"\"", "port = 9968",
+                              "listen = \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678\"");
+  const auto config = parse_config(std::string("[metrics]\n") + wrong + "\n", "f");
+  INFO(wrong);
+  REQUIRE_FALSE(config);
+  CHECK(config.error().text.starts_with("f:2: "));
+  CHECK_FALSE(parse_config("metrics = 1\n", "f"));
+  CHECK_FALSE(parse_config("[metrics]\nlisten = \"127.0.0.1:1\"\ngroup = \"x\"\n", "f"));
 }

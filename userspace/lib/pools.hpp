@@ -2,13 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "settings.hpp"
 
-namespace sparectl {
+namespace spare {
 
 // Providers below one cgroup, and what became of the packets of those that use it.
 struct Pool {
@@ -25,7 +24,6 @@ struct Pool {
 };
 
 // The pools among what these cgroups' files say.
-std::vector<Pool> pools_of(const std::vector<spare::Vm>& vms);
-nlohmann::ordered_json pool_json(const Pool& pool);
+std::vector<Pool> pools_of(const std::vector<Vm>& vms);
 
-}  // namespace sparectl
+}  // namespace spare

@@ -2,13 +2,11 @@
 #include "pools.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 
 #include "duration.hpp"
-#include "util/files.hpp"
 
-namespace sparectl {
+namespace spare {
 namespace {
 
 std::string parent_of(const std::string& path) {
@@ -16,8 +14,8 @@ std::string parent_of(const std::string& path) {
   return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-void add_provider(Pool& pool, const spare::Vm& provider) {
-  const std::string reservation = spare::format_reservation(provider.reservation);
+void add_provider(Pool& pool, const Vm& provider) {
+  const std::string reservation = format_reservation(provider.reservation);
   pool.reservation = pool.providers.empty() || pool.reservation == reservation ? reservation : "various";
   pool.providers.push_back(provider.path);
   pool.lent_ns += provider.stat.number("lent_ns").value_or(0);
@@ -31,7 +29,7 @@ void add_provider(Pool& pool, const spare::Vm& provider) {
   }
 }
 
-bool uses(const spare::Vm& vm, const Pool& pool) {
+bool uses(const Vm& vm, const Pool& pool) {
   return std::any_of(vm.use.begin(), vm.use.end(), [&](const std::string& name) {
     return name == pool.path || std::find(pool.providers.begin(), pool.providers.end(), name) != pool.providers.end();
   });
@@ -39,9 +37,9 @@ bool uses(const spare::Vm& vm, const Pool& pool) {
 
 }  // namespace
 
-std::vector<Pool> pools_of(const std::vector<spare::Vm>& vms) {
+std::vector<Pool> pools_of(const std::vector<Vm>& vms) {
   std::map<std::string, Pool> found;
-  for (const spare::Vm& vm : vms) {
+  for (const Vm& vm : vms) {
     if (vm.provider) {
       Pool& pool = found[parent_of(vm.path)];
       pool.path = parent_of(vm.path);
@@ -50,7 +48,7 @@ std::vector<Pool> pools_of(const std::vector<spare::Vm>& vms) {
   }
   std::vector<Pool> pools;
   for (auto& [path, pool] : found) {
-    for (const spare::Vm& vm : vms) {
+    for (const Vm& vm : vms) {
       if (!uses(vm, pool)) {
         continue;
       }
@@ -62,12 +60,4 @@ std::vector<Pool> pools_of(const std::vector<spare::Vm>& vms) {
   return pools;
 }
 
-nlohmann::ordered_json pool_json(const Pool& pool) {
-  std::vector<std::string> providers;
-  std::transform(pool.providers.begin(), pool.providers.end(), std::back_inserter(providers), spare::printable);
-  return {{"pool", spare::printable(pool.path)}, {"reservation", pool.reservation}, {"providers", providers}, {"servers", pool.servers},
-          {"free", pool.free},       {"lent_ns", pool.lent_ns},         {"members", pool.members},     {"granted", pool.granted},
-          {"blocked", pool.blocked}, {"denied", pool.denied}};
-}
-
-}  // namespace sparectl
+}  // namespace spare
