@@ -148,11 +148,12 @@ run_units() {
 
 # deterministic_boot NAME: in a subshell; its own run directory.
 deterministic_boot() {
-	local name=$1 limit status=0 STACK=''
+	local name=$1 limit status=0 STACK='' told
 	# Virtual seconds pass faster or slower than real ones, and the real-time host goes first.
 	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
-	CMDLINE+=" $(sed -n 's/^# cmdline: *//p' "$SELFTESTS/$name.sh")"
+	told=$(sed -n 's/^# cmdline: *//p' "$SELFTESTS/$name.sh")
+	CMDLINE+=${told:+ $told}
 	if ! grep -qx '# boot: own' "$SELFTESTS/$name.sh" && ! use_stack; then
 		tail -n 15 "$RUN/port.log" | sed 's/^/     | /'
 		record fail "$name" "no host with the class up, see $RUN"

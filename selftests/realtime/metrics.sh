@@ -184,7 +184,7 @@ many() {
 		mkdir "$CGROUP/many/$i"
 		echo '500 100000' >"$CGROUP/many/$i/spare.reservation"
 	done
-	for ((i = 0; i < 150; i++)); do echo $((i % $(nproc))) >"$CGROUP/many/$i/spare.cpus"; done
+	for ((i = 0; i < 100; i++)); do echo $((i % $(nproc))) >"$CGROUP/many/$i/spare.cpus"; done
 }
 
 test_many() {
