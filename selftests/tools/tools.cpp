@@ -18,6 +18,8 @@ int main(int argc, char **argv)
 		{"spare-burst", spare_burst::run},
 		{"spare-contend", spare_contend::run},
 		{"spare-cost", spare_cost::run},
+		{"spare-mix", spare_mix::run},
+		{"spare-nic", spare_nic::run},
 		{"spare-pause", spare_pause::run},
 		{"spare-peer", spare_peer::run},
 		{"spare-pktgen", spare_pktgen::run},

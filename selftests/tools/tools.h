@@ -14,6 +14,12 @@ int run(int argc, char **argv);
 namespace spare_cost {
 int run(int argc, char **argv);
 }
+namespace spare_mix {
+int run(int argc, char **argv);
+}
+namespace spare_nic {
+int run(int argc, char **argv);
+}
 namespace spare_pause {
 int run(int argc, char **argv);
 }
