@@ -70,7 +70,7 @@ mv /cache/stage/usr/local/libexec/sched_spare/libspare-*.so /cache/
 # --- deterministic: programs of the scripts, their libraries, modules, the stage without the nested guest
 root=$work/deterministic
 skeleton "$root"
-add_modules "$root" tun vhost_net veth bridge 8021q dummy pktgen kvm_amd nf_tables macvtap sch_ingress sch_netem act_mirred cls_matchall qemu_fw_cfg
+add_modules "$root" tun vhost_net veth bridge 8021q dummy pktgen kvm_amd nf_tables macvtap sch_ingress sch_netem sch_plug act_mirred cls_matchall qemu_fw_cfg
 mapfile -t programs < <(
 	dpkg -L coreutils grep sed mawk gawk findutils procps util-linux iproute2 kmod bpftool iputils-ping arping libcap2-bin 2>/dev/null |
 		grep -E '^(/usr)?/s?bin/[^/]+$' || true

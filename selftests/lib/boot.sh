@@ -14,6 +14,7 @@ PACE_TESTS=60000    # tests: k is 1 where the machine is as fast as this; set an
 
 REALTIME_CPUS=${SCHED_SPARE_CPUS:-2}
 DETERMINISTIC_CPUS=1
+DETERMINISTIC_FLAGS='' # of the emulated CPU, as "-erms": what it lacks
 STACK='' SAVE_TO=''
 HOST_INIT='' # "systemd": the real-time host's process 1; else host/init
 CMDLINE="console=ttyS0 panic=2 mitigations=off nokaslr"
@@ -62,7 +63,7 @@ qemu_args() {
 		# tools/steady_clock.cpp says why
 		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so "${QEMU[@]}" -machine q35
 			-accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
-			-cpu max,+svm,-rdrand,-rdseed -smp "$DETERMINISTIC_CPUS" -m "${memory[1]}" -net none
+			-cpu "max,+svm,-rdrand,-rdseed${DETERMINISTIC_FLAGS:+,$DETERMINISTIC_FLAGS}" -smp "$DETERMINISTIC_CPUS" -m "${memory[1]}" -net none
 			-kernel /kernel/image -serial chardev:console -serial chardev:job
 			-append "$cmdline loglevel=7 norandmaps random.trust_cpu=off transparent_hugepage=never damon_stat.enabled=N init_on_alloc=0 cryptomgr.notests spare.mode=deterministic")
 		[[ -z $STACK$SAVE_TO ]] || QEMU+=(-device pvpanic -action panic=pause -qmp unix:/run/host/qmp,server=on,wait=off
@@ -115,7 +116,7 @@ boot() {
 # a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
 use_stack() {
 	local lock key status=0 base=$SCRIPTS/selftests
-	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$(hash_files "$base"/lib/{boot,ktap,spare,controllers}.sh "$base"/host/{init,stack.sh})")
+	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$DETERMINISTIC_FLAGS" "$(hash_files "$base"/lib/{boot,ktap,spare,controllers}.sh "$base"/host/{init,stack.sh})")
 	exec {lock}>"$CACHE/.lock.stack-$key"
 	flock -w 1800 "$lock" || status=$?
 	[[ $status != 0 || -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || status=$?

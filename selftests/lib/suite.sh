@@ -68,6 +68,8 @@ cpus_of() {
 }
 
 # A deterministic script that boots by itself ("# boot: own") says "# cmdline: ..." when its kernel is to be told more.
+# flags_of NAME: a deterministic script says "# cpu: FLAGS" (-erms) when the emulated CPU is to lack something.
+flags_of() { sed -n 's/^# cpu: *\([-+a-z0-9,]*\).*/\1/p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
 new_results() {
 	RESULTS=$(mktemp "$CACHE/tmp.results.XXXX.$$")
@@ -154,6 +156,7 @@ deterministic_boot() {
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
 	told=$(sed -n 's/^# cmdline: *//p' "$SELFTESTS/$name.sh")
 	CMDLINE+=${told:+ $told}
+	DETERMINISTIC_FLAGS=$(flags_of "$name")
 	if ! grep -qx '# boot: own' "$SELFTESTS/$name.sh" && ! use_stack; then
 		tail -n 15 "$RUN/port.log" | sed 's/^/     | /'
 		record fail "$name" "no host with the class up, see $RUN"
@@ -363,6 +366,7 @@ in_deterministic_host() {
 deterministic_log() {
 	local name=$1 status=0
 	DETERMINISTIC_CPUS=$(cpus_of "experiments/$name")
+	DETERMINISTIC_FLAGS=$(flags_of "experiments/$name")
 	new_run "$name"
 	echo "bash $HOST_SELFTESTS/experiments/$name.sh --measure" >"$RUN/job/run"
 	peers_for "experiments/$name"
