@@ -18,6 +18,7 @@
 #include "tool_util.h"
 #include "tools.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -199,6 +200,9 @@ outcome to_guest(spare::GuestNic &nic, const load &l, int child, const std::vect
 	}
 	if (recv(child, &did, sizeof(did), MSG_WAITALL) != sizeof(did))
 		die("the sender has ended");
+	/* What the device has cut and nobody has put together is more than was sent. */
+	sleep_for(10 * kMs);
+	out.packets += *nic.take();
 	out.peer_ns = did.cpu_ns;
 	return out;
 }
@@ -222,15 +226,16 @@ void measure(spare::GuestNic &nic, const load &l, int child, const options &o)
 
 	sleep_for(o.pause_ms * kMs);
 	static_cast<void>(*nic.take());
-	const uint64_t vhost = vhost_ns(), begin = real_ns(), guest = own_ns();
+	const uint64_t guest = own_ns(), vhost = vhost_ns(), begin = real_ns();
 	const outcome out = l.to_guest ? to_guest(nic, l, child, frame) : from_guest(nic, l, frame);
-	const uint64_t own = own_ns() - guest;
 	/* The worker may still be at it. */
 	sleep_for(10 * kMs);
-	fmt::print("load {} packets {} lost {} begin {} end {} guest {} vhost {} peer {}\n", l.text, out.packets, want - out.packets, begin, real_ns(), own,
-		   vhost_ns() - vhost, out.peer_ns);
-	std::fflush(stdout);
+	const uint64_t vhost_did = vhost_ns() - vhost, end = real_ns(), guest_did = own_ns() - guest;
+	/* What is done from here on is no load's. */
 	sleep_for(o.pause_ms * kMs);
+	fmt::print("load {} packets {} lost {} begin {} end {} guest {} vhost {} peer {}\n", l.text, out.packets, want - std::min(want, out.packets), begin, end, guest_did, vhost_did,
+		   out.peer_ns);
+	std::fflush(stdout);
 }
 
 } // namespace
