@@ -236,8 +236,9 @@ upgrade() {
 	ktap_check 'LIFE-1: and that it is not the installed one' eval '[[ $(sparectl status) == *", not as installed (restart spared), build "* ]]'
 	# The class, the kernel's cap, the class: each of the three windows has 2.4 ms too much at each end, the kernel's a tick more.
 	ktap_check 'LIFE-2: meanwhile no VM was without its cap for a tenth of a second' test "$used" -le $((us * 4 / 10 + 60000))
-	# The kernel caps nothing while sched_ext takes tasks over (DESIGN.md, "An upgrade"): less than a usual period.
-	ktap_check 'LIFE-2: nor in any stretch of it' test "${beyond:-999999}" -le 60000
+	# The kernel caps nothing while sched_ext takes tasks over (DESIGN.md, "An upgrade"): less than a usual period of 100 ms, 0.6 of it too much, beside
+	# what a class shows that goes on.
+	ktap_check 'LIFE-2: nor in any stretch of it' test "${beyond:-999999}" -le $((60000 + steady))
 	echo 40000 100000 >"$BURN/spare.reservation"
 	ktap_check 'LIFE-1: reservations go on' capped
 }
