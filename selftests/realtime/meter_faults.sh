@@ -25,7 +25,7 @@ known() { bpftool -j map dump pinned "$PINS/map_processes" | python3 -c 'import 
 few_known() { (($(known) <= 2)); }
 newest() { of "$1" 'max(v["id"] for v in bill["vms"])'; }
 sees_kvm() { bpftool prog list | grep -q ' name meter_guest_ent'; }
-crowd() { timeout 60 python3 "$here/vm_crowd.py" "$@" >"$MEASURES/crowd" 2>&1 || true; }
+crowd() { timeout 25 python3 "$here/vm_crowd.py" "$@" >"$MEASURES/crowd" 2>&1 || true; }
 
 # Processes that there are not, as many as there may be.
 fill_processes() {
