@@ -32,7 +32,8 @@ static const struct {
 } stats[] = {
 	STAT(used_ns), STAT(boost_ns), STAT(lent_ns), STAT(periods), STAT(throttled), STAT(throttled_ns),
 	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(unasked),
-	STAT_AS("short", short_grant), STAT(short_gain), STAT(short_q), STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
+	STAT_AS("short", short_grant), STAT(short_gain), STAT(short_q),
+	STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
 	STAT(lat_sum_ns), STAT(lat_max_ns),
 };
 
