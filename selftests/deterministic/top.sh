@@ -36,6 +36,18 @@ look() {
 	echo $(((many - few) / 20))
 }
 
+# costs VMS LOOK FIRST: bounds in million instructions
+costs() {
+	local each first
+	cgroups "$1"
+	host_quiet || ktap_note "the host is still busy"
+	each=$(look)
+	first=$(($(instructions 1) - each))
+	ktap_note "$1 VMs: a look $each thousand instructions, to the first screen $first thousand"
+	ktap_check "top: a look at $1 VMs takes at most $2 million instructions" at_most "${2}000" "$each"
+	ktap_check "top: the first screen at most $3 million" at_most "${3}000" "$first"
+}
+
 has_vms() { (($(wc -l <"$MEASURES/out") == $1)); }
 
 ktap_plan 5
@@ -45,21 +57,7 @@ spare_up
 controllers "$CGROUP/top"
 kill -STOP "$SPARED_PID"
 ktap_cleanup "kill -CONT $SPARED_PID"
-cgroups 100
-host_quiet || ktap_note "the host is still busy"
-hundred=$(look)
-ktap_note "a look at 100 VMs: $hundred thousand instructions"
-ktap_check 'top: a look at 100 VMs takes at most 10 million instructions' at_most 10000 "$hundred"
-first=$(($(instructions 1) - hundred))
-ktap_note "to the first screen with 100 VMs: $first thousand instructions"
-ktap_check 'top: the first screen with 100 VMs takes at most 300 million' at_most 300000 "$first"
-cgroups 1000
-host_quiet || ktap_note "the host is still busy"
-thousand=$(look)
-ktap_note "a look at 1000 VMs: $thousand thousand instructions"
-ktap_check 'top: one at 1000 VMs ten times as much' at_most 100000 "$thousand"
-first=$(($(instructions 1) - thousand))
-ktap_note "to the first screen with 1000 VMs: $first thousand instructions"
-ktap_check 'top: with 1000 VMs at most 600 million' at_most 600000 "$first"
+costs 100 10 300
+costs 1000 100 600
 ktap_check 'top: (all of them are in it)' has_vms 1001
 ktap_done
