@@ -15,7 +15,8 @@ a=$CGROUP/vm/a b=$CGROUP/vm/b
 burn='while :; do :; done'
 
 ask() { echo "$1 100000" >"$a/spare.reservation"; }
-grows_to() { ask 80000; }
+# The kernel gives back the bandwidth of a deadline thread that ended at the end of its period.
+again() { wait_for 3 ask "$1"; }
 
 # fifo SECONDS: a SCHED_FIFO thread burns that long; what ends it must go before it
 fifo() { chrt -f 60 timeout "$1" chrt -f 50 bash -c "$burn" || true; }
@@ -39,7 +40,7 @@ ktap_refused 'CBS-6: nor 61 %' 'Device or resource busy' ask 61000
 ktap_check 'CBS-6: 59 % fit' ask 59000
 kill -KILL $deadline
 wait $deadline 2>/dev/null || true
-ktap_check 'CBS-6: it ends, and 80 % fit again' wait_for 3 grows_to
+ktap_check 'CBS-6: it ends, and 80 % fit again' again 80000
 
 # All that the kernel gives such threads: of each 100 ms as many as it admits.
 fill() {
@@ -64,7 +65,7 @@ wait "$deadline" 2>/dev/null || true
 
 # The soft lockup watchdog has the stopper thread, which is of the highest class, run for some us every 4 s.
 echo 0 >/proc/sys/kernel/soft_watchdog
-ask 50000
+again 50000
 standin a --cgroup "$a"
 sleep 1
 before=$(stat_of "$a" stolen_ns) misses=$(stat_of "$a" misses)

@@ -44,7 +44,7 @@ release_tests() {
 init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
 # shellcheck disable=SC2053 # the pattern is meant as a pattern
-wanted() { [[ -z $ONLY || $1 == $ONLY || $1 == *"$ONLY"* ]]; }
+wanted() { [[ -z $ONLY || $1 == @($ONLY) || $1 == *@($ONLY)* ]]; }
 
 limit_of() {
 	local limit
