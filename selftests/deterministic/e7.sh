@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 900
 # E7, deterministic part: instructions per context switch and per wake-up, the class loaded with no VM against EEVDF in the
 # same boot, and against the kernel's own sched_ext schedulers where they are (experiment E7 brings them). The clock counts

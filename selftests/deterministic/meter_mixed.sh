@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 1200
 # cpu: -erms,-fsrm
 # ACC-2, ACC-4: batches of a softirq that are several VMs' and the host's, by the lists of GRO, and with RPS on the receiving NIC: who pays what, against each flow

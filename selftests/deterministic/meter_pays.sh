@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 900
 # ACC-2, ACC-4: who pays for packets, by the way they take (sched_spare/DESIGN.md, "Who pays"): two VMs m and n with a tap each on a bridge, and somebody outside behind
 # a veth. VMs are cgroups; their emulator is spare-vhost.

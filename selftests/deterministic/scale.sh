@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 900
 # cpus: 2
 # E8: what a decision, a VM's memory and its making cost when there are many VMs. Each VM has 0.5 ms of 100 ms and burns, so that

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 600
 # What sparectl top costs, in instructions (2 ns each, so that CPU time counts them). The bounds are for a CPU that does 10^9 a second: 1 % of it for a
 # look a second at 100 VMs, ten times that for 1000, and 0.3 s to the first screen with 100, twice that with 1000.

@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# The deterministic host's job while its state is saved with module, class and spared up (lib/boot.sh): from there each script goes on,
-# with its job and the scripts as they are then. So a script neither waits for a boot nor for the kernel to verify the class.
+# The deterministic host's job while its state is saved (lib/boot.sh), with module, class and spared up or, stack.sh bare, without: from there each
+# script goes on, with its job and the scripts as they are then. So a script neither waits for a boot nor for the kernel to verify the class.
 set -euo pipefail
 here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
-spare_up -v
+[[ ${1-} == bare ]] || spare_up -v
 /usr/local/libexec/sched_spare/spare-pause
 # QEMU was started anew: what its -fw_cfg says is the new job.
 modprobe qemu_fw_cfg
 rm -rf /job "${here%/*}"
 (cd / && busybox cpio -idu </sys/firmware/qemu_fw_cfg/by_name/opt/sched_spare/overlay/raw)
 rmmod qemu_fw_cfg
-export SPARE_UP=$SPARED_PID
+[[ ${1-} == bare ]] || export SPARE_UP=$SPARED_PID
 exec bash /job/run

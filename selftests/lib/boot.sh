@@ -128,26 +128,26 @@ JOB_BEGINS='init: the job begins'
 # run_qemu: what boot() has set up
 run_qemu() { in_userland "${binds[@]}" -- /usr/bin/env TMPDIR=/run/host "${before[@]}" timeout --foreground -k 5 "$outer_limit" "${QEMU[@]}"; }
 
-# use_stack: sets STACK, a deterministic host with module, class and spared up (host/stack.sh), from which its boots go on. Made once for
-# a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
+# use_stack [bare]: sets STACK, a deterministic host with module, class and spared up, or without (host/stack.sh), from which its boots go on. Made
+# once for a stage and a number of CPUs; all that runs in it before a script, and the script alone, decides what the script sees.
 use_stack() {
 	local lock key status=0 base=$SCRIPTS/selftests
-	key=$(hash_of "${STAGE##*/}" "$DETERMINISTIC_CPUS" "$DETERMINISTIC_FLAGS" "$(hash_files "$base"/lib/{boot,ktap,spare,controllers}.sh "$base"/host/{init,stack.sh})")
+	key=$(hash_of "${STAGE##*/}" "${1-}" "$DETERMINISTIC_CPUS" "$DETERMINISTIC_FLAGS" "$(hash_files "$base"/lib/{boot,ktap,spare,controllers}.sh "$base"/host/{init,stack.sh})")
 	exec {lock}>"$CACHE/.lock.stack-$key"
 	flock -w 1800 "$lock" || status=$?
-	[[ $status != 0 || -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" || status=$?
+	[[ $status != 0 || -d $CACHE/stack-$key ]] || make_stack "$CACHE/stack-$key" "$@" || status=$?
 	exec {lock}>&-
 	((!status)) || return "$status"
 	STACK=$CACHE/stack-$key
 	touch -c "$STACK"
 }
 
-make_stack() {
+make_stack() { # DIR [bare]
 	local SAVE_TO=$CACHE/tmp.stack.$BASHPID
 	tmp_path "$SAVE_TO"
 	mkdir "$SAVE_TO"
 	new_run stack
-	echo "exec bash $HOST_SELFTESTS/host/stack.sh" >"$RUN/job/run"
+	echo "exec bash $HOST_SELFTESTS/host/stack.sh ${2-}" >"$RUN/job/run"
 	boot deterministic 900 >"$RUN/port.log" || true
 	collect_out
 	if [[ ! -s $SAVE_TO/state || $(verdict) != none || -n $(kernel_trouble) ]]; then

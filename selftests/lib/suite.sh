@@ -67,7 +67,6 @@ cpus_of() {
 	echo "${cpus:-1}"
 }
 
-# A deterministic script that boots by itself ("# boot: own") says "# cmdline: ..." when its kernel is to be told more.
 # flags_of NAME: a deterministic script says "# cpu: FLAGS" (-erms) when the emulated CPU is to lack something.
 flags_of() { sed -n 's/^# cpu: *\([-+a-z0-9,]*\).*/\1/p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
@@ -149,17 +148,20 @@ run_units() {
 # --- the deterministic host: one boot per script (a run does not depend on the machine's load)
 
 # deterministic_boot NAME: in a subshell; its own run directory.
+# A deterministic script goes on from a host with the class up; it says "# boot: bare" for one with nothing of ours, "# boot: own" to boot by itself,
+# and then "# cmdline: ..." when its kernel is to be told more.
 deterministic_boot() {
-	local name=$1 limit status=0 STACK='' told
+	local name=$1 limit status=0 STACK='' told boot_of
 	# Virtual seconds pass faster or slower than real ones, and the real-time host goes first.
 	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")
 	told=$(sed -n 's/^# cmdline: *//p' "$SELFTESTS/$name.sh")
 	CMDLINE+=${told:+ $told}
 	DETERMINISTIC_FLAGS=$(flags_of "$name")
-	if ! grep -qx '# boot: own' "$SELFTESTS/$name.sh" && ! use_stack; then
+	boot_of=$(sed -n 's/^# boot: *//p' "$SELFTESTS/$name.sh")
+	if [[ $boot_of != own ]] && ! use_stack "$boot_of"; then
 		tail -n 15 "$RUN/port.log" | sed 's/^/     | /'
-		record fail "$name" "no host with the class up, see $RUN"
+		record fail "$name" "no host to go on from, see $RUN"
 		return
 	fi
 	new_run "${name//\//-}"

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
 # limit: 420
 #
 # top.sh - sparectl top, record and report on three stand-ins under load: what they say beside spare.stat, and what a user sees in terminals of

@@ -167,6 +167,9 @@ std::pair<int, policy> real_policy(const std::string &text)
 
 void require_same(const std::string &text)
 {
+	/* (What Catch2 does for each assertion takes ten times as long as what is compared.) */
+	if (real_reservation(text) == expect_reservation(text) && real_policy(text) == expect_policy(text) && real_flag(text) == expect_flag(text))
+		return;
 	CAPTURE(text.substr(0, 200), text.size());
 	REQUIRE(real_reservation(text) == expect_reservation(text));
 	REQUIRE(real_policy(text) == expect_policy(text));
