@@ -9,11 +9,13 @@
 #include <csignal>
 #include <cstdio>
 #include <functional>
+#include <utility>
 
 #include "flat_keyed.hpp"
 #include "top/reader.hpp"
 #include "top/recording.hpp"
 #include "top/screen.hpp"
+#include "util/files.hpp"
 #include "util/signals.hpp"
 
 namespace sparectl::top {
@@ -240,9 +242,15 @@ Result<void> run_record(const spare::Roots& roots, const RecordOptions& options)
     return recorder.error();
   }
   unsigned taken = 0;
+  bool said = false;
   return sample_host(roots, options.delay_s, [&](const SamplePtr& sample) -> Result<bool> {
     if (auto added = recorder->add(*sample); !added) {
-      return added.error();
+      if (added.error().code != EMSGSIZE) {
+        return added.error();
+      }
+      if (!std::exchange(said, true)) {  // tenants say how many VMs there are, and how long their cgroups' names
+        fmt::print(stderr, "sparectl: {}\n", spare::printable(added.error().text));
+      }
     }
     return options.samples == 0 || ++taken < options.samples;
   });

@@ -9,6 +9,7 @@
 namespace sparectl::top {
 namespace {
 
+constexpr std::size_t most_vms = 16384, most_cpus = 8192, most_servers = 1 << 20;
 constexpr std::uint64_t vm_texts = 1, vm_provider = 2, vm_capped = 4, sample_class_runs = 1, sample_metered = 2;
 
 // Those that have changed, each with its distance from the one before; what is no longer known is said first.
@@ -86,7 +87,8 @@ void put_vm(ByteWriter& to, const VmSample& before, const VmSample& vm) {
   }
 }
 
-void take_vm(ByteReader& from, VmSample& vm, const NameMap& names) {
+// servers_left: so many more may be in the sample. False: there are more.
+bool take_vm(ByteReader& from, VmSample& vm, const NameMap& names, std::size_t& servers_left) {
   const std::uint64_t flags = from.number();
   vm.provider = (flags & vm_provider) != 0;
   vm.capped = (flags & vm_capped) != 0;
@@ -100,6 +102,10 @@ void take_vm(ByteReader& from, VmSample& vm, const NameMap& names) {
   }
   take_values(from, vm.values, names.vm_names(), [&](std::size_t i) { return names.vm(i); });
   const std::size_t n = from.count();
+  if (n > servers_left) {
+    return false;
+  }
+  servers_left -= n;
   vm.servers.resize(n);
   for (ServerSample& server : vm.servers) {
     server.cpu = static_cast<std::uint32_t>(from.number());
@@ -110,9 +116,23 @@ void take_vm(ByteReader& from, VmSample& vm, const NameMap& names) {
     server.d_ns = from.after(server.d_ns);
     server.used_ns = from.after(server.used_ns);
   }
+  return true;
+}
+
+decltype(CpuSample::values) values_in(const Sample& before, std::uint32_t cpu) {
+  const auto had = std::lower_bound(before.cpus.begin(), before.cpus.end(), cpu, [](const CpuSample& one, std::uint32_t number) { return one.cpu < number; });
+  return had != before.cpus.end() && had->cpu == cpu ? had->values : decltype(CpuSample::values)();
 }
 
 }  // namespace
+
+bool fits(const Sample& sample) {
+  std::size_t servers = 0;
+  for (const VmSample& vm : sample.vms) {
+    servers += vm.servers.size();
+  }
+  return sample.vms.size() <= most_vms && sample.cpus.size() <= most_cpus && servers <= most_servers;
+}
 
 std::string encode_names() {
   ByteWriter to;
@@ -155,9 +175,8 @@ std::string encode(const Sample& before, const Sample& sample) {
   }
   to.number(sample.cpus.size());
   for (const CpuSample& cpu : sample.cpus) {
-    const auto had = std::find_if(before.cpus.begin(), before.cpus.end(), [&](const CpuSample& one) { return one.cpu == cpu.cpu; });
     to.number(cpu.cpu);
-    put_values(to, had == before.cpus.end() ? decltype(cpu.values)() : had->values, cpu.values);
+    put_values(to, values_in(before, cpu.cpu), cpu.values);
   }
   to.number(sample.vms.size());
   for (const VmSample& vm : sample.vms) {
@@ -187,16 +206,21 @@ spare::Result<Sample> decode(const Sample& before, std::string_view bytes, const
   for (std::size_t left = from.count(); left > 0; left--) {
     sample.missing.push_back(spare::printable(from.text()));
   }
-  for (std::size_t left = from.count(); left > 0 && !from.failed(); left--) {
+  const std::size_t cpus = from.count();
+  for (std::size_t left = std::min(cpus, most_cpus); left > 0 && !from.failed(); left--) {
     CpuSample cpu;
     cpu.cpu = static_cast<std::uint32_t>(from.number());
-    const auto had = std::find_if(before.cpus.begin(), before.cpus.end(), [&](const CpuSample& one) { return one.cpu == cpu.cpu; });
-    cpu.values = had == before.cpus.end() ? cpu.values : had->values;
+    cpu.values = values_in(before, cpu.cpu);
     take_values(from, cpu.values, names.cpu_names(), [&](std::size_t i) { return names.cpu(i); });
     sample.cpus.push_back(cpu);
   }
   std::uint64_t last = 0;
-  for (std::size_t left = from.count(); left > 0 && !from.failed(); left--) {
+  const std::size_t vms = from.count();
+  std::size_t servers_left = most_servers;
+  if (cpus > most_cpus || vms > most_vms) {
+    return spare::Error{"it has more VMs or CPUs than there are"};
+  }
+  for (std::size_t left = vms; left > 0 && !from.failed(); left--) {
     const std::uint64_t reference = from.number();
     // Each at most once, or a few bytes would make a great many VMs.
     if (reference > before.vms.size() || (reference != 0 && reference <= last)) {
@@ -208,7 +232,9 @@ spare::Result<Sample> decode(const Sample& before, std::string_view bytes, const
       vm.path = spare::printable(from.text());
       vm.id = from.number();
     }
-    take_vm(from, vm, names);
+    if (!take_vm(from, vm, names, servers_left)) {
+      return spare::Error{"it has more servers than there are"};
+    }
     sample.vms.push_back(std::move(vm));
   }
   // Whoever pairs samples relies on the order.

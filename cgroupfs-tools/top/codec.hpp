@@ -30,9 +30,11 @@ class NameMap {
   std::vector<std::optional<CpuCounter>> cpu_;
 };
 
+// Not more than this program takes from a file that somebody may have made for it: 16384 VMs, 8192 CPUs, 1048576 servers.
+bool fits(const Sample& sample);
 // before: the sample that was encoded before it in this segment; an empty one for the first.
 std::string encode(const Sample& before, const Sample& sample);
-// An error: it is none (it was cut off, or has counts that cannot be). Never reads beyond, never takes more memory than some multiple of the bytes.
+// An error: it is none (it was cut off, or has counts that cannot be), or has more in it than fits(). Never reads beyond.
 spare::Result<Sample> decode(const Sample& before, std::string_view bytes, const NameMap& names);
 
 }  // namespace sparectl::top

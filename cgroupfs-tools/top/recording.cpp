@@ -20,8 +20,11 @@ using spare::Result;
 constexpr std::string_view file_magic = "sparectl recording\n\x1a", segment_magic = "segment\n";
 constexpr std::uint64_t header_bytes = 4096;
 constexpr std::uint64_t record_header = 8;  // its length, its checksum
-constexpr std::uint64_t least_segment = 64 << 10, most_segment = 1 << 30;
-constexpr std::uint32_t most_segments = 1024;
+// (What somebody else's file makes us have in memory is some multiple of a segment.)
+constexpr std::uint64_t least_segment = 60 << 10, most_segment = 64 << 20, most_names = 64 << 10;
+constexpr std::uint32_t least_segments = 16, most_segments = 1024;
+constexpr std::uint64_t least_bytes = 1 << 20;
+static_assert((least_bytes - header_bytes) / least_segments >= least_segment);
 
 // Little endian, as long as the number's type.
 template <typename T>
@@ -102,24 +105,61 @@ std::string segment_header(std::uint64_t sequence) {
 struct SegmentHeader {
   std::uint64_t sequence, bytes;
   NameMap names;
+  bool ours;  // its names are this version's
 };
 
-std::optional<SegmentHeader> segment_header_at(int fd, std::uint64_t at, std::uint64_t most) {
+std::optional<SegmentHeader> segment_header_at(int fd, std::uint64_t at) {
   const auto head = read_at(fd, at, segment_magic.size() + 16);
   if (!head || !head->starts_with(segment_magic)) {
     return std::nullopt;
   }
   const auto sequence = fixed_at<std::uint64_t>(*head, segment_magic.size());
   const auto length = fixed_at<std::uint32_t>(*head, segment_magic.size() + 8);
-  const auto names = length < most ? read_at(fd, at + head->size(), length) : std::nullopt;
+  const auto names = length <= most_names ? read_at(fd, at + head->size(), length) : std::nullopt;
   if (!names || checksum(*names, sequence) != fixed_at<std::uint32_t>(*head, segment_magic.size() + 12)) {
     return std::nullopt;
   }
   auto map = NameMap::decode(*names);
-  return map ? std::optional(SegmentHeader{sequence, head->size() + length, std::move(*map)}) : std::nullopt;
+  return map ? std::optional(SegmentHeader{sequence, head->size() + length, std::move(*map), *names == encode_names()}) : std::nullopt;
 }
 
 std::uint64_t place_of(std::uint64_t sequence, const RecordingShape& shape) { return header_bytes + sequence % shape.segments * shape.segment_bytes; }
+
+// Those that are whole, the oldest first.
+std::vector<SegmentHeader> segments_of(int fd, const RecordingShape& shape) {
+  std::vector<SegmentHeader> found;
+  for (std::uint32_t i = 0; i < shape.segments; i++) {
+    auto header = segment_header_at(fd, place_of(i, shape));
+    if (header && place_of(header->sequence, shape) == place_of(i, shape)) {
+      found.push_back(std::move(*header));
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+  return found;
+}
+
+// Calls take(place, length, sample) with each record of a segment; the end of the last one that is whole.
+template <typename Take>
+std::uint64_t each_record(int fd, const RecordingShape& shape, const SegmentHeader& segment, Take take) {
+  const std::uint64_t end = place_of(segment.sequence, shape) + shape.segment_bytes;
+  std::uint64_t at = place_of(segment.sequence, shape) + segment.bytes;
+  for (Sample before; at + record_header <= end;) {
+    const auto head = read_at(fd, at, record_header);
+    const std::uint64_t length = head ? fixed_at<std::uint32_t>(*head, 0) : 0;
+    const auto payload = length != 0 && length <= end - at - record_header ? read_at(fd, at + record_header, length) : std::nullopt;
+    if (!payload || checksum(*payload, segment.sequence) != fixed_at<std::uint32_t>(*head, 4)) {
+      break;
+    }
+    auto sample = decode(before, *payload, segment.names);
+    if (!sample) {
+      break;
+    }
+    before = std::move(*sample);
+    take(at, length, before);
+    at += record_header + length;
+  }
+  return at;
+}
 
 // A regular file, and nothing that waits for somebody.
 Result<spare::Fd> open_file(const std::string& file, int flags) {
@@ -138,9 +178,10 @@ Result<spare::Fd> open_file(const std::string& file, int flags) {
 
 std::optional<RecordingShape> RecordingShape::of_size(std::uint64_t bytes) {
   RecordingShape shape;
-  if (bytes < 1 << 20) {
+  if (bytes < least_bytes) {
     return std::nullopt;
   }
+  shape.segments = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / most_segment, least_segments, most_segments));
   shape.segment_bytes = std::min((bytes - header_bytes) / shape.segments, most_segment);
   return shape;
 }
@@ -153,30 +194,35 @@ Result<Recorder> Recorder::open(const std::string& file, RecordingShape shape) {
   if (::flock(fd->get(), LOCK_EX | LOCK_NB) != 0) {
     return errno == EWOULDBLOCK ? Error{file + ": another sparectl is recording into it", EBUSY} : spare::errno_error(file);
   }
-  std::uint64_t sequence = 0;
   struct stat info {};
   if (::fstat(fd->get(), &info) != 0) {
     return spare::errno_error(file);
   }
-  if (info.st_size != 0) {
-    const auto there = shape_of(fd->get(), file);
-    if (!there) {
-      return there.error();
-    }
-    shape = *there;
-    for (std::uint32_t i = 0; i < shape.segments; i++) {
-      if (const auto segment = segment_header_at(fd->get(), place_of(i, shape), shape.segment_bytes)) {
-        sequence = std::max(sequence, segment->sequence + 1);
-      }
-    }
-  }
-  Recorder recorder(std::move(*fd), file, shape, sequence);
   if (info.st_size == 0) {
-    if (auto put = recorder.put(header_of(shape), 0); !put) {
-      return put.error();
-    }
+    Recorder recorder(std::move(*fd), file, shape);
+    const auto put = recorder.put(header_of(shape), 0);
+    return put ? Result<Recorder>(std::move(recorder)) : put.error();
   }
+  const auto there = shape_of(fd->get(), file);
+  if (!there) {
+    return there.error();
+  }
+  Recorder recorder(std::move(*fd), file, *there);
+  recorder.go_on();
   return recorder;
+}
+
+// Behind the last whole sample of the latest segment; where another version has begun that, with a new one.
+void Recorder::go_on() {
+  const auto segments = segments_of(fd_.get(), shape_);
+  if (segments.empty()) {
+    return;
+  }
+  const SegmentHeader& latest = segments.back();
+  sequence_ = latest.sequence + (latest.ours ? 0 : 1);
+  if (latest.ours) {
+    at_ = each_record(fd_.get(), shape_, latest, [this](std::uint64_t, std::uint64_t, const Sample& sample) { before_ = sample; }) - place_of(sequence_, shape_);
+  }
 }
 
 // In one write: killed, it leaves all of it or a part of it behind, and a part has no checksum.
@@ -191,32 +237,27 @@ Result<void> Recorder::put(const std::string& bytes, std::uint64_t at) const {
   return static_cast<std::size_t>(n) == bytes.size() ? Result<void>() : Error{file_ + ": there is no more room", ENOSPC};
 }
 
-Result<void> Recorder::begin_segment() {
-  // A record that is left of the one that was here has another sequence in its checksum.
-  std::string header = segment_header(sequence_);
-  at_ = header.size();
-  before_ = Sample();
-  header += std::string(record_header, '\0');
-  return put(header, place_of(sequence_, shape_));
-}
-
 Result<void> Recorder::add(const Sample& sample) {
-  std::string payload = at_ == 0 ? std::string() : encode(before_, sample);
-  if (at_ == 0 || at_ + record_header + payload.size() > shape_.segment_bytes) {
-    sequence_ += at_ == 0 ? 0 : 1;
-    if (auto begun = begin_segment(); !begun) {
-      return begun;
-    }
-    payload = encode(before_, sample);
+  std::string payload = encode(before_, sample), header;
+  std::uint64_t sequence = sequence_, at = at_;
+  if (at == 0 || at + record_header + payload.size() > shape_.segment_bytes) {
+    sequence += at == 0 ? 0 : 1;
+    header = segment_header(sequence);
+    payload = encode(Sample(), sample);
+    at = 0;
   }
-  if (at_ + record_header + payload.size() > shape_.segment_bytes) {
-    return Error{fmt::format("{}: a sample of {} VMs does not fit into a segment of {} bytes: record into another file, with a larger --size", file_, sample.vms.size(), shape_.segment_bytes)};
+  if (!fits(sample) || at + header.size() + record_header + payload.size() > shape_.segment_bytes) {
+    return Error{fmt::format("{}: a sample of {} VMs does not fit into a segment of {} bytes and is left out: record into another file, with a larger --size", file_, sample.vms.size(), shape_.segment_bytes), EMSGSIZE};
   }
-  const std::string record = fixed(static_cast<std::uint32_t>(payload.size())) + fixed(checksum(payload, sequence_)) + payload;
-  if (auto done = put(record, place_of(sequence_, shape_) + at_); !done) {
+  std::string bytes = header + fixed(static_cast<std::uint32_t>(payload.size())) + fixed(checksum(payload, sequence)) + payload;
+  const std::uint64_t end = at + bytes.size();
+  // What is left behind it may be a record of this segment, where one before that was damaged.
+  bytes.append(std::min(record_header, shape_.segment_bytes - end), '\0');
+  if (auto done = put(bytes, place_of(sequence, shape_) + at); !done) {
     return done;
   }
-  at_ += record.size();
+  sequence_ = sequence;
+  at_ = end;
   before_ = sample;
   return {};
 }
@@ -240,37 +281,12 @@ Result<Recording> Recording::open(const std::string& file) {
 }
 
 Result<void> Recording::index(const RecordingShape& shape) {
-  std::vector<std::pair<SegmentHeader, std::uint64_t>> found;
-  for (std::uint32_t i = 0; i < shape.segments; i++) {
-    const std::uint64_t at = place_of(i, shape);
-    auto header = segment_header_at(fd_.get(), at, shape.segment_bytes);
-    if (header && place_of(header->sequence, shape) == at) {
-      found.emplace_back(std::move(*header), at);
-    }
-  }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first.sequence < b.first.sequence; });
-  for (auto& [header, begin] : found) {
-    Sample before;
-    std::uint64_t at = begin + header.bytes;
-    segments_.push_back({header.sequence, std::move(header.names)});
-    while (at + record_header <= begin + shape.segment_bytes) {
-      const auto head = read_at(fd_.get(), at, record_header);
-      const std::uint64_t length = head ? fixed_at<std::uint32_t>(*head, 0) : 0;
-      if (length == 0 || at + record_header + length > begin + shape.segment_bytes) {
-        break;
-      }
-      const auto payload = read_at(fd_.get(), at + record_header, length);
-      if (!payload || checksum(*payload, segments_.back().sequence) != fixed_at<std::uint32_t>(*head, 4)) {
-        break;
-      }
-      auto sample = decode(before, *payload, segments_.back().names);
-      if (!sample) {
-        break;
-      }
-      before = std::move(*sample);
-      entries_.push_back({segments_.size() - 1, at + record_header, length});
-      at += record_header + length;
-    }
+  for (auto& segment : segments_of(fd_.get(), shape)) {
+    each_record(fd_.get(), shape, segment, [&](std::uint64_t at, std::uint64_t length, const Sample& sample) {
+      entries_.push_back({segments_.size(), at, length});
+      most_vms_ = std::max(most_vms_, sample.vms.size());
+    });
+    segments_.push_back({segment.sequence, std::move(segment.names)});
   }
   return entries_.empty() ? Result<void>(Error{file_ + " has no samples"}) : Result<void>();
 }
@@ -286,8 +302,11 @@ SamplePtr Recording::at(std::size_t i) {
   }
   SamplePtr before = decoded_ && from > 0 && from - 1 == last_ && entries_[last_].segment == entries_[i].segment ? decoded_ : std::make_shared<const Sample>();
   for (std::size_t k = from; k <= i; k++) {
-    const auto payload = read_at(fd_.get(), entries_[k].at, entries_[k].length);
-    auto sample = payload ? decode(*before, *payload, segments_[entries_[k].segment].names) : Result<Sample>(Error{});
+    const auto& [segment, at, length] = entries_[k];
+    const std::string record = read_at(fd_.get(), at, record_header + length).value_or(std::string(record_header, '\0'));
+    const auto payload = std::string_view(record).substr(record_header);
+    const bool same = fixed_at<std::uint32_t>(record, 0) == length && fixed_at<std::uint32_t>(record, 4) == checksum(payload, segments_[segment].sequence);
+    auto sample = same ? decode(*before, payload, segments_[segment].names) : Result<Sample>(Error{});
     if (!sample) {  // its writer has come round meanwhile
       return before;
     }

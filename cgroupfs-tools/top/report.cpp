@@ -46,7 +46,7 @@ std::vector<Point> points_of(Recording& recording) {
   std::vector<Point> points;
   SamplePtr before = recording.at(0);
   // (All of them are in memory, each with all VMs.)
-  const std::size_t most = std::clamp(samples_most / (before->vms.size() + 1), points_least, points_most);
+  const std::size_t most = std::clamp(samples_most / (recording.most_vms() + 1), points_least, points_most);
   const std::size_t stride = (recording.size() + most - 1) / most;
   const auto began = before->real_ns;
   for (std::size_t i = stride; i < recording.size(); i += stride) {

@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "top/bytes.hpp"
 #include "top/report.hpp"
 #include "top/recording.hpp"
 #include "top_samples.hpp"
@@ -47,8 +49,8 @@ std::vector<top::Sample> random_samples(std::uint64_t seed, std::size_t n) {
 
 const top::RecordingShape small{4, 64 << 10};
 
-void record(const std::string& file, const std::vector<top::Sample>& samples, std::size_t from, std::size_t to) {
-  auto recorder = top::Recorder::open(file, small);
+void record(const std::string& file, const std::vector<top::Sample>& samples, std::size_t from, std::size_t to, top::RecordingShape shape = small) {
+  auto recorder = top::Recorder::open(file, shape);
   REQUIRE(recorder);
   for (std::size_t i = from; i < to; i++) {
     REQUIRE(recorder->add(samples[i]));
@@ -93,6 +95,125 @@ TEST_CASE("record: the file is bounded, and has the last samples; who goes on wi
     }
   }
   CHECK(top::Recording::open(dir.file())->size() < 800);
+}
+
+TEST_CASE("record: a file of the least size, and of the largest, can be read") {
+  const Dir dir;
+  CHECK_FALSE(top::RecordingShape::of_size((1 << 20) - 1));
+  const auto samples = random_samples(12, 3);
+  for (const std::uint64_t size : {std::uint64_t{1} << 20, std::uint64_t{1} << 30, std::uint64_t{10} << 30, std::uint64_t{1} << 50}) {
+    const auto shape = top::RecordingShape::of_size(size);
+    REQUIRE(shape);
+    CHECK(4096 + shape->segments * shape->segment_bytes <= size);
+    std::filesystem::remove(dir.file());
+    record(dir.file(), samples, 0, 3, *shape);
+    const auto recording = top::Recording::open(dir.file());
+    REQUIRE(recording);
+    CHECK(recording->size() == 3);
+  }
+  CHECK(top::RecordingShape::of_size(std::uint64_t{10} << 30)->segments == 160);
+}
+
+TEST_CASE("record: many short runs go on in the same segment, also after a writer was killed") {
+  const Dir dir;
+  const auto samples = random_samples(13, 40);
+  for (std::size_t i = 0; i < 40; i++) {
+    record(dir.file(), samples, i, i + 1);
+    if (i == 20) {  // in the middle of the 21st
+      std::string all = content(dir.file());
+      all.resize(all.find_last_not_of('\0') - 3);
+      put(dir.file(), all);
+    }
+  }
+  auto recording = top::Recording::open(dir.file());
+  REQUIRE(recording);
+  REQUIRE(recording->size() == 39);
+  for (std::size_t i = 0; i < 39; i++) {
+    REQUIRE(*recording->at(i) == samples[i < 20 ? i : i + 1]);
+  }
+  CHECK(std::filesystem::file_size(dir.file()) < 4096 + small.segment_bytes);
+}
+
+TEST_CASE("record: what is left of the segment behind a damaged sample is not read behind the next one") {
+  const Dir dir;
+  std::vector<top::Sample> samples;
+  std::vector<std::size_t> ends;
+  for (int i = 0; i < 6; i++) {  // records of one length
+    samples.push_back(sample_of(i, {vm_of("/vm/a", {{top::Counter::used_ns, 1000 + 100 * static_cast<unsigned>(i)}})}));
+    record(dir.file(), samples, samples.size() - 1, samples.size());
+    ends.push_back(std::filesystem::file_size(dir.file()) - 8);
+  }
+  REQUIRE(ends[5] - ends[4] == ends[4] - ends[3]);
+  std::string all = content(dir.file());
+  all[ends[3] - 1] ^= 1;  // of the fourth
+  put(dir.file(), all);
+  record(dir.file(), samples, 5, 6);
+  auto recording = top::Recording::open(dir.file());
+  REQUIRE(recording);
+  REQUIRE(recording->size() == 4);
+  CHECK(*recording->at(3) == samples[5]);
+}
+
+TEST_CASE("record: a sample that is too large is left out, and takes nobody's place") {
+  const Dir dir;
+  const auto samples = random_samples(14, 6);
+  record(dir.file(), samples, 0, 3);
+  const std::string before = content(dir.file());
+  auto recorder = top::Recorder::open(dir.file(), small);
+  REQUIRE(recorder);
+  auto large = sample_of(9, {vm_of("/vm/" + std::string(70000, 'x'))});
+  auto crowd = sample_of(9, std::vector<top::VmSample>(16385, vm_of("/vm/a")));
+  for (const auto& sample : {large, crowd}) {
+    for (int i = 0; i < 20; i++) {
+      const auto added = recorder->add(sample);
+      REQUIRE_FALSE(added);
+      REQUIRE(added.error().code == EMSGSIZE);
+    }
+  }
+  CHECK(content(dir.file()) == before);
+  REQUIRE(recorder->add(samples[3]));
+  CHECK(top::Recording::open(dir.file())->size() == 4);
+}
+
+TEST_CASE("record: while its writer comes round, whoever has opened it before gets what was written, or nothing new") {
+  const Dir dir;
+  const auto samples = random_samples(15, 700);
+  record(dir.file(), samples, 0, 20);
+  auto recording = top::Recording::open(dir.file());
+  REQUIRE(recording);
+  REQUIRE(*recording->at(0) == samples[0]);
+  record(dir.file(), samples, 20, 700);
+  for (std::size_t i = 1; i < 20; i++) {
+    const auto sample = recording->at(i);
+    CHECK((*sample == samples[0] || *sample == samples[i]));
+  }
+}
+
+TEST_CASE("record: a few bytes do not make many gigabytes, nor a sample that takes hours") {
+  const auto map = top::NameMap::decode(top::encode_names());
+  REQUIRE(map);
+  const auto head = [] {
+    top::ByteWriter to;
+    for (int i = 0; i < 7; i++) {  // two clocks, two texts, flags, limit, what is missing
+      to.number(0);
+    }
+    return to;
+  };
+  auto vms = head();
+  vms.number(0);
+  vms.number(1 << 20);
+  CHECK(error_of(top::decode({}, vms.take() + std::string(7 << 20, '\0'), *map)).find("more VMs") != std::string::npos);
+  auto cpus = head();
+  cpus.number(1 << 20);
+  CHECK(error_of(top::decode({}, cpus.take() + std::string(7 << 20, '\0'), *map)).find("CPUs") != std::string::npos);
+  auto servers = head();
+  servers.number(0);
+  servers.number(1);
+  for (int i = 0; i < 6; i++) {  // new, path, id, flags, values that went, that came
+    servers.number(0);
+  }
+  servers.number(2 << 20);
+  CHECK(error_of(top::decode({}, servers.take() + std::string(20 << 20, '\0'), *map)).find("more servers") != std::string::npos);
 }
 
 TEST_CASE("record: cut off anywhere, it has each sample that is whole") {
