@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
     return *status == 0 ? exit_ok : exit_usage;
   }
   if (auto done = action(); !done) {
-    fmt::print(stderr, "sparectl: {}\n", spare::printable(done.error().text));
+    fmt::print(stderr, "sparectl: {}\n", spare::printable_lines(done.error().text));
     return done.error().code == EEXIST && flag ? exit_exists : exit_failed;
   }
   return exit_ok;

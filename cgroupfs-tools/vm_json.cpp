@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vm_json.hpp"
 
-#include <algorithm>
-#include <iterator>
-
 #include "util/files.hpp"
 
 namespace sparectl {
@@ -41,27 +38,30 @@ json policy_json(const std::string& policy) {
   return object;
 }
 
+json names_json(const std::vector<std::string>& names) {
+  json array = json::array();
+  for (const std::string& name : names) {
+    array.push_back(spare::printable(name));
+  }
+  return array;
+}
+
 }  // namespace
 
 json vm_json(const spare::Vm& vm) {
-  std::vector<std::string> use, netdev;
-  std::transform(vm.use.begin(), vm.use.end(), std::back_inserter(use), spare::printable);
-  std::transform(vm.netdev.begin(), vm.netdev.end(), std::back_inserter(netdev), spare::printable);
   return {{"cgroup", spare::printable(vm.path)},
           {"reservation_us", vm.reservation ? json{vm.reservation->runtime_us, vm.reservation->period_us} : json()},
           {"cpus", vm.cpus},
           {"provide", vm.provider},
-          {"use", use},
-          {"netdev", netdev},
+          {"use", names_json(vm.use)},
+          {"netdev", names_json(vm.netdev)},
           {"policy", policy_json(vm.policy)},
           {"stat", keyed_json(vm.stat)},
           {"events", keyed_json(vm.events)}};
 }
 
 json pool_json(const spare::Pool& pool) {
-  std::vector<std::string> providers;
-  std::transform(pool.providers.begin(), pool.providers.end(), std::back_inserter(providers), spare::printable);
-  return {{"pool", spare::printable(pool.path)}, {"reservation", pool.reservation}, {"providers", providers}, {"servers", pool.servers},
+  return {{"pool", spare::printable(pool.path)}, {"reservation", pool.reservation}, {"providers", names_json(pool.providers)}, {"servers", pool.servers},
           {"free", pool.free},       {"lent_ns", pool.lent_ns},         {"members", pool.members},     {"granted", pool.granted},
           {"blocked", pool.blocked}, {"denied", pool.denied}};
 }

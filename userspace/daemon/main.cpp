@@ -1,25 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // spared: loads the scheduling class, keeps an eye on it. Options and modes; the daemon is in daemon.cpp.
-#include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <iterator>
-#include <memory>
-#include <string_view>
+#include <string>
 
 #include "class_loader.hpp"
 #include "class_state.hpp"
 #include "cli/options.hpp"
 #include "config.hpp"
 #include "daemon.hpp"
+#include "log.hpp"
 #include "manager.hpp"
 #include "meter/meter.hpp"
 #include "meter/run.hpp"
@@ -29,35 +21,6 @@
 namespace {
 
 constexpr int exit_usage = 2;
-
-// The journal's priority of a line, as in sd-daemon(3): "<4>".
-class JournalPriority : public spdlog::custom_flag_formatter {
- public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& to) override {
-    constexpr std::string_view priorities[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>", "<6>"};  // trace ... critical, off
-    const std::string_view priority = priorities[std::min<size_t>(message.level, std::size(priorities) - 1)];
-    to.append(priority.data(), priority.data() + priority.size());
-  }
-  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
-};
-
-// What systemd.exec(5) has put into the environment is of the file to which it has connected standard error: that may be another one by now.
-bool logs_to_journal() {
-  const char* stream = std::getenv("JOURNAL_STREAM");
-  struct stat file {};
-  return stream != nullptr && ::fstat(STDERR_FILENO, &file) == 0 && fmt::format("{}:{}", file.st_dev, file.st_ino) == stream;
-}
-
-void set_up_log(bool verbose) {
-  auto logger = spdlog::stderr_logger_st("spared");
-  // The journal adds time and name itself.
-  auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JournalPriority>('*').set_pattern(logs_to_journal() ? "%*%l: %v" : "spared: %l: %v");
-  logger->set_formatter(std::move(formatter));
-  logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
-  logger->flush_on(spdlog::level::trace);
-  spdlog::set_default_logger(std::move(logger));
-}
 
 int stop(const spare::Roots& roots) {
   if (auto meter = spare::unpin_meter(roots); !meter) {
@@ -151,7 +114,7 @@ int main(int argc, char** argv) {
     return *status == 0 ? 0 : exit_usage;
   }
 
-  set_up_log(verbose);
+  spare::set_up_log(verbose);
   const spare::Roots roots = root.empty() ? spare::Roots() : spare::Roots::below(root);
   if (want_check) {
     return check(roots);

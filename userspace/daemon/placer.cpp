@@ -201,9 +201,7 @@ std::string named(const std::vector<const Thread*>& threads) {
   constexpr size_t most = 4;
   std::set<std::string> names;
   for (const Thread* thread : threads) {
-    std::string name = printable(thread->name);
-    std::replace(name.begin(), name.end(), '\n', ' ');
-    names.insert(std::move(name));
+    names.insert(printable(thread->name));
   }
   const auto last = std::next(names.begin(), static_cast<std::ptrdiff_t>(std::min(names.size(), most)));
   return fmt::format("{}{}", fmt::join(names.begin(), last, ", "), names.size() > most ? ", ..." : "");

@@ -15,6 +15,7 @@
 namespace spare {
 namespace {
 
+constexpr std::size_t name_limit = 128;  // of what a tenant may write there, in characters
 constexpr std::size_t cmdline_limit = 65536;  // the kernel has none, and shows memory that the process need not have touched
 
 }  // namespace
@@ -66,7 +67,7 @@ std::string guest_name(const Roots& roots, pid_t process) {
   const auto words = text ? split(*text, std::string_view("\0", 1)) : std::vector<std::string>();
   for (size_t i = 0; i + 1 < words.size(); i++) {
     if (std::find(options.begin(), options.end(), words[i]) != options.end()) {
-      return printable(guest_of_option(words[i + 1]));
+      return printable(guest_of_option(words[i + 1]), name_limit);
     }
   }
   return {};

@@ -25,7 +25,7 @@ bool is_too_deep(const std::string& cgroup);
 // When it began, in clock ticks after boot; 0: it is not there.
 std::uint64_t start_of(const Roots& roots, pid_t process);
 
-// What an emulator was told to call its guest (-name, --name, --id); empty: nothing.
+// What an emulator was told to call its guest (-name, --name, --id), printable, 128 characters of it; empty: nothing.
 std::string guest_name(const Roots& roots, pid_t process);
 
 }  // namespace spare

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <spdlog/details/log_msg.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "../daemon/log.hpp"
 #include "advice.hpp"
 #include "duration.hpp"
 #include "flat_keyed.hpp"
@@ -75,7 +78,7 @@ TEST_CASE("flat keyed files") {
 TEST_CASE("names are shown so that a terminal and JSON can take them") {
   CHECK(spare::printable("/vm/vm1") == "/vm/vm1");
   CHECK(spare::printable("/machine.slice/machine-qemu\\x2d1.scope") == "/machine.slice/machine-qemu\\x2d1.scope");
-  CHECK(spare::printable("a\nb") == "a\nb");
+  CHECK(spare::printable("a\nb") == "a\\x0ab");
   CHECK(spare::printable("\x1b[31m\x7f\t") == "\\x1b[31m\\x7f\\x09");
   CHECK(spare::printable("gr\u00fc\u00df \u20ac \U0001f600") == "gr\u00fc\u00df \u20ac \U0001f600");
   // Broken: a lone byte, a cut one, an overlong one, a surrogate, beyond Unicode, a control character of C1.
@@ -85,6 +88,23 @@ TEST_CASE("names are shown so that a terminal and JSON can take them") {
   CHECK(spare::printable("\xed\xa0\x80") == "\\xed\\xa0\\x80");
   CHECK(spare::printable("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");
   CHECK(spare::printable("\xc2\x9b") == "\\xc2\\x9b");
+  // What turns the text beside it, or ends its line.
+  CHECK(spare::printable("a\u202eb\u2066c\u061c\u2028") == "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c\\xd8\\x9c\\xe2\\x80\\xa8");
+  CHECK(spare::printable("\u2013 \u2070 \u200d") == "\u2013 \u2070 \u200d");
+  CHECK(spare::printable("gr\u00fc\u00df", 4) == "gr\u00fc\u00df");
+  CHECK(spare::printable("gr\u00fc\u00df", 3) == "gr\u00fc...");
+  CHECK(spare::printable("", 0) == "");
+  CHECK(spare::printable_lines("a\x1b\n\n\xff\n") == "a\\x1b\n\n\\xff\n");
+}
+
+TEST_CASE("a line of the log: what others have named is of one line, and has no other priority") {
+  const auto line = [](bool to_journal, const std::string& text) {
+    spdlog::memory_buf_t out;
+    spare::log_formatter(to_journal)->format(spdlog::details::log_msg("spared", spdlog::level::warn, text), out);
+    return std::string(out.data(), out.size());
+  };
+  CHECK(line(false, "tap\x1b[2J of \xff") == "spared: warning: tap\\x1b[2J of \\xff\n");
+  CHECK(line(true, "meter: VM " + spare::printable("x\n<2>kernel: BUG")) == "<4>warning: meter: VM x\\x0a<2>kernel: BUG\n");
 }
 
 TEST_CASE("words and blanks") {

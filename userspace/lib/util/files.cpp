@@ -34,6 +34,14 @@ size_t utf8_length(std::string_view text) {
   return follow(1, first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4);
 }
 
+// A control character of ASCII, the end of a line or paragraph, or one that turns the direction of text (UAX #9, table 1).
+bool is_control(std::string_view character) {
+  const auto last = static_cast<unsigned char>(character.back());
+  return (character.size() == 1 && (last < 0x20 || last == 0x7f)) || character == "\u061c" ||
+         (character.starts_with("\xe2\x80") && (last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae))) ||
+         (character.starts_with("\xe2\x81") && last >= 0xa6 && last <= 0xa9);
+}
+
 }  // namespace
 
 Result<std::string> read_file_at(int dir, const std::string& name, std::size_t limit) {
@@ -99,20 +107,29 @@ std::vector<std::string> split(std::string_view text, std::string_view separator
   return words;
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, std::size_t most) {
   std::string shown;
-  while (!text.empty()) {
-    const size_t n = utf8_length(text);
-    const auto first = static_cast<unsigned char>(text[0]);
-    if (n == 0 || (n == 1 && (first < 0x20 || first == 0x7f) && first != '\n')) {
-      shown += fmt::format("\\x{:02x}", first);
-      text.remove_prefix(1);
+  for (; !text.empty() && most > 0; most--) {
+    const size_t n = std::max<size_t>(utf8_length(text), 1);
+    const std::string_view character = text.substr(0, n);
+    if (utf8_length(text) == 0 || is_control(character)) {
+      for (const char byte : character) {
+        shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+      }
     } else {
-      shown += text.substr(0, n);
-      text.remove_prefix(n);
+      shown += character;
     }
+    text.remove_prefix(n);
   }
-  return shown;
+  return text.empty() ? shown : shown + "...";
+}
+
+std::string printable_lines(std::string_view text) {
+  std::string shown;
+  for (size_t end = 0; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+    shown += printable(text.substr(0, end)) + "\n";
+  }
+  return shown + printable(text);
 }
 
 }  // namespace spare

@@ -24,9 +24,12 @@ inline Result<std::string> read_file(const std::filesystem::path& path, std::siz
 Result<void> write_file_at(int dir, const std::string& name, std::string_view text);
 
 std::string_view trim(std::string_view text);
-// A name as it may be shown on a terminal and in JSON: what is not printable UTF-8, and a control character but a newline, is written
-// as \xNN, byte by byte. (A backslash stays one: systemd's names are full of them.)
-std::string printable(std::string_view text);
+// A name of any bytes as one line that may be shown on a terminal, in a log and in JSON: what is not printable UTF-8, control characters, and those that
+// turn the direction of what is beside them are written as \xNN, byte by byte. (A backslash stays one: systemd's names are full of them.)
+// Of more than so many characters the first ones, and "...".
+std::string printable(std::string_view text, std::size_t most = std::string::npos);
+// A text of several lines, each of them so.
+std::string printable_lines(std::string_view text);
 // Words between any of the separators; empty ones are left out.
 std::vector<std::string> split(std::string_view text, std::string_view separators);
 
