@@ -43,7 +43,7 @@ struct SystemdPart {
 [[nodiscard]] std::string controllers_unit(const std::string& slice);
 
 // UUIDs of machines (names by scope, "machine-qemu\x2d1\x2dvm1.scope": "qemu-1-vm1"), as systemd-machined has them, by scope, in the form of libvirt;
-// empty: it has none of that name and scope. An error: it cannot be asked, or has not answered within 0.2 s.
-[[nodiscard]] Result<std::map<std::string, std::string>> machine_uuids(const std::map<std::string, std::string>& machines);
+// empty: it has none of that name and scope. Those that it has answered for within 0.2 s.
+[[nodiscard]] std::map<std::string, std::string> machine_uuids(const std::map<std::string, std::string>& machines);
 
 }  // namespace spare

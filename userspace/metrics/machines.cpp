@@ -75,15 +75,14 @@ void Machines::name(std::vector<MeasuredVm>& vms) {
     }
   }
   uuids_.swap(known);  // one that has gone may come back as another
-  const auto now = std::chrono::steady_clock::now();
-  if (unknown.empty() || now < ask_) {
+  if (unknown.empty() || std::chrono::steady_clock::now() < ask_) {
     return;
   }
-  if (auto asked = machine_uuids(unknown)) {
-    uuids_.merge(*asked);
-  } else {
-    ask_ = now + rest;  // without machined there are names
+  auto answered = machine_uuids(unknown);
+  if (answered.size() < unknown.size()) {
+    ask_ = std::chrono::steady_clock::now() + rest;  // without machined there are names
   }
+  uuids_.merge(answered);
 }
 
 }  // namespace spare
