@@ -49,7 +49,7 @@ Result<Fd> bound_port(const Endpoint& endpoint) {
   return bound(AF_INET6, reinterpret_cast<const sockaddr*>(&six), sizeof(six));
 }
 
-// One at a time: until the group is set nobody but root may connect.
+// Until the group is set it is root's.
 Result<Fd> bound_path(const Endpoint& endpoint, const std::string& group) {
   const ::group* entry = group.empty() ? nullptr : ::getgrnam(group.c_str());
   if (!group.empty() && entry == nullptr) {
@@ -65,11 +65,10 @@ Result<Fd> bound_path(const Endpoint& endpoint, const std::string& group) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   endpoint.path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-  const mode_t mask = ::umask(0177);
+  const mode_t mask = ::umask(entry != nullptr ? 0117 : 0177);
   auto socket = bound(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   ::umask(mask);
-  if (socket && entry != nullptr &&
-      (::lchown(endpoint.path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 || ::chmod(endpoint.path.c_str(), 0660) != 0)) {
+  if (socket && entry != nullptr && ::lchown(endpoint.path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0) {
     return errno_error("group " + group);
   }
   return socket;

@@ -2,7 +2,6 @@
 #include "metrics/metrics.hpp"
 
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -14,7 +13,7 @@ namespace spare {
 void Metrics::configure(const MetricsConfig& config) {
   const bool same = config.listen == config_.listen && config.group == config_.group;
   if (!config_.textfile.empty() && config_.textfile != config.textfile) {
-    ::unlink(config_.textfile.c_str());  // else node_exporter tells what was for ever
+    remove_file(config_.textfile);  // else node_exporter tells what was for ever
   }
   config_ = config;
   textfile_due_ = Clock::now();
@@ -63,7 +62,7 @@ ScrapeSocket::Page Metrics::page() {
     now.seconds = std::chrono::duration<double>(Clock::now() - began).count();
     page_ = std::make_shared<const std::string>(as_text(families_of(now)));
     const auto ended = Clock::now();
-    fresh_until_ = ended + std::clamp<Clock::duration>(rest * (ended - began), fresh, oldest);
+    fresh_until_ = ended + std::max<Clock::duration>(rest * (ended - began), fresh);
   }
   return page_;
 }

@@ -3,8 +3,8 @@
 // Metrics for Prometheus: answered at a socket, written into a file for node_exporter, as spared.toml(5) says.
 //
 // They are made in the daemon's loop, when somebody asks or the file is due, and not by a thread: what is read belongs to that loop, it waits for
-// nobody, and a pass takes longer. What was made is given to all who ask within a second, or within fifty times as long as it took if that is more, up to
-// 10 s: 2 % of a CPU, however often tenants ask.
+// nobody, and a pass takes longer. What was made is given to all who ask within a second, or within fifty times as long as it took if that is more: 2 %
+// of a CPU, however often tenants ask.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,7 @@ namespace spare {
 class Metrics {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::seconds fresh{1}, oldest{10}, retry{5};
+  static constexpr std::chrono::seconds fresh{1}, retry{5};
   static constexpr int rest = 50;
 
   explicit Metrics(std::function<Snapshot()> look) : look_(std::move(look)) {}

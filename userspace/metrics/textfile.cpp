@@ -11,25 +11,40 @@
 #include "util/fd.hpp"
 
 namespace spare {
+namespace {
 
-Result<void> replace_file(const std::string& path, const std::string& text) {
-  const std::string fresh = path + ".new";
-  const auto fail = [&] { return errno_error("cannot write " + path); };
-  ::unlink(fresh.c_str());  // of one that was killed
-  const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!file || ::fchmod(file.get(), 0644) != 0) {
-    return fail();
-  }
-  for (std::string_view left = text; !left.empty();) {
+// (A link in its place is not followed.)
+Fd directory_of(const std::filesystem::path& path) { return Fd(::open(path.parent_path().c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
+
+bool write_all(const Fd& file, std::string_view left) {
+  while (!left.empty()) {
     const ssize_t n = ::write(file.get(), left.data(), left.size());
     if (n < 0 && errno != EINTR) {
-      const Error error = fail();
-      ::unlink(fresh.c_str());
-      return error;
+      return false;
     }
     left.remove_prefix(n < 0 ? 0 : static_cast<size_t>(n));
   }
-  return std::rename(fresh.c_str(), path.c_str()) == 0 ? Result<void>() : fail();
+  return true;
 }
+
+}  // namespace
+
+Result<void> replace_file(const std::filesystem::path& path, std::string_view text) {
+  const std::string name = path.filename(), fresh = name + ".new";
+  const Fd dir = directory_of(path);
+  if (!dir) {
+    return errno_error("cannot write into " + path.parent_path().string());
+  }
+  ::unlinkat(dir.get(), fresh.c_str(), 0);  // of one that was killed
+  const Fd file(::openat(dir.get(), fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (file && ::fchmod(file.get(), 0644) == 0 && write_all(file, text) && ::renameat(dir.get(), fresh.c_str(), dir.get(), name.c_str()) == 0) {
+    return {};
+  }
+  const Error error = errno_error("cannot write " + path.string());
+  ::unlinkat(dir.get(), fresh.c_str(), 0);
+  return error;
+}
+
+void remove_file(const std::filesystem::path& path) { ::unlinkat(directory_of(path).get(), path.filename().c_str(), 0); }
 
 }  // namespace spare
