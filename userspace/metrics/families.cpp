@@ -138,6 +138,14 @@ void add_reservations(Families& out, const std::vector<Labelled>& vms) {
   }
 }
 
+// What is not printable may read as another's name: one scrape with two series alike would be lost whole.
+std::string distinct(std::set<std::string>& taken, std::string label, const std::string& path) {
+  for (unsigned n = 2; !taken.insert(label).second; n++) {
+    label = path + " #" + std::to_string(n);
+  }
+  return label;
+}
+
 void add_pools(Families& out, const std::vector<MeasuredVm>& all) {
   std::vector<Vm> vms;
   for (const MeasuredVm& each : all) {
@@ -146,8 +154,9 @@ void add_pools(Families& out, const std::vector<MeasuredVm>& all) {
   const auto pools = pools_of(vms);
   const auto each_pool = [&](const char* name, const char* help, std::uint64_t Pool::*what) {
     out.begin(name, gauge, help);
+    std::set<std::string> taken;
     for (const Pool& pool : pools) {
-      out.add(number(pool.*what), {{"pool", printable(pool.path)}});
+      out.add(number(pool.*what), {{"pool", distinct(taken, printable(pool.path), printable(pool.path))}});
     }
   };
   each_pool("pool_servers", "Servers of the pool's providers, on all CPUs together.", &Pool::servers);
@@ -192,11 +201,7 @@ std::vector<std::string> vm_labels(const std::vector<MeasuredVm>& vms) {
   for (const MeasuredVm& each : vms) {
     const std::string path = printable(each.vm.path);
     std::string label = each.name.empty() || named[each.name] > 1 ? path : printable(each.name);
-    // (What is not printable may read as another's name: one scrape with two series alike would be lost whole.)
-    for (unsigned n = 2; !taken.insert(label).second; n++) {
-      label = path + " #" + std::to_string(n);
-    }
-    labels.push_back(std::move(label));
+    labels.push_back(distinct(taken, std::move(label), path));
   }
   return labels;
 }

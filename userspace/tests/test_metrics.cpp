@@ -1,22 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 #include <map>
 #include <regex>
 #include <set>
+#include <thread>
+#include <utility>
 
+#include "endpoint.hpp"
 #include "fake_tree.hpp"
 #include "metrics/families.hpp"
 #include "metrics/fields.hpp"
 #include "metrics/machines.hpp"
 #include "metrics/scrape_socket.hpp"
 #include "metrics/textfile.hpp"
+#include "systemd.hpp"
+#include "util/fd.hpp"
+#include "util/files.hpp"
 
 using prometheus::MetricFamily;
 using prometheus::MetricType;
@@ -188,10 +199,15 @@ TEST_CASE("metrics: with the meter its kinds stand for the file's") {
 TEST_CASE("metrics: labels of any bytes, no two alike") {
   const std::string invalid = "/vm/\xff\"\n\\x2d";
   const auto text = spare::as_text(spare::families_of(snapshot_of({vm_of(invalid)})));
-  CHECK(has_line(text, R"(sched_spare_vm_placed{vm="/vm/\\xff\"\n\\x2d"} )" + std::to_string(1 + std::find_if(std::begin(spare::vm_fields), std::end(spare::vm_fields), [](const auto& f) { return std::string(f.key) == "placed"; }) - std::begin(spare::vm_fields))));
+  CHECK(has_line(text, R"(sched_spare_vm_placed{vm="/vm/\\xff\"\\x0a\\x2d"} )" + std::to_string(1 + std::find_if(std::begin(spare::vm_fields), std::end(spare::vm_fields), [](const auto& f) { return std::string(f.key) == "placed"; }) - std::begin(spare::vm_fields))));
   const auto labels = spare::vm_labels({vm_of("/vm/a", false, "web"), vm_of("/vm/b", false, "web"), vm_of("/vm/c", false, "db"), vm_of("/vm/\xff"), vm_of("/vm/\\xff"),
                                         vm_of("/vm/\\xff #2")});
   CHECK(labels == std::vector<std::string>{"/vm/a", "/vm/b", "db", "/vm/\\xff", "/vm/\\xff #2", "/vm/\\xff #2 #2"});
+  std::set<std::string> series;
+  for (const std::string& line : spare::split(spare::as_text(spare::families_of(snapshot_of({vm_of("/pool/\xff/spare-0", true), vm_of("/pool/\\xff/spare-0", true)}))), "\n")) {
+    INFO(line);
+    CHECK(series.insert(line.substr(0, line.rfind(' '))).second);
+  }
 }
 
 TEST_CASE("metrics: libvirt's name is that of its scope in machine.slice, and of nothing else") {
@@ -209,6 +225,112 @@ TEST_CASE("metrics: libvirt's name is that of its scope in machine.slice, and of
   }
 }
 
+namespace {
+
+// A system bus as its clients see it, at a Unix socket: who connects is given to `serve` for as long as it wants.
+class FakeBus {
+ public:
+  explicit FakeBus(std::function<void(int)> serve) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = tree_.root() / "bus";
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    listening_ = spare::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(listening_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    REQUIRE(::listen(listening_.get(), 8) == 0);
+    ::setenv("DBUS_SYSTEM_BUS_ADDRESS", ("unix:path=" + path).c_str(), 1);
+    if (serve) {
+      server_ = std::thread([this, serve = std::move(serve)] { serve(::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC)); });
+    }
+  }
+  ~FakeBus() {
+    ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+    if (server_.joinable()) {
+      server_.join();
+    }
+  }
+  FakeBus(const FakeBus&) = delete;
+  FakeBus& operator=(const FakeBus&) = delete;
+
+ private:
+  FakeTree tree_;
+  spare::Fd listening_;
+  std::thread server_;
+};
+
+// Greets, and answers each other call after a while: with an error's name, or that the machine is another scope's.
+int answer(sd_bus_message* call, void* how, sd_bus_error*) {
+  const auto& [pause, error] = *static_cast<const std::pair<std::chrono::milliseconds, const char*>*>(how);
+  if (sd_bus_message_is_method_call(call, nullptr, "Hello") > 0) {
+    return sd_bus_reply_method_return(call, "s", ":1.1");
+  }
+  if (sd_bus_message_is_method_call(call, nullptr, nullptr) <= 0) {
+    return 0;
+  }
+  std::this_thread::sleep_for(pause);
+  return error != nullptr ? sd_bus_reply_method_errorf(call, error, "no") : sd_bus_reply_method_return(call, "v", "s", "another.scope");
+}
+
+std::function<void(int)> machined(std::chrono::milliseconds pause, const char* error = nullptr) {
+  return [=](int fd) {
+    std::pair how(pause, error);
+    sd_bus* bus = nullptr;
+    sd_id128_t id{};
+    bool good = sd_id128_randomize(&id) >= 0 && sd_bus_new(&bus) >= 0 && sd_bus_set_fd(bus, fd, fd) >= 0 && sd_bus_set_server(bus, 1, id) >= 0 &&
+                sd_bus_add_filter(bus, nullptr, answer, &how) >= 0 && sd_bus_start(bus) >= 0;
+    for (int done = 0; good && (done = sd_bus_process(bus, nullptr)) >= 0;) {
+      good = done > 0 || sd_bus_wait(bus, UINT64_MAX) >= 0;
+    }
+    sd_bus_close_unref(bus);
+  };
+}
+
+std::map<std::string, std::string> machines(int n) {
+  std::map<std::string, std::string> all;
+  for (int i = 0; i < n; i++) {
+    all["machine-" + std::to_string(i) + ".scope"] = std::to_string(i);
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("metrics: a bus that does not answer, or slowly, holds a page up for 0.2 s, and once a minute") {
+  const auto timed = [](auto what) {
+    const auto began = std::chrono::steady_clock::now();
+    what();
+    return std::chrono::steady_clock::now() - began;
+  };
+  SECTION("it takes connections and says nothing") {
+    const FakeBus bus(nullptr);
+    std::vector<MeasuredVm> vms = {vm_of("/machine.slice/machine-qemu\\x2d1\\x2dweb.scope")};
+    spare::Machines names;
+    CHECK(timed([&] { names.name(vms); }) < std::chrono::seconds{2});
+    CHECK(vms[0].name == "web");
+    CHECK(timed([&] { names.name(vms); }) < std::chrono::milliseconds{150});
+    CHECK(spare::machine_uuids(machines(1)).empty());
+  }
+  SECTION("each answer is within the time, all of them are not") {
+    const FakeBus bus(machined(std::chrono::milliseconds{50}));
+    std::map<std::string, std::string> known;
+    CHECK(timed([&] { known = spare::machine_uuids(machines(64)); }) < std::chrono::milliseconds{1500});
+    CHECK(known.size() < 10);
+  }
+}
+
+TEST_CASE("metrics: that machined has no such machine is known when it says so, and not by another failure") {
+  {
+    const FakeBus bus(machined({}));
+    CHECK(spare::machine_uuids(machines(2)) == std::map<std::string, std::string>{{"machine-0.scope", ""}, {"machine-1.scope", ""}});
+  }
+  {
+    const FakeBus bus(machined({}, "org.freedesktop.machine1.NoSuchMachine"));
+    CHECK(spare::machine_uuids(machines(2)).size() == 2);
+  }
+  const FakeBus bus(machined({}, SD_BUS_ERROR_ACCESS_DENIED));
+  CHECK(spare::machine_uuids(machines(2)).empty());
+}
+
 TEST_CASE("metrics: the textfile is replaced whole, and a link that somebody has laid is not followed") {
   const FakeTree tree;
   const std::string path = tree.root() / "spare.prom";
@@ -224,6 +346,33 @@ TEST_CASE("metrics: the textfile is replaced whole, and a link that somebody has
   CHECK((file.st_mode & 07777) == 0644);
   CHECK_FALSE(std::filesystem::exists(path + ".new"));
   CHECK_FALSE(spare::replace_file(tree.root() / "none/spare.prom", "x"));
+
+  // Nor is one in its directory's place, and where it fails nothing is left.
+  tree.file("other/spare.prom", "mine");
+  std::filesystem::create_directory_symlink(tree.root() / "other", tree.root() / "link");
+  CHECK_FALSE(spare::replace_file(tree.root() / "link/spare.prom", "x"));
+  spare::remove_file(tree.root() / "link/spare.prom");
+  CHECK(tree.text("other/spare.prom") == "mine");
+  tree.file("dir.prom/file", "");
+  CHECK_FALSE(spare::replace_file(tree.root() / "dir.prom", "x"));
+  CHECK_FALSE(std::filesystem::exists(tree.root() / "dir.prom.new"));
+  spare::remove_file(path);
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("metrics: a socket of a group's is its, and another one root's alone") {
+  const FakeTree tree;
+  const ::group* own = ::getgrgid(::getegid());
+  REQUIRE(own != nullptr);
+  for (const std::string& group : {std::string(own->gr_name), std::string()}) {
+    const std::string path = tree.root() / "m";
+    const auto socket = spare::listen_at({path, "", 0}, group);
+    REQUIRE(socket);
+    struct stat file {};
+    REQUIRE(::lstat(path.c_str(), &file) == 0);
+    CHECK((file.st_mode & 07777) == (group.empty() ? 0600 : 0660));
+    CHECK(file.st_gid == ::getegid());
+  }
 }
 
 namespace {
