@@ -304,9 +304,9 @@ Result<void> CgroupTree::remove(std::string_view name) const {
   }
 }
 
-std::vector<fs::path> CgroupTree::below(const fs::path& top) const {
+std::vector<fs::path> CgroupTree::below(const fs::path& top, std::size_t most) const {
   std::vector<fs::path> all, left = {top};
-  while (!left.empty()) {
+  while (!left.empty() && all.size() < most) {
     const fs::path dir = std::move(left.back());
     left.pop_back();
     std::error_code gone;
@@ -315,7 +315,7 @@ std::vector<fs::path> CgroupTree::below(const fs::path& top) const {
     if (fs::hard_link_count(dir, gone) == 2) {
       continue;
     }
-    for (fs::directory_iterator entry(dir, gone), end; !gone && entry != end; entry.increment(gone)) {
+    for (fs::directory_iterator entry(dir, gone), end; !gone && entry != end && all.size() < most; entry.increment(gone)) {
       std::error_code unknown;
       if (entry->is_directory(unknown)) {
         all.push_back(entry->path());

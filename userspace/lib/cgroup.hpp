@@ -87,8 +87,8 @@ class CgroupTree {
   // Those that are there stay as they are, but for the controllers; where systemd has to enable them, it is asked to.
   [[nodiscard]] Result<Cgroup> make(std::string_view name) const;
 
-  // Directories of all cgroups below one, itself left out; those that vanish meanwhile are left out, too.
-  [[nodiscard]] std::vector<std::filesystem::path> below(const std::filesystem::path& top) const;
+  // Directories of all cgroups below one, itself left out; those that vanish meanwhile are left out, too. So many at most.
+  [[nodiscard]] std::vector<std::filesystem::path> below(const std::filesystem::path& top, std::size_t most = std::string::npos) const;
   // Paths of every cgroup that has a reservation, sorted.
   [[nodiscard]] Result<std::vector<std::string>> with_reservation() const;
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kinds.hpp"
+#include "util/files.hpp"
 
 namespace spare {
 namespace {
@@ -79,9 +80,9 @@ std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
       processes.push_back(process.pid);
     }
     for (const Tap& tap : vm.vm.taps) {
-      taps.push_back(tap.name);
+      taps.push_back(printable(tap.name));
     }
-    line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", vm.vm.cgroup}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"id", vm.vm.id}, {"processes", std::move(processes)},
+    line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", printable(vm.vm.cgroup)}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"id", vm.vm.id}, {"processes", std::move(processes)},
                            {"taps", std::move(taps)}, {"gone", vm.vm.gone}, {"ns", std::move(ns)}, {"cpu_ns", std::move(of_cpu)},
                            {"rx_packets", vm.sum.packets[0]}, {"tx_packets", vm.sum.packets[1]}});
   }

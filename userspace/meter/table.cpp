@@ -15,6 +15,14 @@ using json = nlohmann::ordered_json;
 
 constexpr int version = 1;
 
+// JSON has no text that is no UTF-8, and a cgroup's name may have any bytes in it.
+json as_json(const std::string& name) { return printable(name) == name ? json(name) : json(std::vector<unsigned char>(name.begin(), name.end())); }
+
+std::string name_from(const json& from) {
+  const auto bytes = from.is_array() ? from.get<std::vector<unsigned char>>() : std::vector<unsigned char>();
+  return from.is_array() ? std::string(bytes.begin(), bytes.end()) : from.get<std::string>();
+}
+
 json as_json(const TableVm& entry) {
   const BilledVm& vm = entry.vm;
   json processes = json::array(), taps = json::array();
@@ -22,9 +30,9 @@ json as_json(const TableVm& entry) {
     processes.push_back({{"pid", process.pid}, {"start", process.start}});
   }
   for (const Tap& tap : vm.taps) {
-    taps.push_back({{"name", tap.name}, {"ifindex", tap.ifindex}, {"netns", tap.netns}, {"napi", tap.napi}});
+    taps.push_back({{"name", as_json(tap.name)}, {"ifindex", tap.ifindex}, {"netns", tap.netns}, {"napi", tap.napi}});
   }
-  return {{"slot", vm.slot},   {"id", vm.id},           {"name", vm.name},  {"cgroup", vm.cgroup},
+  return {{"slot", vm.slot},   {"id", vm.id},           {"name", vm.name},  {"cgroup", as_json(vm.cgroup)},
           {"cgroup_id", vm.cgroup_id}, {"named", entry.named}, {"gone", vm.gone}, {"processes", std::move(processes)}, {"taps", std::move(taps)}};
 }
 
@@ -34,7 +42,7 @@ TableVm vm_from(const json& from) {
   vm.slot = from.at("slot");
   vm.id = from.at("id");
   vm.name = from.at("name");
-  vm.cgroup = from.at("cgroup");
+  vm.cgroup = name_from(from.at("cgroup"));
   vm.cgroup_id = from.at("cgroup_id");
   vm.gone = from.at("gone");
   entry.named = from.at("named");
@@ -42,14 +50,13 @@ TableVm vm_from(const json& from) {
     vm.processes.push_back({process.at("pid"), process.at("start")});
   }
   for (const json& tap : from.at("taps")) {
-    vm.taps.push_back({tap.at("name"), tap.at("ifindex"), tap.at("netns"), tap.at("napi")});
+    vm.taps.push_back({name_from(tap.at("name")), tap.at("ifindex"), tap.at("netns"), tap.at("napi")});
   }
   return entry;
 }
 
 }  // namespace
 
-// (A cgroup's name may have any bytes in it; JSON has none that are no UTF-8.)
 std::string MeterTable::as_text() const {
   json text = {{"version", version}, {"epoch", epoch}, {"generation", generation}, {"next_id", next_id}, {"vms", json::array()}, {"missing", json::array()}};
   for (const TableVm& vm : vms) {

@@ -20,7 +20,10 @@ namespace spare {
 namespace {
 
 constexpr std::size_t fds_most = 65536;  // of a VM, looked at for taps
+constexpr std::size_t cgroups_most = 4096;  // below a VM's, as well
 constexpr auto gone_shown = std::chrono::seconds{2};
+constexpr auto said_again = std::chrono::hours{1};
+constexpr std::size_t kept_slots = 256;  // for cgroups with a reservation or named: whoever may open /dev/kvm can start any number of VMs
 
 spare_meter_tap key_of(const Tap& tap) { return {tap.ifindex, tap.netns}; }
 
@@ -44,7 +47,10 @@ bool Vms::has_napi() const {
 }
 
 void Vms::say(const std::string& what, const std::string& text) {
-  if (said_.insert(what).second) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto [at, fresh] = said_.try_emplace(what, now);
+  if (fresh || now - at->second >= said_again) {
+    at->second = now;
     news_.push_back(text);
   }
 }
@@ -64,33 +70,23 @@ bool Vms::update(int map, const void* key, std::uint32_t slot, const char* what)
   return written;
 }
 
-// (Its number may be another VM's process's by now.)
-void Vms::forget_process(pid_t process, std::uint32_t slot) const {
+bool Vms::forget(int map, const void* key, std::uint32_t slot) {
   std::uint32_t whose = 0;
-  if (bpf_map_lookup_elem(maps_.processes, &process, &whose) == 0 && whose == slot) {
-    bpf_map_delete_elem(maps_.processes, &process);
-    bpf_map_delete_elem(maps_.announced, &process);
-  }
+  return bpf_map_lookup_elem(map, key, &whose) == 0 && whose == slot && bpf_map_delete_elem(map, key) == 0;
 }
 
-// Unless it is another VM's by now.
-void Vms::forget_tap(const Tap& tap, std::uint32_t slot) const {
-  const auto key = key_of(tap);
-  std::uint32_t whose = 0;
-  if (bpf_map_lookup_elem(maps_.taps, &key, &whose) == 0 && whose == slot) {
-    bpf_map_delete_elem(maps_.taps, &key);
-  }
-}
-
-// whole: the cgroup with all below it is the VM.
-MeteredVm* Vms::make(const std::string& cgroup, bool whole) {
-  if (free_.empty()) {
-    say("vms", fmt::format("the meter bills {} VMs at most: further ones are in the host's bill", SPARE_METER_GONE - 1));
-    return nullptr;
+// whole: the cgroup with all below it is the VM. kept: so many slots are left free.
+Result<MeteredVm*> Vms::make(const std::string& cgroup, bool whole, std::size_t kept) {
+  if (free_.size() <= kept) {
+    const Error full{fmt::format("the meter bills {} VMs at most{}: further ones are in the host's bill", SPARE_METER_GONE - 1 - kept,
+                                 kept == 0 ? "" : " that have no reservation"),
+                     ENOSPC};
+    say(fmt::format("vms {}", kept), full.text);
+    return full;
   }
   struct stat dir {};
   if (whole && ::stat((tree_.mount().string() + cgroup).c_str(), &dir) != 0) {
-    return nullptr;
+    return errno_error("no cgroup " + printable(cgroup));
   }
   MeteredVm& vm = vms_[free_.front()];
   vm.slot = free_.front();
@@ -149,16 +145,17 @@ bool Vms::add_process(pid_t process) {
       return adopt(vm, process);
     }
   }
-  MeteredVm* vm = make(cgroup.empty() ? own : cgroup, !cgroup.empty());
-  if (vm == nullptr) {
+  const auto made = make(cgroup.empty() ? own : cgroup, !cgroup.empty(), kept_slots);
+  if (!made) {
     refuse(static_cast<std::uint32_t>(process));
     return false;
   }
+  MeteredVm& vm = **made;
   if (cgroup.empty()) {
-    vm->name = std::to_string(process);
+    vm.name = std::to_string(process);
   }
-  if (!adopt(*vm, process)) {
-    end(*vm);
+  if (!adopt(vm, process)) {
+    end(vm);
     return false;
   }
   return true;
@@ -170,14 +167,13 @@ bool Vms::add_cgroup_of_thread(pid_t thread) {
   if (cgroup.empty() || known) {
     return false;
   }
-  MeteredVm* vm = make(cgroup, true);
-  if (vm != nullptr) {
-    vm->named = true;
-    vm->taps_due = true;
+  const auto made = make(cgroup, true, kept_slots);
+  if (made) {
+    (*made)->named = (*made)->taps_due = true;
   } else {
     refuse(static_cast<std::uint32_t>(thread));
   }
-  return vm != nullptr;
+  return static_cast<bool>(made);
 }
 
 Result<void> Vms::add_cgroup(const std::string& name) {
@@ -199,18 +195,17 @@ Result<void> Vms::add_cgroup(const std::string& name) {
       return {};
     }
   }
-  MeteredVm* vm = make(*path, true);
-  if (vm == nullptr) {
-    return errno_error("no cgroup " + *path, ENOENT);
+  const auto made = make(*path, true, 0);
+  if (!made) {
+    return made.error();
   }
-  vm->named = true;
-  vm->taps_due = true;
+  (*made)->named = (*made)->taps_due = true;
   return {};
 }
 
 std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   std::vector<pid_t> found;
-  std::vector<std::filesystem::path> dirs = tree_.below(tree_.mount().string() + cgroup);
+  std::vector<std::filesystem::path> dirs = tree_.below(tree_.mount().string() + cgroup, cgroups_most);
   dirs.emplace_back(tree_.mount().string() + cgroup);
   for (const auto& dir : dirs) {
     const auto text = read_file(dir / "cgroup.procs");
@@ -252,7 +247,8 @@ void Vms::set_taps(MeteredVm& vm) {
   now.erase(std::unique(now.begin(), now.end()), now.end());
   for (const Tap& tap : vm.taps) {
     if (!std::binary_search(now.begin(), now.end(), tap)) {
-      forget_tap(tap, vm.slot);
+      const auto key = key_of(tap);
+      forget(maps_.taps, &key, vm.slot);
       changed_ = true;
     }
   }
@@ -283,10 +279,11 @@ void Vms::end(MeteredVm& vm) {
   vm.gone = true;
   vm.gone_at = std::chrono::steady_clock::now();
   if (vm.whole_cgroup()) {
-    bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
+    forget(maps_.cgroups, &vm.cgroup_id, vm.slot);
   }
   for (const Tap& tap : vm.taps) {
-    forget_tap(tap, vm.slot);
+    const auto key = key_of(tap);
+    forget(maps_.taps, &key, vm.slot);
   }
   changed_ = true;
 }
@@ -298,8 +295,8 @@ void Vms::look(bool taps_too) {
     }
     const auto ended = std::erase_if(vm.pidfds, [&, at = slot](const auto& process) {
       const bool gone = has_ended(process.second);
-      if (gone) {
-        forget_process(process.first, at);
+      if (gone && forget(maps_.processes, &process.first, at)) {
+        bpf_map_delete_elem(maps_.announced, &process.first);
       }
       return gone;
     });
@@ -310,7 +307,7 @@ void Vms::look(bool taps_too) {
     struct stat dir {};
     const bool there = vm.whole_cgroup() && ::stat((tree_.mount().string() + vm.cgroup).c_str(), &dir) == 0;
     if (there && dir.st_ino != vm.cgroup_id) {  // removed, and made again
-      bpf_map_delete_elem(maps_.cgroups, &vm.cgroup_id);
+      forget(maps_.cgroups, &vm.cgroup_id, slot);
       vm.cgroup_id = dir.st_ino;
       update(maps_.cgroups, &vm.cgroup_id, vm.slot, "cgroups");
     }

@@ -43,7 +43,7 @@ class Vms {
   bool add_process(pid_t process);
   // By the id of its cgroup: what only a kernel thread said (before 6.4).
   bool add_cgroup_of_thread(pid_t thread);
-  // A cgroup that is a VM whatever runs in it. ENAMETOOLONG: it is too deep for the programs to find it.
+  // A cgroup that is a VM whatever runs in it. ENAMETOOLONG: it is too deep for the programs to find it. ENOSPC: there is no room for more VMs.
   Result<void> add_cgroup(const std::string& name);
 
   // Looks who has ended; taps_too: the taps of those who live are due.
@@ -58,19 +58,19 @@ class Vms {
   [[nodiscard]] bool take_changed() { return std::exchange(changed_, false); }
   [[nodiscard]] std::vector<std::string> news() { return std::exchange(news_, {}); }
   [[nodiscard]] bool has_napi() const;  // some tap has IFF_NAPI
-  // Warns of it, once.
+  // Warns of it, once an hour.
   void say(const std::string& what, const std::string& text);
 
  private:
-  MeteredVm* make(const std::string& cgroup, bool whole);
+  Result<MeteredVm*> make(const std::string& cgroup, bool whole, std::size_t kept);
   bool adopt(MeteredVm& vm, pid_t process);
   void set_taps(MeteredVm& vm);
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
   // Not again until there is room.
   void refuse(std::uint32_t key);
   bool update(int map, const void* key, std::uint32_t slot, const char* what);
-  void forget_tap(const Tap& tap, std::uint32_t slot) const;
-  void forget_process(pid_t process, std::uint32_t slot) const;
+  // Takes a key out of a map, unless it is another VM's by now. Whether it did.
+  static bool forget(int map, const void* key, std::uint32_t slot);
   void end(MeteredVm& vm);
   template <typename Key>
   static void settle(int map, const std::map<Key, std::uint32_t>& known);
@@ -81,7 +81,7 @@ class Vms {
   std::map<std::uint32_t, MeteredVm> vms_;  // by slot
   std::deque<std::uint32_t> free_;          // least recently used first
   std::set<std::uint32_t> refused_;         // keys of announced
-  std::set<std::string> said_;              // of what has been complained
+  std::map<std::string, std::chrono::steady_clock::time_point> said_;  // of what has been complained
   std::vector<std::string> news_;
   std::uint64_t next_id_ = 1;
   bool changed_ = false;

@@ -46,6 +46,19 @@ TEST_CASE("a cgroup has one name, however it is written") {
   CHECK(cgroups.at("/vm/none").error().code == ENOENT);
 }
 
+TEST_CASE("cgroups below one: all of them, or so many") {
+  FakeTree tree;
+  for (const char* dir : {"a/b/c", "a/d", "a/e", "f"}) {
+    std::filesystem::create_directories(tree.root() / "sys/fs/cgroup" / dir);
+  }
+  tree.good_machine();
+  const auto cgroups = CgroupTree::open(Roots::below(tree.root()));
+  REQUIRE(cgroups);
+  CHECK(cgroups->below(cgroups->mount()).size() == 6);
+  CHECK(cgroups->below(cgroups->mount() / "a").size() == 4);
+  CHECK(cgroups->below(cgroups->mount(), 3).size() == 3);
+}
+
 TEST_CASE("no cgroup v2, no tree") {
   FakeTree tree;
   tree.file("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup cgroup rw,cpu\n");
