@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <functional>
 #include <string_view>
+#include <system_error>
+#include <thread>
 
 #include "bpf_log.hpp"
 #include "kinds.hpp"
@@ -191,6 +192,7 @@ bool MeterPrograms::link(size_t i) {
     pins_->drop(name);
     if (auto pinned = pins_->put(name, state.link.get()); !pinned) {
       state.why = pinned.error().text;
+      state.link.reset();
       return false;
     }
   }
@@ -202,7 +204,16 @@ void MeterPrograms::unlink(size_t i) {
   if (pins_) {
     pins_->drop(pin_of(link_prefix, points()[i].program));
   }
-  ending_ = std::async(std::launch::async, [former = std::move(ending_), link = std::move(states_[i].link)]() mutable { link.reset(); });
+  ++*ending_;
+  auto end = [ending = ending_, link = std::make_shared<Fd>(std::move(states_[i].link))] {
+    link->reset();
+    --*ending;
+  };
+  try {
+    std::thread(end).detach();  // nobody waits for it, also not at the end
+  } catch (const std::system_error&) {
+    end();
+  }
 }
 
 void MeterPrograms::attach(const Object& object, const std::vector<size_t>& wanted) {
@@ -311,7 +322,7 @@ bool MeterPrograms::attach_more(bool napi) {
     return !state.program && !state.refused && (point.steered ? steered_ : *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0);
   });
   // (While a link ends the kernel lets no other begin.)
-  if (!come || (ending_.valid() && ending_.wait_for(std::chrono::seconds{0}) != std::future_status::ready)) {
+  if (!come || *ending_ > 0) {
     return false;
   }
   const auto attached = [&] { return std::count_if(states_.begin(), states_.end(), [](const State& state) { return static_cast<bool>(state.program); }); };
@@ -321,7 +332,7 @@ bool MeterPrograms::attach_more(bool napi) {
 }
 
 void MeterPrograms::tend() {
-  if (ending_.valid() && ending_.wait_for(std::chrono::seconds{0}) != std::future_status::ready) {
+  if (*ending_ > 0) {
     return;
   }
   timespec now{};

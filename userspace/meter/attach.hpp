@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -80,7 +80,7 @@ class MeterPrograms {
   std::map<std::string, Fd, std::less<>> maps_;
   Mapping shared_;
   std::vector<State> states_;  // as meter_points()
-  std::future<void> ending_;   // links
+  std::shared_ptr<std::atomic<unsigned>> ending_ = std::make_shared<std::atomic<unsigned>>(0);  // links
 };
 
 }  // namespace spare
