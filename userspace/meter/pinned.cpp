@@ -30,7 +30,7 @@ class PinnedMeter : public Meter {
     identity_ = pins_.identity();
     const Fd cpus = pins_.get("map_cpus"), rows = pins_.get("map_rows"), data = pins_.get("map_data");
     if (!cpus || !rows || !data) {
-      return identity_ != 0 && errno != ENOENT ? errno_error("the pinned meter") : errno_error("spared keeps no meter ([meter] in spared.toml)", ENOENT);
+      return errno_error(errno == ENOENT ? "spared keeps no meter ([meter] in spared.toml)" : "the meter that spared keeps");
     }
     auto shared = Mapping::of(data.get(), sizeof(spare_meter_shared), false);
     if (!shared) {
