@@ -46,6 +46,9 @@ std::uint64_t id_of(const std::filesystem::path& dir) {
   return ::stat(dir.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
+// Another one may have its number by now.
+bool same_thread(const Schedstat& before, const Schedstat& now) { return now.run_ns >= before.run_ns && now.wait_ns >= before.wait_ns && now.runs >= before.runs; }
+
 std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 void raise_limit() {
@@ -195,6 +198,9 @@ void Reader::add_guest(int process) {
     }
   }
   const auto dir = tree_.mount() / cgroup.substr(1);
+  if (const auto had = known_.find(cgroup); had != known_.end() && had->second.stat.path().filename() == spare::file::stat) {
+    known_.erase(had);  // its reservation was taken away, and what was read of it is no longer so
+  }
   Known& known = know(cgroup, id_of(dir));
   if (known.stat.path().empty()) {
     known.stat = KeptFile(dir / "cpu.stat");
@@ -275,7 +281,7 @@ void Reader::read_threads(Known& known) {
     if (!now) {
       continue;
     }
-    if (thread.seen) {
+    if (thread.seen && same_thread(thread.last, *now)) {
       run += now->run_ns - thread.last.run_ns;
       wait += now->wait_ns - thread.last.wait_ns;
       runs += now->runs - thread.last.runs;
@@ -363,7 +369,7 @@ std::vector<ThreadRow> Reader::threads_of(const std::string& path) {
     row.id = id;
     describe(row);
     seen[id] = *stat;
-    if (const auto before = detail_.find(id); passed > 0 && before != detail_.end()) {
+    if (const auto before = detail_.find(id); passed > 0 && before != detail_.end() && same_thread(before->second, *stat)) {
       row.used_pct = static_cast<double>(stat->run_ns - before->second.run_ns) / passed / 1e7;
       row.wait_pct = static_cast<double>(stat->wait_ns - before->second.wait_ns) / passed / 1e7;
       row.runs_ps = static_cast<double>(stat->runs - before->second.runs) / passed;
