@@ -58,6 +58,13 @@ std::string csv_cell(const Value& value) {
   return quoted + "\"";
 }
 
+void arrange(std::vector<Row>& rows, const View& view, std::string_view filter, const Column* sort) {
+  filter_rows(rows, view.subject, filter);
+  if (sort != nullptr) {
+    sort_rows(rows, *sort, sort->unit == Unit::text || view.subject == Subject::cpu);
+  }
+}
+
 std::vector<const Column*> all_of(Subject subject, bool metered) {
   std::vector<const Column*> found;
   for (const Column& column : all_columns()) {
@@ -68,13 +75,14 @@ std::vector<const Column*> all_of(Subject subject, bool metered) {
   return found;
 }
 
+spare::Fd open_ends() { return spare::open_signals({SIGTERM, SIGINT, SIGHUP}); }
+
 // Calls take(sample) now and then every `delay_s`, until it returns false or somebody ends this.
-Result<void> sample_host(const spare::Roots& roots, double delay_s, const std::function<Result<bool>(SamplePtr)>& take) {
+Result<void> sample_host(const spare::Roots& roots, const spare::Fd& signals, double delay_s, const std::function<Result<bool>(SamplePtr)>& take) {
   auto reader = Reader::open(roots);
   if (!reader) {
     return reader.error();
   }
-  const spare::Fd signals = spare::open_signals({SIGTERM, SIGINT, SIGHUP});
   const auto delay = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(delay_s));
   auto due = Clock::now();
   for (;;) {
@@ -103,10 +111,6 @@ Result<void> sample_recording(const std::string& file, const std::function<Resul
     }
   }
   return {};
-}
-
-Result<void> print(std::string_view text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? Result<void>() : spare::errno_error("standard output");
 }
 
 std::string text_of_table(const Interval& last, const std::vector<Row>& rows, const View& view, std::vector<const Column*> columns) {
@@ -147,7 +151,7 @@ Result<std::vector<const Column*>> columns_named(const View& view, const std::ve
   return columns;
 }
 
-json json_of(const Interval& last, const Interval& longer, const View& view, const std::vector<const Column*>& columns, std::string_view filter) {
+json json_of(const Interval& last, const Interval& longer, const View& view, const std::vector<const Column*>& columns, std::string_view filter, const Column* sort) {
   const Sample& now = last.now();
   json line = {{"time_ns", now.real_ns}, {"monotonic_ns", now.monotonic_ns}, {"interval_s", last.seconds()}, {"state", now.state},
                {"class_runs", now.class_runs}, {"metered", now.metered}, {"missing", now.missing}};
@@ -157,7 +161,9 @@ json json_of(const Interval& last, const Interval& longer, const View& view, con
       continue;
     }
     auto rows = rows_of(of_all, last, longer);
-    filter_rows(rows, of_all.subject, of_all.subject == view.subject ? filter : "");
+    if (of_all.subject == view.subject) {
+      arrange(rows, view, filter, sort);
+    }
     json list = json::array();
     for (const Row& row : rows) {
       list.push_back(json_of_row(row, columns.empty() ? all_of(of_all.subject, now.metered) : columns));
@@ -197,6 +203,7 @@ Result<void> run_batch(const spare::Roots& roots, const BatchOptions& options) {
   if (!named || sort == nullptr) {
     return named ? Error{fmt::format("view {} has no column '{}' to sort by (sparectl top --columns lists them)", view->id, options.sort)} : named.error();
   }
+  const spare::Fd signals = open_ends();
   History history;
   unsigned printed = 0;
   const auto take = [&](SamplePtr sample) -> Result<bool> {
@@ -215,20 +222,20 @@ Result<void> run_batch(const spare::Roots& roots, const BatchOptions& options) {
     }
     std::string text;
     if (options.format == Format::json) {
-      text = json_of(last, longer, *view, *named, options.filter).dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+      text = json_of(last, longer, *view, *named, options.filter, options.sort.empty() ? nullptr : sort).dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
     } else {
       auto rows = rows_of(*view, last, longer);
-      filter_rows(rows, view->subject, options.filter);
-      sort_rows(rows, *sort, sort->unit == Unit::text || view->subject == Subject::cpu);
+      arrange(rows, *view, options.filter, sort);
       text = options.format == Format::text ? text_of_table(last, rows, *view, columns) : (printed == 0 ? csv_titles(columns) : "") + csv_of(last, rows, columns);
     }
-    if (auto done = print(text); !done) {
-      return done.error();
+    const auto written = spare::write_until_signal(STDOUT_FILENO, signals, text);
+    if (!written || !*written) {
+      return written ? written : written.error().while_doing("standard output");
     }
     printed++;
     return options.samples == 0 || printed < options.samples;
   };
-  return options.replay.empty() ? sample_host(roots, options.delay_s, take) : sample_recording(options.replay, take);
+  return options.replay.empty() ? sample_host(roots, signals, options.delay_s, take) : sample_recording(options.replay, take);
 }
 
 Result<void> run_record(const spare::Roots& roots, const RecordOptions& options) {
@@ -241,9 +248,10 @@ Result<void> run_record(const spare::Roots& roots, const RecordOptions& options)
   if (!recorder) {
     return recorder.error();
   }
+  const spare::Fd signals = open_ends();
   unsigned taken = 0;
   bool said = false;
-  return sample_host(roots, options.delay_s, [&](const SamplePtr& sample) -> Result<bool> {
+  return sample_host(roots, signals, options.delay_s, [&](const SamplePtr& sample) -> Result<bool> {
     if (auto added = recorder->add(*sample); !added) {
       if (added.error().code != EMSGSIZE) {
         return added.error();

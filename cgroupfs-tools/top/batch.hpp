@@ -33,8 +33,8 @@ struct RecordOptions {
 };
 spare::Result<void> run_record(const spare::Roots& roots, const RecordOptions& options);
 
-// One line. `columns` of the view's rows alone, or none: all of VMs, pools and CPUs.
-nlohmann::ordered_json json_of(const Interval& last, const Interval& longer, const View& view, const std::vector<const Column*>& columns, std::string_view filter);
+// One line. `columns` of the view's rows alone, or none: all of VMs, pools and CPUs. The view's rows by `sort`; null: as they are in samples.
+nlohmann::ordered_json json_of(const Interval& last, const Interval& longer, const View& view, const std::vector<const Column*>& columns, std::string_view filter, const Column* sort);
 std::string csv_titles(const std::vector<const Column*>& columns);
 // A line for each row.
 std::string csv_of(const Interval& last, const std::vector<Row>& rows, const std::vector<const Column*>& columns);
