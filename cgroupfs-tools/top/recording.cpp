@@ -176,6 +176,11 @@ Result<spare::Fd> open_file(const std::string& file, int flags) {
 
 }  // namespace
 
+bool is_recording(const std::string& file) {
+  const auto fd = open_file(file, O_RDONLY);
+  return fd && read_at(fd->get(), 0, file_magic.size()) == file_magic;
+}
+
 std::optional<RecordingShape> RecordingShape::of_size(std::uint64_t bytes) {
   RecordingShape shape;
   if (bytes < least_bytes) {

@@ -25,6 +25,9 @@ struct RecordingShape {
   static std::optional<RecordingShape> of_size(std::uint64_t bytes);
 };
 
+// Is there one of that name? (Whatever else is there, it waits for nobody.)
+bool is_recording(const std::string& file);
+
 class Recorder {
  public:
   // Makes the file, or goes on with a recording that is there (in its own shape), behind its last sample. An error: it is another kind of file (it is

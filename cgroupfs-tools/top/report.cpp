@@ -292,6 +292,9 @@ std::string summary_of(Recording& recording) {
 }
 
 spare::Result<void> run_report(const std::string& file, const std::string& html) {
+  if (is_recording(html)) {
+    return spare::Error{html + " is a recording: it is left as it is; give the page another name"};
+  }
   auto recording = Recording::open(file);
   if (!recording) {
     return recording.error();
