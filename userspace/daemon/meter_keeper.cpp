@@ -3,25 +3,37 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace spare {
 
 void MeterKeeper::configure(bool wanted) {
-  if (!wanted) {
-    meter_.reset();
-    const auto removed = unpin_meter(roots_);
-    if (!removed) {
-      spdlog::warn("{}", removed.error().text);
-    } else if (*removed) {
-      spdlog::info("the meter is off");
-    }
+  wanted_ = wanted;
+  complaint_.clear();
+  if (wanted) {
+    begin();
     return;
   }
+  meter_.reset();
+  const auto removed = unpin_meter(roots_);
+  if (!removed) {
+    spdlog::warn("{}", removed.error().text);
+  } else if (*removed) {
+    spdlog::info("the meter is off");
+  }
+}
+
+void MeterKeeper::begin() {
   if (meter_) {
     return;
   }
-  auto meter = attach_meter(roots_, {{}, true});
+  const auto began = Clock::now();
+  auto meter = attach_(roots_, {{}, true});
   if (!meter) {
-    spdlog::warn("{}: there is no bill", meter.error().text);
+    due_ = Clock::now() + std::max<Clock::duration>(retry, 100 * (Clock::now() - began));
+    if (std::exchange(complaint_, meter.error().text) != complaint_) {
+      spdlog::warn("{}: there is no bill; it is tried again from time to time", complaint_);
+    }
     return;
   }
   meter_ = std::move(*meter);
@@ -29,15 +41,12 @@ void MeterKeeper::configure(bool wanted) {
   spdlog::info("the meter runs");
 }
 
-void MeterKeeper::turn() {
-  if (!meter_) {
-    return;
-  }
-  const auto turned = meter_->turn();
-  say_news();
-  if (!turned) {
-    spdlog::warn("the meter ends: {}", turned.error().text);
-    meter_.reset();
+void MeterKeeper::turn(Clock::time_point now) {
+  if (meter_) {
+    meter_->turn();
+    say_news();
+  } else if (wanted_ && now >= due_) {
+    begin();
   }
 }
 

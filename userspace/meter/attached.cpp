@@ -37,6 +37,8 @@ using std::chrono::seconds;
 constexpr seconds look_interval{1};
 constexpr seconds tap_interval{30};  // a tap may come without a word: moved here from another namespace
 constexpr seconds reservation_interval{5};
+// Rest after a look for taps or for reservations, in lengths of it: tenants say how many files and cgroups there are, and how often links change.
+constexpr int rest_taps = 9, rest_reservations = 50;
 // VMs may come and go a hundred times a second: so often at most do all others hear of it, and so many are dealt with at once.
 constexpr milliseconds change_interval{50};
 constexpr unsigned announced_most = 64;
@@ -104,6 +106,7 @@ class AttachedMeter : public Meter {
         (links_.fd() >= 0 && !watch(EPOLL_CTL_ADD, links_.fd(), EPOLLIN))) {
       return errno_error("the meter's events");
     }
+    find_reservations();
     TableChange change(programs_.shared());
     if (former) {
       vms_.restore(*former, [&](std::uint32_t slot) { return counters_.retire(slot); });
@@ -116,7 +119,7 @@ class AttachedMeter : public Meter {
     for (const auto until = Clock::now() + scan_first; scan_ && Clock::now() < until;) {
       scan();
     }
-    look_for_cgroups();
+    add_cgroups();
     publish(change);
     if (const auto online = online_cpus(roots_)) {
       visit(*online);
@@ -139,9 +142,11 @@ class AttachedMeter : public Meter {
 
   [[nodiscard]] int fd() const override { return events_.get(); }
 
-  Result<void> turn() override {
+  void turn() override {
     hear();
+    const auto began = Clock::now();
     const bool more_taps = vms_.look_for_taps();
+    taps_took_ += Clock::now() - began;
     if (scan_ && Clock::now() >= scan_due_) {
       scan();
       scan_due_ = Clock::now() + scan_pause;
@@ -160,7 +165,6 @@ class AttachedMeter : public Meter {
       next = std::min(next, change_due_);
     }
     arm(next);
-    return {};
   }
 
   [[nodiscard]] std::vector<std::string> news() override {
@@ -244,33 +248,38 @@ class AttachedMeter : public Meter {
     }
   }
 
-  // What the module has bound belongs to its cgroup, whoever runs there.
-  // And for those that were named: they may be made again.
-  void look_for_cgroups() {
-    reservations_due_ = Clock::now() + reservation_interval;
+  // What the module has bound belongs to its cgroup, whoever runs there. (All cgroups are looked at: readers of the table do not wait for it.)
+  void find_reservations() {
+    const auto began = Clock::now();
+    const auto tree = CgroupTree::open(roots_);
+    const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
+    reserved_ = reserved ? *reserved : std::vector<std::string>();
+    reservations_due_ = Clock::now() + std::max<Clock::duration>(reservation_interval, rest_reservations * (Clock::now() - began));
+  }
+
+  // And those that were named: they may be made again.
+  void add_cgroups() {
     for (const std::string& path : start_.vms) {
       static_cast<void>(vms_.add_cgroup(path));
     }
-    const auto tree = CgroupTree::open(roots_);
-    const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
-    if (reserved) {
-      for (const std::string& path : *reserved) {
-        if (const auto added = vms_.add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
-          vms_.say(path, added.error().text);
-        }
+    for (const std::string& path : std::exchange(reserved_, {})) {
+      if (const auto added = vms_.add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
+        vms_.say(path, added.error().text);
       }
     }
   }
 
   void look() {
-    const bool taps = std::exchange(links_changed_, false) || Clock::now() >= taps_due_;
+    const auto now = Clock::now();
+    const bool taps = (links_changed_ || now >= taps_due_) && now >= taps_began_ + (1 + rest_taps) * taps_took_;
     if (taps) {
-      taps_due_ = Clock::now() + tap_interval;
+      links_changed_ = false;
+      taps_began_ = now;
+      taps_took_ = {};
+      taps_due_ = now + tap_interval;
       programs_.forget();  // a tap may have got RPS
     }
-    if (Clock::now() >= reservations_due_) {
-      look_for_cgroups();
-    }
+    add_cgroups();
     vms_.look(taps);
     vms_.drop_gone([&](std::uint32_t slot) { return counters_.retire(slot); });
   }
@@ -286,6 +295,9 @@ class AttachedMeter : public Meter {
 
   // What is attached follows what there is.
   void tend() {
+    if (Clock::now() >= reservations_due_) {
+      find_reservations();
+    }
     programs_.tend();
     if (programs_.attach_more(vms_.has_napi())) {
       news_.emplace_back("more of the bill can be seen");
@@ -323,7 +335,9 @@ class AttachedMeter : public Meter {
   TapEvents links_;
   std::optional<GuestScan> scan_{roots_};
   Clock::time_point look_due_ = Clock::now() + look_interval, taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
-  Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now(), deal_until_;
+  Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now(), deal_until_, taps_began_;
+  Clock::duration taps_took_{};  // of the looks for taps since then
+  std::vector<std::string> reserved_;  // cgroups that were found
   std::vector<std::string> news_;
   std::vector<MissingPart> said_;
   unsigned dealt_with_ = 0;

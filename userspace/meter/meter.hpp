@@ -76,8 +76,8 @@ class Meter {
 
   // Readable when turn() has something to do: VMs have come or gone. -1: never (it is spared that looks after it).
   [[nodiscard]] virtual int fd() const { return -1; }
-  // Does some of it, for a few milliseconds at most. An error: the meter is of no use any more.
-  virtual Result<void> turn() { return {}; }
+  // Does some of it, for a few milliseconds at most.
+  virtual void turn() {}
   // What an operator should know and nobody was told yet: what this kernel does not let us see, limits that are reached.
   [[nodiscard]] virtual std::vector<std::string> news() { return {}; }
 };

@@ -8,7 +8,6 @@
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 
 #include "bill.hpp"
@@ -27,16 +26,17 @@ void say_news(Meter& meter) {
   }
 }
 
-Result<void> show(const Reading& before, const Reading& now, const MeterOptions& options) {
+// False: a signal came.
+Result<bool> show(const Fd& signals, const Reading& before, const Reading& now, const MeterOptions& options) {
   Bill bill = between(before, now);
   std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
   const std::string text = options.json ? as_json(bill, now.missing) : as_table(bill) + "\n";
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  return written ? Result<void>() : errno_error("the bill cannot be written");
+  const auto written = write_until_signal(STDOUT_FILENO, signals, text);
+  return written ? written : written.error().while_doing("the bill");
 }
 
 // Waits for a signal, or until then, while the meter does what it has to.
-Result<bool> interrupted(const Fd& signals, Meter& meter, Clock::time_point until) {
+bool interrupted(const Fd& signals, Meter& meter, Clock::time_point until) {
   for (;;) {
     std::array<pollfd, 2> fds = {{{signals.get(), POLLIN, 0}, {meter.fd(), POLLIN, 0}}};
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
@@ -45,9 +45,7 @@ Result<bool> interrupted(const Fd& signals, Meter& meter, Clock::time_point unti
       return true;
     }
     if (fds[1].revents != 0) {
-      if (auto turned = meter.turn(); !turned) {
-        return turned.error();
-      }
+      meter.turn();
     }
     if (Clock::now() >= until) {
       return false;
@@ -63,22 +61,22 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
   }
   say_news(meter);
   if (options.total) {
-    return show({}, *before, options);
+    const auto shown = show(signals, {}, *before, options);
+    return shown ? Result<void>() : shown.error();
   }
   const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.interval_s));
   auto due = Clock::now() + interval;
   for (unsigned shown = 0; options.count == 0 || shown < options.count; shown++) {
-    const auto ended = interrupted(signals, meter, due);
-    if (!ended || *ended) {
-      return ended ? Result<void>() : ended.error();
+    if (interrupted(signals, meter, due)) {
+      return {};
     }
     auto now = meter.read();
     if (!now) {
       return now.error();
     }
     say_news(meter);
-    if (auto shown_now = show(*before, *now, options); !shown_now) {
-      return shown_now;
+    if (const auto written = show(signals, *before, *now, options); !written || !*written) {
+      return written ? Result<void>() : written.error();
     }
     before = std::move(now);
     due = std::max(due + interval, Clock::now());

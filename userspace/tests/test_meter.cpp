@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../daemon/meter_keeper.hpp"
 #include "fake_tree.hpp"
 #include "meter/bill.hpp"
 #include "meter/print.hpp"
@@ -53,6 +56,10 @@ TEST_CASE("ACC-4: the cgroup of a process, and how its guest is called") {
   CHECK(spare::guest_name(roots, 7) == "web\\x01");
   CHECK(spare::guest_name(roots, 8) == "f1");
   CHECK(spare::guest_name(roots, 9).empty());
+  tree.file("proc/11/cmdline", std::string("qemu\0-name\0x\n<2>kernel: BUG\0", 29));
+  CHECK(spare::guest_name(roots, 11) == "x\\x0a<2>kernel: BUG");
+  tree.file("proc/12/cmdline", std::string("qemu\0-name\0", 11) + std::string(65530, '\xff'));
+  CHECK(spare::guest_name(roots, 12).size() == 4 * 128 + 3);
   CHECK(spare::guest_name(roots, 10).empty());
 }
 
@@ -103,6 +110,51 @@ TEST_CASE("when a process began is after a name with anything in it") {
   tree.file("proc/7/stat", "7 (a) R 1 2) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1 1\n");
   CHECK(spare::start_of(spare::Roots::below(tree.root()), 7) == 12345);
   CHECK(spare::start_of(spare::Roots::below(tree.root()), 8) == 0);
+}
+
+TEST_CASE("a meter that could not begin is tried again, and what is in its way is said once") {
+  struct NoMeter : spare::Meter {
+    spare::Result<spare::Reading> read() override { return spare::Error{}; }
+  };
+  const spare::Roots roots;
+  int tried = 0;
+  bool possible = false;
+  spare::MeterKeeper keeper(roots, [&](const spare::Roots&, const spare::MeterStart& start) -> spare::Result<std::unique_ptr<spare::Meter>> {
+    tried++;
+    CHECK(start.pinned);
+    return possible ? spare::Result<std::unique_ptr<spare::Meter>>(std::make_unique<NoMeter>()) : spare::Error{"no memory"};
+  });
+  const auto now = spare::MeterKeeper::Clock::now();
+  keeper.turn(now + std::chrono::hours{1});
+  CHECK(tried == 0);  // nobody wants one
+  keeper.configure(true);
+  keeper.turn(now);
+  CHECK(tried == 1);
+  possible = true;
+  keeper.turn(now + std::chrono::minutes{2});
+  CHECK(tried == 2);
+  CHECK(keeper.meter() != nullptr);
+  keeper.turn(now + std::chrono::minutes{4});
+  CHECK(tried == 2);
+}
+
+TEST_CASE("the table of VMs keeps names of any bytes") {
+  spare::MeterTable table;
+  for (const char* name : {"/vm/a", "/vm/\xff", "/vm/\ufffd", "/vm/a\x1b\\xff", "/vm/gr\u00fc\u00df"}) {
+    spare::TableVm vm;
+    vm.vm.slot = 1;
+    vm.vm.cgroup = name;
+    vm.vm.taps = {{name + 4, 7, 1, false}};
+    table.vms.push_back(vm);
+  }
+  const auto back = spare::MeterTable::parse(table.as_text());
+  REQUIRE(back);
+  REQUIRE(back->vms.size() == table.vms.size());
+  for (std::size_t i = 0; i < table.vms.size(); i++) {
+    CHECK(back->vms[i].vm.cgroup == table.vms[i].vm.cgroup);
+    CHECK(back->vms[i].vm.taps == table.vms[i].vm.taps);
+  }
+  CHECK(table.as_text().find("\"cgroup\":\"/vm/a\"") != std::string::npos);  // for who reads it with something else
 }
 
 TEST_CASE("the table of VMs comes back as it was written, and what is none is refused") {
