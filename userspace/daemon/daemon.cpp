@@ -86,11 +86,14 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper&
       }
       reload(manager, meter, metrics, file, report);
     }
-    if (const auto status = watched.look()) {
-      return *status;
+    const auto heard = manager.watcher().drain();
+    if (heard.uevent || Clock::now() >= watched.next()) {
+      if (const auto status = watched.look()) {
+        return *status;
+      }
     }
     meter.turn();
-    if (manager.watcher().drain()) {
+    if (heard.reason) {
       clock.reason(Clock::now());
     }
     if (Clock::now() >= look) {

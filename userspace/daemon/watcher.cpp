@@ -77,9 +77,11 @@ Result<std::vector<std::string>> Watcher::cover(const CgroupTree& tree, bool& in
   return found;
 }
 
-bool Watcher::drain() {
-  const bool cgroups = drain_cgroups(), cpus = drain_uevents();
-  return cgroups || cpus;
+Watcher::Heard Watcher::drain() {
+  Heard heard;
+  heard.reason = drain_cgroups();
+  drain_uevents(heard);
+  return heard;
 }
 
 bool Watcher::drain_cgroups() {
@@ -96,16 +98,15 @@ bool Watcher::drain_cgroups() {
   return reason;
 }
 
-bool Watcher::drain_uevents() {
+void Watcher::drain_uevents(Heard& heard) {
   std::array<char, 8192> message;
-  bool reason = false;
   ssize_t n;
   while (uevents_ && (n = ::recv(uevents_.get(), message.data(), message.size(), 0)) > 0) {
     // "online@/devices/system/cpu/cpu1\0ACTION=online\0...SUBSYSTEM=cpu\0..."
     const std::string_view text(message.data(), static_cast<size_t>(n));
-    reason = reason || text.find("SUBSYSTEM=cpu") != std::string_view::npos;
+    heard.uevent = true;
+    heard.reason = heard.reason || text.find("SUBSYSTEM=cpu") != std::string_view::npos;
   }
-  return reason;
 }
 
 }  // namespace spare

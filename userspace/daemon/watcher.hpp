@@ -28,13 +28,17 @@ class Watcher {
   // `incomplete`: set when the kernel allows no more watches.
   Result<std::vector<std::string>> cover(const CgroupTree& tree, bool& incomplete);
 
-  // Takes what has come; true when it is a reason for a pass.
-  bool drain();
+  // Takes what has come.
+  struct Heard {
+    bool reason = false;   // for a pass
+    bool uevent = false;
+  };
+  Heard drain();
 
  private:
   bool watch(const std::filesystem::path& path, unsigned mask);
   bool drain_cgroups();
-  bool drain_uevents();
+  void drain_uevents(Heard& heard);
 
   Fd inotify_, uevents_;
 };
