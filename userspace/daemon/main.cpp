@@ -93,14 +93,17 @@ int main(int argc, char** argv) {
   std::string root;
   std::string config = spare::config_path;
   auto* check_flag = app.add_flag("--check", want_check, "say what the class needs of this machine and what is missing, and end");
-  app.add_flag("--stop", want_stop, "unload the class, and the meter, and end");
+  auto* stop_flag = app.add_flag("--stop", want_stop, "unload the class, and the meter, and end")
+      ->excludes(check_flag);
   app.add_option("--root", root, "with --check: look at DIR/proc and DIR/sys instead")->type_name("DIR")
       ->needs(check_flag);
   bool want_restore = false;
-  app.add_flag("--restore", want_restore, "give every cgroup back the cpu.max that its operator wrote, and end");
+  auto* restore_flag = app.add_flag("--restore", want_restore, "give every cgroup back the cpu.max that its operator wrote, and end")
+      ->excludes(check_flag)->excludes(stop_flag);
   bool want_meter = false;
   spare::MeterOptions meter;
-  auto* meter_flag = app.add_flag("--meter", want_meter, "print who has had each CPU, until interrupted; read-only, needs neither class nor module");
+  auto* meter_flag = app.add_flag("--meter", want_meter, "print who has had each CPU, until interrupted; read-only, needs neither class nor module")
+      ->excludes(check_flag)->excludes(stop_flag)->excludes(restore_flag);
   app.add_flag("--json", meter.json, "with --meter: one object a line")->needs(meter_flag);
   app.add_option("--interval", meter.interval_s, "with --meter: seconds between two looks")->type_name("SECONDS")->check(cli::Range(0.1, 3600.0))
       ->capture_default_str()->needs(meter_flag);
