@@ -29,7 +29,7 @@ missing() {
 		        elif path and name not in open(path, encoding="utf-8").read().replace('\\"', '"'):
 		            print(f"{path} has no '{name}'"); bad += 1
 		print(f"{seen} faults")
-		raise SystemExit(bad > 0 or seen != 77)
+		raise SystemExit(bad > 0 or seen != 81)
 	END
 }
 
