@@ -114,9 +114,14 @@ test_prometheus() {
 	ktap_check "metrics: throttled_ns" same 'sched_spare_vm_throttled_seconds_total{vm="/vm/m"}' throttled_ns 1e-9 "$stat"
 	ktap_check "metrics: throttled" same 'sched_spare_vm_throttlings_total{vm="/vm/m"}' throttled 1 "$stat"
 	ktap_check "metrics: periods" same 'sched_spare_vm_periods_total{vm="/vm/m"}' periods 1 "$stat"
+	ktap_check "metrics: what the meter has billed to the VM" close_to "$(ask 'sched_spare_vm_cpu_seconds_total{vm="/vm/m",kind="emulator"}')" "$(billed_s emulator /vm/m)"
 	ktap_check "metrics: Prometheus has nothing to complain of" eval '! cat "$work/prometheus.log" | grep -v "level=info" | grep .'
 	ktap_check "metrics: its alert on the VM that is not placed is on its way" equal 1 "$(ask 'count(ALERTS{alertname="SpareVmNotPlaced",vm="/vm/nowhere"})')"
 }
+# billed_s KIND CGROUP: seconds, as the meter has them that spared keeps
+billed_s() { spared --meter --pinned --total --json | python3 -c '
+import json, sys
+print(*[vm["ns"][sys.argv[1]] * 1e-9 for vm in json.load(sys.stdin)["vms"] if vm["cgroup"] == sys.argv[2]])' "$1" "$2"; }
 background_stop_burner() {
 	kill -KILL -- "-${BACKGROUND[0]}"
 	wait "${BACKGROUND[0]}" 2>/dev/null || true
@@ -198,7 +203,7 @@ test_many() {
 	ktap_check "metrics: promtool finds nothing to say of that" eval '"$TOOLS_OF/promtool" check metrics <"$work/scrape" 2>&1 | tee "$work/said" && [[ ! -s $work/said ]]'
 }
 
-ktap_plan 38
+ktap_plan 39
 read -r -d '' CONFIG <<TOML || true
 [placement]
 enabled = false
@@ -206,6 +211,8 @@ enabled = false
 name = "net"
 reservation = "4ms/10ms"
 cpus = "1"
+[meter]
+enabled = true
 [metrics]
 listen = "127.0.0.1:$PORT"
 textfile = "$work/t.prom"

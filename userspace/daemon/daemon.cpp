@@ -16,6 +16,7 @@
 #include "class_watch.hpp"
 #include "manager.hpp"
 #include "meter_keeper.hpp"
+#include "metrics/billed.hpp"
 #include "metrics/machines.hpp"
 #include "metrics/metrics.hpp"
 #include "pass_clock.hpp"
@@ -73,6 +74,9 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper&
   Metrics metrics([&] {
     Snapshot now = manager.snapshot();
     machines.name(now.vms);
+    if (const auto reading = meter.read()) {
+      add_billed(now.vms, *reading);
+    }
     now.daemon = {started_s, watched.ejections(), report.count, report.mistake.empty(), pass_s};
     return now;
   });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -27,8 +28,8 @@ class MeterKeeper {
   // To be polled; -1: nothing to wait for.
   [[nodiscard]] int fd() const { return meter_ ? meter_->fd() : -1; }
   void turn(Clock::time_point now = Clock::now());
-  // Null: there is none.
-  [[nodiscard]] Meter* meter() const { return meter_.get(); }
+  // ENOENT: there is none.
+  [[nodiscard]] Result<Reading> read() const { return meter_ ? meter_->read() : Result<Reading>(Error{"there is no meter", ENOENT}); }
 
  private:
   void begin();

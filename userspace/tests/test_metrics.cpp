@@ -20,6 +20,8 @@
 
 #include "endpoint.hpp"
 #include "fake_tree.hpp"
+#include "meter/kinds.hpp"
+#include "metrics/billed.hpp"
 #include "metrics/families.hpp"
 #include "metrics/fields.hpp"
 #include "metrics/machines.hpp"
@@ -194,6 +196,31 @@ TEST_CASE("metrics: with the meter its kinds stand for the file's") {
   CHECK(samples.contains(name + "/vm/a\x1fkind=softirq_rx"));
   CHECK_FALSE(samples.contains(name + "/vm/a\x1fkind=vhost"));
   CHECK(samples.contains(name + "/vm/b\x1fkind=vhost"));
+}
+
+TEST_CASE("metrics: what the meter has billed is the cgroup's of that path, over all CPUs, and nobody else's") {
+  const auto billed = [](const std::string& cgroup, std::uint64_t cgroup_id, bool gone, std::uint64_t ns) {
+    spare::BillRow row;
+    row.ns.fill(ns);
+    spare::VmReading vm;
+    vm.vm.cgroup = cgroup;
+    vm.vm.cgroup_id = cgroup_id;
+    vm.vm.gone = gone;
+    vm.of_cpu = {row, row};
+    return vm;
+  };
+  spare::Reading reading;
+  reading.cpus.resize(2);
+  // A process of its own in this cgroup, who was at this path before, and the VM.
+  reading.vms = {billed("/vm/a", 0, false, 1), billed("/vm/a", 7, true, 10), billed("/vm/a", 8, false, 100)};
+  std::vector<MeasuredVm> vms = {vm_of("/vm/a"), vm_of("/vm/b")};
+  spare::add_billed(vms, reading);
+  CHECK(vms[1].billed_ns.empty());
+  REQUIRE(vms[0].billed_ns.size() == spare::kind_names.size());
+  for (const auto& [kind, ns] : vms[0].billed_ns) {
+    INFO(kind);
+    CHECK(ns == 200);
+  }
 }
 
 TEST_CASE("metrics: labels of any bytes, no two alike") {
