@@ -44,8 +44,12 @@ static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u6
 	if (!row || kind >= SPARE_KINDS)
 		return;
 	row->ns[kind] += ns;
-	if (packets)
+	if (packets) {
 		row->packets[kind == SPARE_KIND_TX] += packets;
+		row->batches[0]++;
+	} else if (kind == SPARE_KIND_VHOST) {
+		row->batches[1]++;
+	}
 }
 
 /* The clock that stands still in hard interrupts. One of these may come between the two readings. */

@@ -5,6 +5,8 @@
 #include <map>
 #include <numeric>
 
+#include "kinds.hpp"
+
 namespace spare {
 namespace {
 
@@ -21,12 +23,15 @@ Column column(const Reading& reading, unsigned cpu) {
 
 BillRow row(const VmReading* vm, const Column& at) { return vm == nullptr || at.cpu == nullptr ? BillRow() : vm->of_cpu[at.at]; }
 
+}  // namespace
+
 void add(BillRow& to, const BillRow& what) {
   std::transform(to.ns.begin(), to.ns.end(), what.ns.begin(), to.ns.begin(), std::plus<>());
   std::transform(to.packets.begin(), to.packets.end(), what.packets.begin(), to.packets.begin(), std::plus<>());
+  std::transform(to.batches.begin(), to.batches.end(), what.batches.begin(), to.batches.begin(), std::plus<>());
 }
 
-}  // namespace
+std::uint64_t network_ns(const BillRow& vm) { return vm.ns[SPARE_KIND_VHOST] + vm.ns[SPARE_KIND_RX] + vm.ns[SPARE_KIND_TX]; }
 
 std::uint64_t total(const BillRow& row) { return std::accumulate(row.ns.begin(), row.ns.end(), std::uint64_t{0}); }
 
@@ -34,6 +39,7 @@ BillRow since(const BillRow& before, const BillRow& now) {
   BillRow had = now;
   std::transform(had.ns.begin(), had.ns.end(), before.ns.begin(), had.ns.begin(), std::minus<>());
   std::transform(had.packets.begin(), had.packets.end(), before.packets.begin(), had.packets.begin(), std::minus<>());
+  std::transform(had.batches.begin(), had.batches.end(), before.batches.begin(), had.batches.begin(), std::minus<>());
   return had;
 }
 

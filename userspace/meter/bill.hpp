@@ -38,6 +38,9 @@ struct Bill {
 Bill between(const Reading& before, const Reading& now);
 
 std::uint64_t total(const BillRow& row);
+// What of a VM's is for its packets: softirqs and vhost. (Where its emulator carries them, that part is the emulator's, and not told apart.)
+std::uint64_t network_ns(const BillRow& vm);
+void add(BillRow& to, const BillRow& what);
 // What a row has had since an earlier look at it.
 BillRow since(const BillRow& before, const BillRow& now);
 

@@ -31,6 +31,7 @@ BillRow copy(const spare_meter_row& from) {
     row.ns[kind] = load(from.ns[kind]);
   }
   row.packets = {load(from.packets[0]), load(from.packets[1])};
+  row.batches = {load(from.batches[0]), load(from.batches[1])};
   return row;
 }
 
@@ -71,6 +72,8 @@ bool Counters::retire(std::uint32_t slot) const {
     }
     to.packets[0] += from.packets[0];
     to.packets[1] += from.packets[1];
+    to.batches[0] += from.batches[0];
+    to.batches[1] += from.batches[1];
     from = {};
   }
   return true;

@@ -19,6 +19,7 @@ inline constexpr size_t bill_kinds = 9;  // SPARE_KINDS
 struct BillRow {
   std::array<std::uint64_t, bill_kinds> ns{};
   std::array<std::uint64_t, 2> packets{};  // to it, from it, in softirq
+  std::array<std::uint32_t, 2> batches{};  // softirqs that had some of these, runs of its vhost workers; they wrap
 };
 
 struct CpuReading {

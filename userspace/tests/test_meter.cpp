@@ -216,6 +216,7 @@ TEST_CASE("ACC-1: what lies between two readings adds up, whoever came and went"
         const unsigned ns = below(100);
         vm.of_cpu[cpu].ns[below(spare::bill_kinds)] += ns;
         vm.of_cpu[cpu].packets[1] += ns;
+        vm.of_cpu[cpu].batches[1] += ns * 100000000U;  // it wraps
         truth[vm.vm.id] += ns;
         now.cpus[cpu].elapsed_ns += ns;
         vms_ns += ns;
@@ -244,6 +245,7 @@ TEST_CASE("ACC-1: what lies between two readings adds up, whoever came and went"
     for (const auto& vm : bill.vms) {
       CHECK(spare::total(vm.sum) == truth[vm.vm.id]);
       CHECK(vm.sum.packets[1] == truth[vm.vm.id]);
+      CHECK(vm.sum.batches[1] == static_cast<std::uint32_t>(truth[vm.vm.id] * 100000000U));
       all += spare::total(vm.sum);
     }
     CHECK(all == vms_ns);

@@ -29,6 +29,7 @@ enum spare_meter_limit {
 struct spare_meter_row {
 	__u64 ns[SPARE_KINDS];
 	__u64 packets[2];	/* to it, from it, in softirq */
+	__u32 batches[2];	/* softirqs that had some, runs of its vhost workers; they wrap */
 };
 
 /* Whose tap a network device is, at a place that its address gives. */
