@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "calibrate_command.hpp"
 #include "cli/options.hpp"
 #include "commands.hpp"
 #include "plan_command.hpp"
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
   bool flag = false;  // of the command that was given
   std::function<spare::Result<void>()> action;
   add_commands(app, roots, set, cgroup, words, flag, action);
+  const sparectl::CalibrateCommand calibrate(app, roots, action);
   const sparectl::PlanCommand plan(app, roots, action);
   const sparectl::top::TopCommand top(app, roots, action);
   if (const auto status = app.parse(argc, argv)) {

@@ -135,6 +135,8 @@ for kind in vhost emulator tso; do
 	billed_by_time "$MEASURES/metered.$kind" | sed "s/^load /load metered $kind /" >"$MEASURES/billed.$kind"
 	ktap_note "$(cat "$MEASURES/billed.$kind")"
 done
+# (It is fitted to what was seen of m, and a minute ago counts half.)
+ktap_note "model $(tail -n 1 "$MEASURES/bill" | grep -o '"model":.*')"
 ktap_check "ACC-3: E6: no packet was lost" equal 0 "$(all lost)"
 read -r part each < <(apart)
 ktap_note "bill and schedstat are at most $part per mille apart through vhost with batches of 8 and more, and $each instructions of a batch (beyond 50 000 of a load) in all"

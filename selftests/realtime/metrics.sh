@@ -128,6 +128,17 @@ background_stop_burner() {
 	unset 'BACKGROUND[0]'
 }
 
+test_model() {
+	modprobe -a tun vhost_net
+	background "$TOOLS/spare-nic" --tap spare9 --cgroup "$CGROUP/vm/m" --wire lo --mac 02:00:00:00:00:77 --packets 100000 tx:256:8:1000:udp
+	ktap_check "ACC-3: metrics: what packets cost by counting them, and how far that is off" wait_for 60 scraped 'sched_spare_packet_cost_error_ratio{model="batches"}'
+	sleep 10
+	scrape >"$work/scrape"
+	ktap_note "$(grep '^sched_spare_packet_cost' "$work/scrape")"
+	ktap_check "ACC-3: metrics: of one direction alone there is no weight" eval '! value sched_spare_packet_cost_weight_ratio'
+	background_stop
+}
+
 test_hostile() {
 	local count
 	background python3 -c '
@@ -203,7 +214,7 @@ test_many() {
 	ktap_check "metrics: promtool finds nothing to say of that" eval '"$TOOLS_OF/promtool" check metrics <"$work/scrape" 2>&1 | tee "$work/said" && [[ ! -s $work/said ]]'
 }
 
-ktap_plan 39
+ktap_plan 41
 read -r -d '' CONFIG <<TOML || true
 [placement]
 enabled = false
@@ -228,6 +239,7 @@ echo '10000 100000' >"$CGROUP/$ODD/spare.reservation"
 test_scrape
 test_rules
 test_prometheus
+test_model
 test_hostile
 test_changes
 test_many

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . selftests/lib/ktap.sh
 
-rules=(CBS-{1..10} CBS-{11..13} SPARE-{1..9} ACC-1 ACC-2 ACC-4 ACC-5 LIFE-{1..6} LIFE-8)
+rules=(CBS-{1..10} CBS-{11..13} SPARE-{1..9} ACC-1 ACC-2 ACC-3 ACC-4 ACC-5 LIFE-{1..6} LIFE-8)
 declare -A below=([unit]="selftests/unit userspace/tests" [simulator]=userspace/sim/tests [static]=selftests/static
 	[deterministic]=selftests/deterministic [realtime]=selftests/realtime)
 

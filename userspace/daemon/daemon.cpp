@@ -77,6 +77,7 @@ int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper&
     if (const auto reading = meter.read()) {
       add_billed(now.vms, *reading);
     }
+    now.model = meter.model();
     now.daemon = {started_s, watched.ejections(), report.count, report.mistake.empty(), pass_s};
     return now;
   });

@@ -15,6 +15,7 @@ void MeterKeeper::configure(bool wanted) {
     return;
   }
   meter_.reset();
+  counted_ = {};
   const auto removed = unpin_meter(roots_);
   if (!removed) {
     spdlog::warn("{}", removed.error().text);
@@ -45,9 +46,22 @@ void MeterKeeper::turn(Clock::time_point now) {
   if (meter_) {
     meter_->turn();
     say_news();
+    if (now >= fit_due_) {
+      fit();
+      fit_due_ = Clock::now() + fit_interval;
+    }
   } else if (wanted_ && now >= due_) {
     begin();
   }
+}
+
+// (Between two meters there is no bill.)
+void MeterKeeper::fit() {
+  auto now = meter_->read();
+  if (now && now->epoch == before_.epoch) {
+    counted_.look(between(before_, *now));
+  }
+  before_ = now ? std::move(*now) : Reading();
 }
 
 void MeterKeeper::say_news() const {

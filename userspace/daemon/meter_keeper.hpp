@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "meter/counted.hpp"
 #include "meter/meter.hpp"
 #include "paths.hpp"
 
@@ -30,10 +31,15 @@ class MeterKeeper {
   void turn(Clock::time_point now = Clock::now());
   // ENOENT: there is none.
   [[nodiscard]] Result<Reading> read() const { return meter_ ? meter_->read() : Result<Reading>(Error{"there is no meter", ENOENT}); }
+  // What packets cost by counting them, fitted to the bill once a second; as good as empty: there is none.
+  [[nodiscard]] const CostModel& model() const { return counted_.model(); }
 
  private:
+  static constexpr std::chrono::seconds fit_interval{1};
+
   void begin();
   void say_news() const;
+  void fit();
 
   const Roots& roots_;
   Attach attach_;
@@ -41,6 +47,9 @@ class MeterKeeper {
   bool wanted_ = false;
   Clock::time_point due_;  // to be tried again
   std::string complaint_;  // the last one, so that each is made once
+  Reading before_;
+  Counted counted_;
+  Clock::time_point fit_due_;
 };
 
 }  // namespace spare

@@ -19,6 +19,27 @@ using json = nlohmann::ordered_json;
 constexpr std::array<const char*, SPARE_KINDS> kind_titles = {"GUEST", "VCPU", "VHOST", "IOTH", "EMUL", "KTHR", "SIRQ-RX", "SIRQ-TX", "IRQ"};
 double percent(std::uint64_t ns, std::uint64_t of) { return of == 0 ? 0 : 100.0 * static_cast<double>(ns) / static_cast<double>(of); }
 
+json as_json(const CostModel& model) {
+  json shown = json::object();
+  for (const CostModel::Model& of : model.models()) {
+    if (!of.fit) {
+      continue;
+    }
+    json one = {{"error", nullptr}, {"distinct", of.fit->distinct}};
+    if (const auto error = of.error()) {
+      one["error"] = *error;
+    }
+    for (std::size_t i = 0; i < of.fit->each.size(); i++) {
+      one[std::string(amount_names[i]) + "_ns"] = of.fit->each[i];
+    }
+    shown[of.name] = std::move(one);
+  }
+  if (const auto weight = model.weight()) {
+    shown["packets"]["weight"] = *weight;
+  }
+  return shown;
+}
+
 }  // namespace
 
 std::string as_table(const Bill& bill) {
@@ -58,7 +79,7 @@ std::string as_table(const Bill& bill) {
   return text;
 }
 
-std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
+std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing, const CostModel* model) {
   json line = {{"epoch", bill.epoch}, {"time_ns", bill.time_ns}, {"interval_ns", bill.interval_ns}, {"cpus", json::array()}, {"vms", json::array()}, {"gone_ns", total(bill.gone)}, {"missing", json::array()}};
   for (const CpuBill& cpu : bill.cpus) {
     json host = json::object();
@@ -84,10 +105,13 @@ std::string as_json(const Bill& bill, const std::vector<MissingPart>& missing) {
     }
     line["vms"].push_back({{"name", vm.vm.name}, {"cgroup", printable(vm.vm.cgroup)}, {"whole_cgroup", vm.vm.whole_cgroup()}, {"id", vm.vm.id}, {"processes", std::move(processes)},
                            {"taps", std::move(taps)}, {"gone", vm.vm.gone}, {"ns", std::move(ns)}, {"cpu_ns", std::move(of_cpu)},
-                           {"rx_packets", vm.sum.packets[0]}, {"tx_packets", vm.sum.packets[1]}});
+                           {"rx_packets", vm.sum.packets[0]}, {"tx_packets", vm.sum.packets[1]}, {"softirqs", vm.sum.batches[0]}, {"vhost_runs", vm.sum.batches[1]}});
   }
   for (const MissingPart& part : missing) {
     line["missing"].push_back({{"point", part.point}, {"why", part.why}, {"part", part.part}});
+  }
+  if (model != nullptr) {
+    line["model"] = as_json(*model);
   }
   return line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "bill.hpp"
+#include "counted.hpp"
 #include "meter.hpp"
 #include "print.hpp"
 #include "util/signals.hpp"
@@ -27,10 +28,9 @@ void say_news(Meter& meter) {
 }
 
 // False: a signal came.
-Result<bool> show(const Fd& signals, const Reading& before, const Reading& now, const MeterOptions& options) {
-  Bill bill = between(before, now);
+Result<bool> show(const Fd& signals, Bill bill, const std::vector<MissingPart>& missing, const MeterOptions& options, const CostModel* model) {
   std::stable_sort(bill.vms.begin(), bill.vms.end(), [](const VmBill& a, const VmBill& b) { return total(a.sum) > total(b.sum); });
-  const std::string text = options.json ? as_json(bill, now.missing) : as_table(bill) + "\n";
+  const std::string text = options.json ? as_json(bill, missing, model) : as_table(bill) + "\n";
   const auto written = write_until_signal(STDOUT_FILENO, signals, text);
   return written ? written : written.error().while_doing("the bill");
 }
@@ -61,9 +61,10 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
   }
   say_news(meter);
   if (options.total) {
-    const auto shown = show(signals, {}, *before, options);
+    const auto shown = show(signals, between({}, *before), before->missing, options, nullptr);
     return shown ? Result<void>() : shown.error();
   }
+  Counted counted;
   const auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.interval_s));
   auto due = Clock::now() + interval;
   for (unsigned shown = 0; options.count == 0 || shown < options.count; shown++) {
@@ -75,7 +76,11 @@ Result<void> run(Meter& meter, const MeterOptions& options) {
       return now.error();
     }
     say_news(meter);
-    if (const auto written = show(signals, *before, *now, options); !written || !*written) {
+    Bill bill = between(*before, *now);
+    if (options.json) {
+      counted.look(bill);
+    }
+    if (const auto written = show(signals, std::move(bill), now->missing, options, &counted.model()); !written || !*written) {
       return written ? Result<void>() : written.error();
     }
     before = std::move(now);

@@ -189,6 +189,25 @@ void add_host(Families& out, const Snapshot& snapshot) {
   }
 }
 
+void add_model(Families& out, const CostModel& model) {
+  out.begin("packet_cost_seconds", gauge, "What VMs' packets cost the host by counting them, of each thing that is counted: two models, fitted to the bill.");
+  for (const CostModel::Model& of : model.models()) {
+    for (std::size_t i = 0; of.fit && i < of.fit->each.size(); i++) {
+      out.add(of.fit->each[i] * nanosecond, {{"model", of.name}, {"of", amount_names[i]}});
+    }
+  }
+  out.begin("packet_cost_error_ratio", gauge, "How far the model was off the bill in the last minutes, as a part of it.");
+  for (const CostModel::Model& of : model.models()) {
+    if (const auto error = of.error()) {
+      out.add(*error, {{"model", of.name}});
+    }
+  }
+  out.begin("packet_cost_weight_ratio", gauge, "What a packet that a VM sends costs, of one that it receives.");
+  if (const auto weight = model.weight()) {
+    out.add(*weight);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> vm_labels(const std::vector<MeasuredVm>& vms) {
@@ -219,6 +238,7 @@ std::vector<prometheus::MetricFamily> families_of(const Snapshot& snapshot) {
   }
   Families out;
   add_host(out, snapshot);
+  add_model(out, snapshot.model);
   add_pools(out, snapshot.vms);
   add_fields(out, provider_fields, providers);
   add_reservations(out, vms);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "class_state.hpp"
+#include "meter/cost_model.hpp"
 #include "settings.hpp"
 
 namespace spare {
@@ -39,6 +40,7 @@ struct Snapshot {
   std::uint32_t limit_ppm = 0;                               // of admission
   std::vector<std::pair<unsigned, std::uint32_t>> taken_ppm;  // by CPU: what reservations, providers and SCHED_DEADLINE hold
   std::vector<MeasuredVm> vms;                                // by path
+  CostModel model;                                            // of what packets cost
   double seconds = 0;                                         // that reading all this has taken
 };
 

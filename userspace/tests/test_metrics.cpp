@@ -223,6 +223,26 @@ TEST_CASE("metrics: what the meter has billed is the cgroup's of that path, over
   }
 }
 
+TEST_CASE("ACC-3: metrics: what packets cost, by both models, with their errors") {
+  Snapshot snapshot = snapshot_of({});
+  const auto none = samples_of(snapshot);
+  CHECK(std::none_of(none.begin(), none.end(), [](const auto& sample) { return sample.first.find("packet_cost") != std::string::npos; }));
+  // 2 us sent, 4 us received, nothing else.
+  for (int i = 1; i < 20; i++) {
+    const double sent = 10 * i, received = 7 * (i % 5);
+    snapshot.model.add({sent, received, 64 * sent, 1000.0 * i * i, received, sent + i}, 2000 * sent + 4000 * received);
+    snapshot.model.fit(1);
+  }
+  const auto samples = samples_of(snapshot);
+  const std::string name = "sched_spare_packet_cost_";
+  CHECK(std::abs(samples.at(name + "seconds\x1fmodel=packets\x1fof=sent") - 2e-6) < 1e-9);
+  CHECK(std::abs(samples.at(name + "seconds\x1fmodel=packets\x1fof=received") - 4e-6) < 1e-9);
+  CHECK(samples.contains(name + "seconds\x1fmodel=batches\x1fof=vhost_run"));
+  CHECK(samples.at(name + "error_ratio\x1fmodel=packets") < 0.1);
+  CHECK(samples.contains(name + "error_ratio\x1fmodel=batches"));
+  CHECK(std::abs(samples.at(name + "weight_ratio") - 0.5) < 1e-6);
+}
+
 TEST_CASE("metrics: labels of any bytes, no two alike") {
   const std::string invalid = "/vm/\xff\"\n\\x2d";
   const auto text = spare::as_text(spare::families_of(snapshot_of({vm_of(invalid)})));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,5 +38,13 @@ class TapEvents {
   };
   std::unique_ptr<nl_sock, Close> socket_;
 };
+
+// What a device has carried since it came to be; received: by the host, so of a tap what its VM has sent.
+struct LinkCounters {
+  std::uint64_t received = 0, received_bytes = 0, sent = 0, sent_bytes = 0;
+};
+
+// Of all devices of this network namespace, by index. Nothing: the kernel does not tell.
+std::optional<std::map<std::uint32_t, LinkCounters>> link_counters();
 
 }  // namespace spare
