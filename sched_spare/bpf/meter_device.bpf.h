@@ -14,16 +14,27 @@ struct {
 	__type(value, u32);
 } taps SEC(".maps");
 
+/* A kernel without CONFIG_RPS has no such member (compat.bpf.h says why its reading is a function). */
+struct netdev_rx_queue___rps {
+	struct rps_map *rps_map;
+} __attribute__((preserve_access_index));
+
+static __noinline bool has_rps_map(const struct netdev_rx_queue___rps *queue)
+{
+	return BPF_CORE_READ(queue, rps_map);
+}
+
 /* Does a tap's receiving side (its VM's sending) hand packets to other CPUs? */
 static __noinline u32 steers(struct net_device *dev)
 {
-	struct netdev_rx_queue *queue = BPF_CORE_READ(dev, _rx);
+	const u64 size = bpf_core_type_size(struct netdev_rx_queue);
+	u64 queue = (u64)BPF_CORE_READ(dev, _rx);
 	u32 n = BPF_CORE_READ(dev, real_num_rx_queues), i;
 
-	if (!bpf_core_field_exists(queue->rps_map))
+	if (!bpf_core_field_exists(struct netdev_rx_queue___rps, rps_map))
 		return 0;
 	for (i = 0; i < RX_QUEUES && i < n; i++) {
-		if (BPF_CORE_READ(queue + i, rps_map))
+		if (has_rps_map((const struct netdev_rx_queue___rps *)(queue + i * size)))
 			return 1;
 	}
 	return 0;
