@@ -327,8 +327,9 @@ static int policy_show(struct seq_file *m, void *v)
 
 	if (vm)
 		pol = spare_vm_policy(vm);
-	seq_printf(m, "grant_us=%u chances=%u window_us=%u gain_us=%u payback=%u wait=%u hasten=%u\n",
-		   pol.grant_us, pol.chances, pol.window_us, pol.gain_us, pol.payback, pol.wait, pol.hasten);
+	seq_printf(m, "grant_us=%u chances=%u window_us=%u gain_us=%u payback=%u wait=%u hasten=%u charge=%s interval_us=%u\n",
+		   pol.grant_us, pol.chances, pol.window_us, pol.gain_us, pol.payback, pol.wait, pol.hasten,
+		   pol.charge == SPARE_CHARGE_DEBT ? "debt" : "none", pol.interval_us);
 	return 0;
 }
 

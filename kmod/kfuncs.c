@@ -21,6 +21,7 @@
 #include <linux/bpf.h>
 #include <linux/string.h>
 #include "class.h"
+#include "debt.h"
 #include "event.h"
 #include "hook.h"
 #include "kfuncs.h"
@@ -152,6 +153,24 @@ __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
 		return NULL;
 	srv = spare_server_at(cpu, slot);
 	return srv ? (int *)srv->vm : NULL;
+}
+
+/**
+ * spare_server_cost - a server's part of what its VM has cost outside its servers (DEBT-1)
+ * @cpu: its CPU
+ * @slot: and slot
+ * @total_ns: what the VM has cost so far, in all; only grows
+ *
+ * Context: scheduler.
+ * Return: what is new to this server, in ns; 0, too, when there is no such server.
+ */
+__bpf_kfunc u64 spare_server_cost(s32 cpu, u32 slot, u64 total_ns)
+{
+	struct spare_server_kern *srv;
+
+	guard(rcu)();
+	srv = spare_server_at(cpu, slot);
+	return srv ? spare_debt_part(srv, total_ns) : 0;
 }
 
 /**
@@ -413,6 +432,7 @@ BTF_ID_FLAGS(func, spare_task_changes)
 BTF_ID_FLAGS(func, spare_above_ns)
 BTF_ID_FLAGS(func, spare_server_get, KF_RET_NULL | KF_RCU_PROTECTED)
 BTF_ID_FLAGS(func, spare_server_vm, KF_RET_NULL | KF_RCU_PROTECTED)
+BTF_ID_FLAGS(func, spare_server_cost)
 BTF_ID_FLAGS(func, spare_vm_slot)
 BTF_ID_FLAGS(func, spare_task_next_cpu)
 BTF_ID_FLAGS(func, spare_vm_next_cpu)

@@ -114,6 +114,8 @@ void spare_server_publish(struct spare_server_kern *srv)
 	lockdep_assert_held(&spare_config);
 	spare_vm_get(vm);
 	live++;
+	scoped_guard(raw_spinlock_irqsave, &vm->share_lock)
+		srv->had_ns = spare_share_join(&vm->share);
 	srv->abi.rx_served = READ_ONCE(vm->abi.rx_seq);
 	rcu_assign_pointer(per_cpu_ptr(spare_cpus, srv->cpu)->slot[srv->slot], srv);
 	spare_server_attend(srv->cpu, srv->slot);
@@ -152,6 +154,8 @@ static void unpublish(struct spare_server_kern *srv)
 	scoped_guard(spinlock, &vm->lock) {
 		list_del(&srv->gone);
 		add_stats(&vm->past, &srv->abi.st);
+		scoped_guard(raw_spinlock_irqsave, &vm->share_lock)
+			spare_share_leave(&vm->share, srv->had_ns, srv->abi.debt.owed_ns);
 		RCU_INIT_POINTER(per_cpu_ptr(spare_cpus, srv->cpu)->slot[srv->slot], NULL);
 	}
 	call_rcu(&srv->rcu, server_free);
@@ -337,6 +341,7 @@ static void forget(struct spare_server_kern *srv)
 	s->net_queued = 0;
 	s->svc_pending = 0;
 	s->owed_ns = 0;
+	s->debt.until_ns = 0;	/* what is owed stays owed */
 	s->debt_ns = 0;
 	s->taken_ns = 0;
 	s->strayed_ns = 0;

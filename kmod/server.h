@@ -17,6 +17,7 @@ struct spare_server_kern {
 	struct spare_server abi;	/* first: what the class sees, and may write: nothing in it is an index or a pointer of ours */
 	struct spare_vm_kern *vm;	/* reference */
 	u32 cpu, slot;			/* abi's are copies */
+	u64 had_ns;			/* under vm->share_lock: of what the VM has cost, its part up to here */
 	bool withdrawn;			/* its VM has it no more */
 	bool told;			/* abi.flags has SPARE_F_DYING */
 	bool released;			/* the class has forgotten it */

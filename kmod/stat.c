@@ -6,6 +6,7 @@
  */
 #include <linux/seq_file.h>
 #include "class.h"
+#include "debt.h"
 #include "server.h"
 #include "stat.h"
 #include "tap.h"
@@ -33,7 +34,8 @@ static const struct {
 	STAT(used_ns), STAT(boost_ns), STAT(lent_ns), STAT(periods), STAT(throttled), STAT(throttled_ns),
 	STAT(overrun_max_ns), STAT(overruns), STAT(misses), STAT(granted), STAT(denied), STAT(expired), STAT(unasked),
 	STAT_AS("short", short_grant), STAT(short_gain), STAT(short_q),
-	STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns), STAT(vcpu_ns), STAT(vhost_ns),
+	STAT(blocked), STAT(hastened), STAT(migrated), STAT(stray_ns), STAT(stolen_ns), STAT(valve_ns),
+	STAT_AS("cost_paid_ns", repaid_ns), STAT_AS("cost_waived_ns", waived_ns), STAT(vcpu_ns), STAT(vhost_ns),
 	STAT(lat_sum_ns), STAT(lat_max_ns),
 };
 
@@ -78,6 +80,7 @@ static void show_server(const struct spare_server_kern *srv, unsigned int cpu, s
 	seq_printf(m, "cpu%u.periods %llu\n", cpu, READ_ONCE(s->st.periods));
 	seq_printf(m, "cpu%u.overrun_max_ns %llu\n", cpu, READ_ONCE(s->st.overrun_max_ns));
 	seq_printf(m, "cpu%u.misses %llu\n", cpu, READ_ONCE(s->st.misses));
+	seq_printf(m, "cpu%u.cost_paid_ns %llu\n", cpu, READ_ONCE(s->st.repaid_ns));
 	seq_printf(m, "cpu%u.claimed %d\n", cpu, READ_ONCE(s->borrower) != SPARE_NO_SLOT);
 }
 
@@ -104,6 +107,7 @@ static void show_servers(struct spare_vm_kern *vm, struct seq_file *m)
 void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 {
 	bool cpus_auto = false, use_auto = true;
+	struct spare_debt_sum debt = { };
 	struct spare_stats st = { };
 	unsigned int i, nr = 0;
 
@@ -111,6 +115,7 @@ void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 	if (vm) {
 		guard(spinlock)(&vm->lock);
 		spare_server_sum(vm, &st);
+		debt = spare_debt_sum(vm);
 		cpus_auto = vm->cfg.cpus_auto;
 		use_auto = !vm->use_manual;
 		nr = vm->nr_servers;
@@ -123,7 +128,9 @@ void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 	seq_printf(m, "nr_throttled %u\n", vm ? READ_ONCE(vm->abi.nr_throttled) : 0);
 	for (i = 0; i < ARRAY_SIZE(stats); i++)
 		seq_printf(m, "%s %llu\n", stats[i].name, *(u64 *)((void *)&st + stats[i].offset));
-	seq_printf(m, "debt_ns %llu\n", vm ? sum_debt(vm) : 0);
+	seq_printf(m, "debt_ns %llu\n", vm ? sum_debt(vm) + debt.owed_ns : 0);
+	seq_printf(m, "cost_ns %llu\n", debt.charged_ns);
+	seq_printf(m, "cost_owed_ns %llu\n", debt.owed_ns);
 	seq_printf(m, "rt_ns %llu\n", vm ? READ_ONCE(vm->abi.rt_ns) : 0);
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
 	spare_tap_show_packets(vm, m);

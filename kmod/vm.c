@@ -31,6 +31,7 @@ struct spare_vm_kern *spare_vm_alloc(struct cgroup_subsys_state *css)
 	vm->abi.id = cgroup_id(vm->css->cgroup);
 	refcount_set(&vm->refs, 1);
 	spin_lock_init(&vm->lock);
+	raw_spin_lock_init(&vm->share_lock);
 	INIT_LIST_HEAD(&vm->providing);
 	INIT_LIST_HEAD(&vm->uses);
 	INIT_LIST_HEAD(&vm->taps);
@@ -95,7 +96,8 @@ void spare_vm_set_policy(struct spare_vm_kern *vm, const struct spare_policy *po
 	WRITE_ONCE(vm->abi.window_ns, pol->window_us * (u64)NSEC_PER_USEC);
 	WRITE_ONCE(vm->abi.gain_ns, pol->gain_us * (u64)NSEC_PER_USEC);
 	WRITE_ONCE(vm->abi.flags, (pol->payback ? SPARE_VM_PAYBACK : 0) | (pol->wait ? 0 : SPARE_VM_NOWAIT) |
-				  (pol->hasten ? SPARE_VM_HASTEN : 0));
+				  (pol->hasten ? SPARE_VM_HASTEN : 0) | (pol->charge == SPARE_CHARGE_DEBT ? SPARE_VM_CHARGE : 0));
+	WRITE_ONCE(vm->abi.interval_ns, pol->interval_us * (u64)NSEC_PER_USEC);
 }
 
 /**
@@ -117,6 +119,8 @@ struct spare_policy spare_vm_policy(const struct spare_vm_kern *vm)
 		.payback	= !!(flags & SPARE_VM_PAYBACK),
 		.wait		= !(flags & SPARE_VM_NOWAIT),
 		.hasten		= !!(flags & SPARE_VM_HASTEN),
+		.charge		= flags & SPARE_VM_CHARGE ? SPARE_CHARGE_DEBT : SPARE_CHARGE_NONE,
+		.interval_us	= div_u64(READ_ONCE(vm->abi.interval_ns), NSEC_PER_USEC),
 	};
 }
 

@@ -10,6 +10,7 @@
  *   spare_config	serializes configuration: writes to the files, and the sweep. Who reads a file does not take it.
  *   vm->lock		what the files of one VM show. To change that takes both, to read it this one. A spinlock: anybody may read, and whoever does
  *			is not stopped by a cpu.max of his while a writer waits for him.
+ *   vm->share_lock	what the VM has cost, and what of it each server had. The class takes it under a run-queue lock; a leaf.
  *   taps_lock		(tap.c) the lists of taps; under spare_config, or under RTNL, never with vm->lock.
  *
  * An operation of a file keeps its cgroup from being removed, by somebody who holds cgroup_mutex meanwhile: none may wait for that either, nor
@@ -31,6 +32,7 @@
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <sched_spare/abi.h>
+#include <sched_spare/debt.h>
 #include <sched_spare/parse.h>
 
 struct cgroup_subsys_state;
@@ -60,6 +62,9 @@ struct spare_vm_kern {
 	unsigned int nr_servers;	/* [lock] published and not dying */
 	struct list_head gone;		/* [lock] servers that are dying */
 	struct spare_stats past;	/* [lock] of servers that are gone */
+
+	raw_spinlock_t share_lock;
+	struct spare_share share;	/* [share_lock] */
 
 	struct list_head taps;		/* struct spare_tap (tap.h), under its lock or RCU */
 	u64 rt_said_ns;			/* when SPARE_EV_RT was last counted */

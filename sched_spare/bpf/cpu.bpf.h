@@ -18,62 +18,9 @@
 #include "kfuncs.bpf.h"
 #include "queue.bpf.h"
 #include "host_cpu.bpf.h"
-
-enum look {
-	LOOK_NOT,
-	LOOK_IDLE,	/* an idle CPU looks again, */
-	LOOK_RUN,	/* or whoever runs, unless in the same server: siblings wait for the offer */
-};
-
-struct cpu_ctx {
-	struct host_cpu host;		/* host tasks (host.bpf.h) */
-	struct spare_edf ready;		/* READY and RUNNING servers by deadline, */
-	u64 ready_ns;			/* and since when there has been one */
-	struct spare_edf throttled;	/* THROTTLED servers by replenishment */
-	struct spare_edf waiting;	/* marked servers that found no provider free, by arrival */
-	u64 stamp_ns;			/* the current run is charged up to here, */
-	u64 above_ns;			/* and what softirqs and real-time threads had had of the CPU by then (spare_above_ns) */
-	u64 began_ns;			/* when it began: the stamp is of an earlier one until its switch has been charged */
-	u64 turn_end_ns;		/* of the current thread, when others of its server wait (CBS-8) */
-	u64 switch_ns;			/* what the last switch at the end of a turn took, up to the next thread's start */
-	u32 cur;			/* server whose thread runs; SPARE_NO_SLOT: a host task or nothing */
-	u32 by;				/* server that pays: cur or the provider it has claimed */
-	u32 pick;			/* server whose thread dispatch has just moved to the local queue, */
-	u32 pick_by;			/* and who is to pay */
-	u32 put_pid;			/* thread that was just stopped and will be enqueued again */
-	u32 left;			/* server that pays for the switch away from the thread that was just stopped, */
-	u32 left_pid;			/* that thread, */
-	u32 left_of;			/* and its own server, which differs when it had borrowed */
-	u32 fwd_cpu;			/* a thread was queued on another CPU from here: its server (forward()), */
-	u32 fwd_slot;			/* which has still to be told; SPARE_NO_SLOT: none, */
-	u32 fwd_pid;			/* and that thread */
-	u32 offer;			/* slot of a server that was throttled with threads waiting: dispatch offers them to siblings */
-	u32 queued_seq;			/* threads queued in servers here so far */
-	u32 look;			/* enum look: a put has brought something after dispatch had chosen */
-	u32 net;			/* the current thread is a network thread */
-	u32 kind;			/* what it is (task.bpf.h) */
-	u32 sleeps;			/* while it is charged for the last time: it stops because it sleeps */
-	u64 run_ns;			/* how long the current run has lasted */
-	u64 again_ns;			/* a server that is withdrawn still has threads, which go then (life.bpf.h); 0: none */
-	u64 taken_from, taken_to;	/* a higher class had the CPU, and no dispatch has looked since; both 0: none */
-	u64 dl_bw;			/* bandwidth of the root domain's deadline threads, as last seen (deadline.bpf.h) */
-	u64 dl_seen;			/* and the jiffy of that look */
-	u64 dl_servers_bw, dl_cpus;	/* sums of deadline_part_ppm() */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 64);	/* user space sets it to the number of possible CPUs */
-	__type(key, u32);
-	__type(value, struct cpu_ctx);
-} cpus SEC(".maps");
-
-static __always_inline struct cpu_ctx *cpu_ctx(s32 cpu)
-{
-	u32 key = cpu;
-
-	return bpf_map_lookup_elem(&cpus, &key);
-}
+#include "cpu_ctx.bpf.h"
+#include "own_time.bpf.h"
+#include "debt.bpf.h"
 
 /*
  * A CPU that works, cpu itself if it does: for what is put into its host queue from elsewhere. One that goes is still in the kernel's
@@ -327,44 +274,23 @@ static __always_inline bool server_pay_debt(struct spare_server *s, u64 now)
 	return s->debt_ns && spare_cbs_settle(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0), now);
 }
 
+/* Its deadline has passed: it pays what is owed, has its budget for the periods since, and pays of that what was spent elsewhere. */
+static __always_inline void server_credit(struct spare_server *s, u64 now)
+{
+	u64 unused;
+
+	server_pay_taken(s);
+	unused = spare_debt_unused(&s->cbs, now);
+	unused -= s->debt_ns < unused ? s->debt_ns : unused;
+	if (!server_pay_debt(s, now))
+		spare_cbs_credit(&s->cbs, now);
+	debt_repay(s, unused);
+}
+
 /* INACTIVE, and its deadline has passed: a credit for the periods since is due. */
 static __always_inline bool server_sleeps_past(const struct spare_server *s, u64 now)
 {
 	return s->state == SPARE_INACTIVE && !spare_before(now, s->cbs.d_ns);
-}
-
-/* Of the time since a CPU's stamp: without what softirqs on top of the thread, and real-time threads, have had of it (ACC-2). */
-static __always_inline u64 own_time(const struct cpu_ctx *c, u64 delta, u64 above)
-{
-	u64 others = above - *(volatile u64 *)&c->above_ns;
-
-	return others < delta ? delta - others : 0;
-}
-
-/* That, up to now; from now on another stamp counts. */
-static __always_inline u64 own_time_since(struct cpu_ctx *c, s32 cpu, u64 now)
-{
-	u64 above = spare_above_ns(cpu, now), own = own_time(c, now - c->stamp_ns, above);
-
-	c->stamp_ns = now;
-	c->above_ns = above;
-	return own;
-}
-
-/*
- * The same within a switch, where interrupts have been off since the last reading, or as good as that: no softirq worth reading of fits into so short a
- * time, and what one took is seen by the next reading.
- */
-#define SPARE_MOMENT_NS 2000
-
-static __always_inline u64 own_time_switching(struct cpu_ctx *c, s32 cpu, u64 now)
-{
-	u64 passed = now - c->stamp_ns;
-
-	if (passed >= SPARE_MOMENT_NS)
-		return own_time_since(c, cpu, now);
-	c->stamp_ns = now;
-	return passed;
 }
 
 /* What strays may still take of the budget, read from any CPU: the credit that is due counts, and what the run has used so far. */
@@ -391,8 +317,12 @@ static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
 		cbs.q_ns = cbs.runtime_ns;
 	if (s->debt_ns)
 		spare_cbs_settle(&cbs, s->debt_ns, now);
-	if (s->state == SPARE_INACTIVE && !spare_before(now, cbs.d_ns))
+	if (s->state == SPARE_INACTIVE && !spare_before(now, cbs.d_ns)) {
+		u64 unused = spare_debt_unused(&cbs, now);
+
 		spare_cbs_credit(&cbs, now);
+		debt_foresee(s, &cbs, unused);
+	}
 	return cbs.q_ns;
 }
 
@@ -408,8 +338,7 @@ static __always_inline void server_settle(struct spare_server *s, u64 now)
 	if (!due)
 		return;
 	s->strayed_ns = 0;
-	if (!server_pay_debt(s, now))
-		spare_cbs_credit(&s->cbs, now);
+	server_credit(s, now);
 }
 
 /* The budget is used up; may a crowd of threads go on (CBS-7)? What it runs is charged, down to the floor of debt. */
@@ -429,6 +358,7 @@ static __always_inline u64 server_left(const struct spare_server *s)
 /* A thread wants to run in an INACTIVE server (CBS-2). */
 __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
+	u64 unused, d;
 	bool anew, wakes;
 
 	if (server_is_news(s))
@@ -441,7 +371,12 @@ __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		s->st.periods++;
 		s->strayed_ns = 0;
 	}
+	unused = spare_debt_unused(&s->cbs, now);
+	d = s->cbs.d_ns;
 	wakes = spare_cbs_wake(&s->cbs, now);
+	/* (Where only the budget is credited, as that is not positive, it is no less a period.) */
+	if (s->cbs.d_ns != d)
+		debt_repay(s, unused);
 	if (anew)
 		spare_trace(s->cpu, s->slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
 	if (wakes)
@@ -454,7 +389,7 @@ __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 /* How long a thread of the server runs before the next one's turn (CBS-7, CBS-8). */
 static __always_inline u64 server_turn(const struct spare_server *s)
 {
-	return spare_turn_ns(&s->cbs, server_queued(s) + 1);
+	return spare_turn_ns(&s->cbs, debt_budget(s), server_queued(s) + 1);
 }
 
 /* A packet waits for first service in s, by its network thread or by the vCPU that this has kicked. */

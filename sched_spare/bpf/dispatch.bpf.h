@@ -117,9 +117,10 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		}
 		s->st.periods++;
 		s->strayed_ns = 0;
-		runs = server_pay_debt(s, now) ? s->cbs.q_ns > 0 : spare_cbs_replenish(&s->cbs, now);
+		server_credit(s, now);
+		runs = s->cbs.q_ns > 0;
 		spare_trace(cpu, slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
-		s->valve_ns = spare_valve_ns(&s->cbs, server_queued(s), s->valve_ns);
+		s->valve_ns = spare_valve_ns(&s->cbs, debt_budget(s), server_queued(s), s->valve_ns);
 		/* What its real-time threads and strays owe may grow for ever: who has waited for long gets a turn before the watchdog looks (CBS-7). */
 		if (!runs && s->valve_ns <= 0 && server_first_waits(s, now)) {
 			/* No more in a period than serves all of them within T/4, or than the budget. */

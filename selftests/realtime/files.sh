@@ -127,7 +127,7 @@ test_forms() {
 		want "files: spare.policy out of range '$text'" ERANGE $a/spare.policy "$text"
 	done
 	want 'files: keys not named keep their value' OK $a/spare.policy 'payback=1 grant_us=500\n'
-	is 'files: spare.policy reads back' 'grant_us=500 chances=0 window_us=1000000 gain_us=0 payback=1 wait=1 hasten=1' "$(get $a/spare.policy)"
+	is 'files: spare.policy reads back' 'grant_us=500 chances=0 window_us=1000000 gain_us=0 payback=1 wait=1 hasten=1 charge=debt interval_us=500000' "$(get $a/spare.policy)"
 	is 'files: spare.stat cannot be written' EACCES "$(setpriv --bounding-set=-all --inh-caps=-all \
 		bash -c "echo 0 >$CG/$a/spare.stat" 2>&1 | grep -o 'Permission denied' | while read -r e; do errno_of "$e"; done)"
 	want 'files: spare.events cannot be written' EINVAL $a/spare.events 1

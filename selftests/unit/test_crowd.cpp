@@ -85,7 +85,7 @@ sharing share(const shape &c, uint64_t seconds, uint64_t over_ns)
 	std::set<std::tuple<uint64_t, uint64_t, size_t>> queue; /* key, order of arrival, thread */
 	uint64_t arrivals = 0, gap = 0;
 	const spare_cbs s = server(c, 0);
-	const uint64_t start = 1ull << 40, periods = seconds * 1000000000 / c.p_ns, turn = spare_turn_ns(&s, c.n);
+	const uint64_t start = 1ull << 40, periods = seconds * 1000000000 / c.p_ns, turn = spare_turn_ns(&s, c.q_ns, c.n);
 	int64_t q = 0;
 
 	for (size_t i = 0; i < c.n; i++) {
@@ -187,7 +187,7 @@ TEST_CASE("CBS-7: the valve's use is charged: over many periods a crowd gets its
 
 		for (unsigned period = 0; period < 1000; period++) {
 			spare_cbs_credit(&s, s.d_ns);
-			valve = spare_valve_ns(&s, 3000, valve);
+			valve = spare_valve_ns(&s, s.runtime_ns, 3000, valve);
 			bool more = s.q_ns > 0 || valve > 0;
 			while (more) {
 				/* runs of 50 us, the last one and what follows it overruns */
@@ -212,8 +212,8 @@ TEST_CASE("CBS-7: a turn is fifteen sixteenths of T*Q / (4*n*P), between 50 us a
 		const wide want = std::clamp<wide>(share - share / 16, kTurnMin, kTurnMax);
 
 		CAPTURE(c.q_ns, c.p_ns, c.n);
-		REQUIRE(wide(spare_turn_ns(&s, c.n)) == want);
-		REQUIRE(spare_turn_ns(&s, 0) == spare_turn_ns(&s, 1));
+		REQUIRE(wide(spare_turn_ns(&s, c.q_ns, c.n)) == want);
+		REQUIRE(spare_turn_ns(&s, c.q_ns, 0) == spare_turn_ns(&s, c.q_ns, 1));
 	}
 }
 
@@ -226,7 +226,7 @@ TEST_CASE("CBS-7: a crowd's need is n turns of 50 us in T/4, and it is a crowd e
 		REQUIRE(wide(spare_crowd_ns(&s, c.n)) == crowd(c));
 		/* Without being a crowd a round of turns is over within T/4 at Q per P; the budget's last nanosecond is rounding. */
 		if (crowd(c) < c.q_ns)
-			REQUIRE(wide(spare_turn_ns(&s, c.n)) * c.n * c.p_ns * 4 <= kT * c.q_ns);
+			REQUIRE(wide(spare_turn_ns(&s, c.q_ns, c.n)) * c.n * c.p_ns * 4 <= kT * c.q_ns);
 	}
 	const spare_cbs s = server({500000, 100000000, 0}, 0);
 	REQUIRE(spare_crowd_ns(&s, 0) == 0);
@@ -243,9 +243,9 @@ TEST_CASE("CBS-7: the valve is what a crowd lacks, at most half a period; nothin
 
 			CAPTURE(c.q_ns, c.p_ns, c.n, q);
 			const wide want = need <= c.q_ns ? 0 : std::min<wide>(lack, c.p_ns / 2);
-			REQUIRE(wide(spare_valve_ns(&s, c.n, 0)) == want);
-			REQUIRE(wide(spare_valve_ns(&s, c.n, 12345)) == want);
-			REQUIRE(wide(spare_valve_ns(&s, c.n, -12345)) == (want ? want - 12345 : 0));
+			REQUIRE(wide(spare_valve_ns(&s, c.q_ns, c.n, 0)) == want);
+			REQUIRE(wide(spare_valve_ns(&s, c.q_ns, c.n, 12345)) == want);
+			REQUIRE(wide(spare_valve_ns(&s, c.q_ns, c.n, -12345)) == (want ? want - 12345 : 0));
 		}
 	}
 }
@@ -264,7 +264,7 @@ TEST_CASE("CBS-7: every thread of a crowd has its turn within T/4 and a period; 
 		/* From the deepest debt: the worst that a crowd can begin with. */
 		for (unsigned i = 0; i < std::min(periods, 200u); i++) {
 			spare_cbs_credit(&s, s.d_ns);
-			const wide ran = std::max<wide>(s.q_ns, 0) + spare_valve_ns(&s, c.n, 0);
+			const wide ran = std::max<wide>(s.q_ns, 0) + spare_valve_ns(&s, c.q_ns, c.n, 0);
 
 			CAPTURE(c.q_ns, c.p_ns, c.n, i);
 			if (need > c.q_ns)

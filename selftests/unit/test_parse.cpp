@@ -117,7 +117,8 @@ outcome real_flag(const std::string &text)
 
 using policy = std::map<std::string, uint64_t>;
 
-const policy start_policy{{"grant_us", 2000}, {"chances", 0}, {"window_us", 1000000}, {"gain_us", 0}, {"payback", 0}, {"wait", 1}, {"hasten", 1}};
+const policy start_policy{{"grant_us", 2000}, {"chances", 0}, {"window_us", 1000000}, {"gain_us", 0}, {"payback", 0}, {"wait", 1}, {"hasten", 1},
+			  {"charge", 1}, {"interval_us", 500000}};
 
 struct range {
 	uint64_t least, most;
@@ -128,7 +129,8 @@ const std::map<std::string, range> policy_range{{"grant_us", {1, 1000000}},
 						{"window_us", {1000, 60000000}},
 						{"gain_us", {0, 60000000}},
 						{"payback", {0, 1}},
-						{"wait", {0, 1}}, {"hasten", {0, 1}}};
+						{"wait", {0, 1}}, {"hasten", {0, 1}},
+						{"charge", {0, 1}}, {"interval_us", {100, 60000000}}};
 
 std::pair<int, policy> expect_policy(const std::string &text)
 {
@@ -142,9 +144,14 @@ std::pair<int, policy> expect_policy(const std::string &text)
 	for (const std::string &s : *w) {
 		const size_t eq = s.find('=');
 
-		if (eq == std::string::npos || !policy_range.count(s.substr(0, eq)) || seen[s.substr(0, eq)]++ || !is_number(s.substr(eq + 1)))
+		if (eq == std::string::npos || !policy_range.count(s.substr(0, eq)) || seen[s.substr(0, eq)]++)
 			return {-EINVAL, start_policy};
-		const auto v = value(s.substr(eq + 1));
+		std::string given = s.substr(eq + 1);
+		if (s.substr(0, eq) == "charge")
+			given = given == "none" ? "0" : given == "debt" ? "1" : "?";
+		if (!is_number(given))
+			return {-EINVAL, start_policy};
+		const auto v = value(given);
 		const auto &r = policy_range.at(s.substr(0, eq));
 		if (!v || *v < r.least || *v > r.most)
 			range = true;
@@ -162,7 +169,7 @@ std::pair<int, policy> real_policy(const std::string &text)
 	const int err = exactly(text, [&](const char *b, uint32_t n) { return spare_parse_policy(b, n, &p); });
 
 	return {err, {{"grant_us", p.grant_us}, {"chances", p.chances}, {"window_us", p.window_us}, {"gain_us", p.gain_us}, {"payback", p.payback},
-		 {"wait", p.wait}, {"hasten", p.hasten}}};
+		 {"wait", p.wait}, {"hasten", p.hasten}, {"charge", p.charge}, {"interval_us", p.interval_us}}};
 }
 
 void require_same(const std::string &text)
@@ -184,6 +191,7 @@ const std::vector<std::string> seeds{
 	"40000 100000 1", "40000", "max max", "100000 40000", "grant_us", "grant_us=", "=1", "grant_us=1 grant_us=1", "grant_us=-1",
 	"grant_us=99999999999999999999999", "chances=1000001", "gain_us=2 window_us=1", "gain_us=2000000", "GRANT_US=1", "max 100000",
 	"wait=0", "hasten=0 wait=1", "wait=2", "hasten=2", "wait=0 wait=0", "wai=1", "waits=1", "hasten=1 hasten=1", "wait", "hasten=",
+	"charge=none interval_us=100", "charge=debt\n", "charge=1", "charge=", "interval_us=99", "interval_us=60000000", "interval_us=60000001 charge=non",
 	"payback=1 wait=0 hasten=0 gain_us=7 chances=1000000 window_us=60000000 grant_us=1000000", "gain_us=1001 window_us=1000",
 	"window_us=999", "window_us=60000001", "gain_us=60000001 window_us=60000000", "grant_us=0", "grant_us=1000001", "payback=2",
 	"4e4 100000", "40,000 100000", "40000\n100000", "40000 100000\n\n", "\n", "", " ", "040000 0100000", "00 1"};
@@ -226,7 +234,7 @@ TEST_CASE("spare.*: random texts of the forms' own letters")
 {
 	static const std::vector<std::string> pieces{
 		"0", "1", "9", "50", "100", "40000", "100000", "1000000", "1000001", "4294967296", "18446744073709551615",
-		"184467440737095516160", "-1", "max", "grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten", "=", " ", " ", "\t", "\n", "\0"s, "=1", "=1000"};
+		"184467440737095516160", "-1", "max", "grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten", "charge", "interval_us", "none", "debt", "=", " ", " ", "\t", "\n", "\0"s, "=1", "=1000"};
 	Random r(31);
 
 	for (unsigned i = 0; i < 10000; i++) {

@@ -26,7 +26,8 @@ struct PolicyKey {
 constexpr PolicyKey policy_numbers[] = {{"grant_us", SPARE_GRANT_MIN_US, SPARE_GRANT_MAX_US},
                                         {"chances", 0, SPARE_CHANCES_MAX},
                                         {"window_us", SPARE_WINDOW_MIN_US, SPARE_WINDOW_MAX_US},
-                                        {"gain_us", 0, SPARE_WINDOW_MAX_US}};
+                                        {"gain_us", 0, SPARE_WINDOW_MAX_US},
+                                        {"interval_us", SPARE_INTERVAL_MIN_US, SPARE_INTERVAL_MAX_US}};
 constexpr const char* policy_flags[] = {"payback", "wait", "hasten"};
 
 // Takes values out of tables. The first mistake counts; after it, values are defaults.
@@ -152,7 +153,7 @@ std::string read_policy(Reader& reader, const toml::table& pool) {
     reader.fail(*node, "policy must be a table, as { grant_us = 2000, payback = true }");
     return {};
   }
-  reader.only_keys(*table, {"grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten"});
+  reader.only_keys(*table, {"grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten", "charge", "interval_us"});
   std::vector<std::string> words;
   for (const PolicyKey& key : policy_numbers) {
     if (const auto number = reader.number(*table, key.name, key.least, key.most)) {
@@ -167,6 +168,12 @@ std::string read_policy(Reader& reader, const toml::table& pool) {
     if (const auto flag = reader.flag(*table, name)) {
       words.push_back(fmt::format("{}={}", name, *flag ? 1 : 0));
     }
+  }
+  if (const auto charge = reader.text(*table, "charge")) {
+    if (*charge != "debt" && *charge != "none") {
+      reader.fail(*table->get("charge"), "charge is \"debt\" or \"none\"");
+    }
+    words.push_back("charge=" + *charge);
   }
   return fmt::format("{}", fmt::join(words, " "));
 }

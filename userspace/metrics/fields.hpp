@@ -43,6 +43,8 @@ inline constexpr Field vm_fields[] = {
     {"overrun_max_ns", "vm_budget_overrun_max_seconds", gauge, nanosecond, nullptr, nullptr, "Most that a budget was overdrawn at once."},
     {"misses", "vm_deadline_misses_total", counter, 1, nullptr, nullptr, "Deadlines passed with budget left and work waiting."},
     {"debt_ns", "vm_debt_seconds", gauge, nanosecond, nullptr, nullptr, "CPU time that the next budgets owe."},
+    {"cost_ns", "vm_cost_seconds_total", counter, nanosecond, nullptr, nullptr, "CPU time that the host spent for the VM outside its threads, charged to it."},
+    {"cost_paid_ns", "vm_cost_paid_seconds_total", counter, nanosecond, nullptr, nullptr, "Of that, what its budgets have paid."},
     {"granted", "vm_boosts_total", counter, 1, "result", "granted",
      "Packets that found the budget spent: served by a provider, not served by one, or never picked up."},
     {"denied", "vm_boosts_total", counter, 1, "result", "denied", nullptr},

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 14
+#define SPARE_ABI 15
 
 /* Who is in the kernel when its time ends has so long to leave it (kick.c), where its budget is ten times as long. */
 #define SPARE_LEAVE_NS		200000ULL
@@ -62,6 +62,13 @@ struct spare_cbs {
 	__u64 d_ns;		/* deadline; of a throttled server also its replenishment */
 	__u64 runtime_ns;	/* Q */
 	__u64 period_ns;	/* P */
+};
+
+/* What a server pays of what its VM has cost elsewhere (DEBT-1, debt.h). */
+struct spare_debt {
+	__u64 owed_ns;		/* not paid yet */
+	__u64 spread_ns;	/* what each period of this interval pays of it */
+	__u64 until_ns;		/* periods that begin then are of the next interval; 0: nothing was ever owed, or a class has just begun */
 };
 
 /* Where a packet's mark stands on one server (SPARE-4, spare.h). */
@@ -112,6 +119,8 @@ struct spare_stats {		/* [c] */
 	__u64 stray_ns;		/* run on CPUs where the VM has no server, and paid from here (CBS-11) */
 	__u64 stolen_ns;	/* ready, while a real-time or deadline thread had the CPU, or the host its floor beside one */
 	__u64 valve_ns;		/* beyond the budget, for a crowd of threads (CBS-7) */
+	__u64 repaid_ns;	/* DEBT-1: what the VM has cost elsewhere and budgets have paid, unused ones too */
+	__u64 waived_ns;	/* DEBT-1: and what of it nobody pays, because charge was none */
 	__u64 vcpu_ns;		/* CPU of its vCPU threads, wherever it was paid */
 	__u64 vhost_ns;		/* CPU of its vhost workers, likewise */
 	__u64 lat_sum_ns;
@@ -145,6 +154,7 @@ struct spare_server {
 	struct spare_cbs cbs;	/* [c] */
 	struct spare_mark mark;	/* [c] */
 	struct spare_chunk far;	/* [c] */
+	struct spare_debt debt;	/* [c] */
 	__u64 dsq;		/* [c] queue of its runnable threads; 0: not configured yet, or the CPU is offline */
 	__s64 valve_ns;		/* [c] what a crowd may still run beyond the budget before the next replenishment */
 	__u64 rx_served;	/* [c] vm.rx_seq up to which first service was given */
@@ -168,6 +178,7 @@ enum spare_vm_flags {
 	SPARE_VM_PAYBACK	= 1 << 0,	/* SPARE-6: boosts are charged as debt */
 	SPARE_VM_NOWAIT		= 1 << 1,	/* SPARE-5: a packet that finds no provider free is denied at once */
 	SPARE_VM_HASTEN		= 1 << 2,	/* SPARE-7: a packet that finds the deadline far brings a chunk nearer */
+	SPARE_VM_CHARGE		= 1 << 3,	/* DEBT-1: what it costs outside its servers is paid from its budgets */
 };
 
 #define SPARE_EV_MAX 16
@@ -180,6 +191,7 @@ struct spare_vm {
 	__u32 chances;			/* [m] borrowed runs per mark (SPARE-4) */
 	__u32 flags;			/* [m] enum spare_vm_flags */
 	__u64 window_ns, gain_ns;	/* [m] SPARE-6: at most gain_ns borrowed per window_ns; 0: unbounded */
+	__u64 interval_ns;		/* [m] DEBT-1: over how long a debt is spread */
 	__u64 window_start_ns;		/* [a] */
 	__u64 window_used_ns;		/* [a] */
 

@@ -168,9 +168,10 @@ static inline __u64 spare_crowd_ns(const struct spare_cbs *s, __u64 n)
 	return n * SPARE_TURN_MIN_NS * 4 / 1000 * s->period_ns / (SPARE_WATCHDOG_NS / 1000);
 }
 
-static inline __u64 spare_turn_ns(const struct spare_cbs *s, __u64 n)
+/* budget_ns: of each period, 0 < budget_ns <= Q: debt may leave less than Q (spare_debt_budget). */
+static inline __u64 spare_turn_ns(const struct spare_cbs *s, __u64 budget_ns, __u64 n)
 {
-	__u64 turn = SPARE_WATCHDOG_NS / 4 * s->runtime_ns / s->period_ns / (n ? n : 1);
+	__u64 turn = SPARE_WATCHDOG_NS / 4 * budget_ns / s->period_ns / (n ? n : 1);
 
 	/* A period costs a crowd more than its turns: a switch at each end, and a rest of a turn that is made longer (spare_turn_resume). */
 	turn -= turn / 16;
@@ -237,16 +238,17 @@ static inline __u64 spare_place_stopped(const struct spare_cbs *s, int front, __
 /*
  * The valve: what n threads of a server need beyond the budget that it has now, at the beginning of a period, so that each
  * runs within T/4; 0 for all but a crowd. At most half a period. It is charged like budget, so a crowd that goes has been
- * paid for, down to the floor of debt. left_ns: of the last period's, negative when that was overrun, which this one pays.
+ * paid for, down to the floor of debt. budget_ns: as in spare_turn_ns(). left_ns: of the last period's, negative when that was overrun, which this
+ * one pays.
  */
-static inline __s64 spare_valve_ns(const struct spare_cbs *s, __u64 n, __s64 left_ns)
+static inline __s64 spare_valve_ns(const struct spare_cbs *s, __u64 budget_ns, __u64 n, __s64 left_ns)
 {
 	__u64 need = spare_crowd_ns(s, n);
 
-	if (need <= s->runtime_ns)
+	if (need <= budget_ns)
 		return 0;
 	if (s->q_ns > 0)
-		need -= (__u64)s->q_ns;		/* q <= Q < need */
+		need -= (__u64)s->q_ns < need ? (__u64)s->q_ns : need;
 	return (__s64)(need < s->period_ns / 2 ? need : s->period_ns / 2) + (left_ns < 0 ? left_ns : 0);
 }
 

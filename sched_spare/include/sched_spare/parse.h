@@ -32,6 +32,13 @@ struct spare_policy {
 	__u32 payback;
 	__u32 wait;
 	__u32 hasten;
+	__u32 charge;		/* DEBT-1: enum spare_policy_charge */
+	__u32 interval_us;
+};
+
+enum spare_policy_charge {
+	SPARE_CHARGE_NONE,
+	SPARE_CHARGE_DEBT,
 };
 
 enum spare_policy_range {
@@ -40,10 +47,12 @@ enum spare_policy_range {
 	SPARE_CHANCES_MAX	= 1000000,
 	SPARE_WINDOW_MIN_US	= 1000,
 	SPARE_WINDOW_MAX_US	= 60000000,
+	SPARE_INTERVAL_MIN_US	= SPARE_PERIOD_MIN_US,	/* one of less than a period is a period */
+	SPARE_INTERVAL_MAX_US	= 60000000,
 };
 
-#define SPARE_POLICY_KEYS 7
-#define SPARE_POLICY_DEFAULT { 2000, 0, 1000000, 0, 0, 1, 1 }
+#define SPARE_POLICY_KEYS 9
+#define SPARE_POLICY_DEFAULT { 2000, 0, 1000000, 0, 0, 1, 1, SPARE_CHARGE_DEBT, 500000 }
 
 struct spare_word {
 	const char *p;
@@ -179,18 +188,26 @@ static inline int spare_parse_flag(const char *buf, __u32 len, int *out)
 	return 0;
 }
 
+static inline int spare_word_charge(const struct spare_word *w, __u64 *out)
+{
+	*out = spare_word_is(w, "debt") ? SPARE_CHARGE_DEBT : SPARE_CHARGE_NONE;
+	return *out == SPARE_CHARGE_DEBT || spare_word_is(w, "none") ? 0 : -EINVAL;
+}
+
 /* One "key=value" of spare.policy; *seen has a bit for each key met, so that a key given twice is malformed. */
 static inline int spare_parse_policy_word(const struct spare_word *w, struct spare_policy *pol, __u32 *seen)
 {
 	static const char *const keys[SPARE_POLICY_KEYS] = {
-		"grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten",
+		"grant_us", "chances", "window_us", "gain_us", "payback", "wait", "hasten", "charge", "interval_us",
 	};
-	static const __u32 least[] = { SPARE_GRANT_MIN_US, 0, SPARE_WINDOW_MIN_US, 0, 0, 0, 0 };
+	static const __u32 least[] = { SPARE_GRANT_MIN_US, 0, SPARE_WINDOW_MIN_US, 0, 0, 0, 0, SPARE_CHARGE_NONE, SPARE_INTERVAL_MIN_US };
 	static const __u32 most[] = {
-		SPARE_GRANT_MAX_US, SPARE_CHANCES_MAX, SPARE_WINDOW_MAX_US, SPARE_WINDOW_MAX_US, 1, 1, 1,
+		SPARE_GRANT_MAX_US, SPARE_CHANCES_MAX, SPARE_WINDOW_MAX_US, SPARE_WINDOW_MAX_US, 1, 1, 1, SPARE_CHARGE_DEBT,
+		SPARE_INTERVAL_MAX_US,
 	};
 	__u32 *const values[] = {
 		&pol->grant_us, &pol->chances, &pol->window_us, &pol->gain_us, &pol->payback, &pol->wait, &pol->hasten,
+		&pol->charge, &pol->interval_us,
 	};
 	struct spare_word key = { w->p, 0 }, value;
 	__u64 v = 0;
@@ -209,7 +226,7 @@ static inline int spare_parse_policy_word(const struct spare_word *w, struct spa
 		if (*seen & (1U << i))
 			return -EINVAL;
 		*seen |= 1U << i;
-		err = spare_word_number(&value, &v);
+		err = values[i] == &pol->charge ? spare_word_charge(&value, &v) : spare_word_number(&value, &v);
 		if (err)
 			return err;
 		if (v < least[i] || v > most[i])

@@ -5,6 +5,7 @@
 #include <map>
 #include <tuple>
 
+#include <sched_spare/debt.h>
 #include <sched_spare/pool.h>
 
 #include "world.hpp"
@@ -107,6 +108,7 @@ void World::check_all() {
     if (vm->abi.nr_throttled != throttled[vm.get()])
       fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
     check_use(*vm);
+    check_debt(*vm);
   }
   if (bypassed_) changed_all();
   for (const auto& g : groups_) check_group(*g);
@@ -116,6 +118,8 @@ void World::check_task(Task& p) {
   if (p.policy != Policy::ext || !p.on_rq || running(p)) return;
   if (!p.in) fail("%s/%d is runnable and in no queue", p.comm, p.pid);
   if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
+  if (p.in->id & queue_server && mix_.costs && !mix_.realtime && !mix_.hog && !mix_.bypass && now() - p.woken > watchdog / 2)
+    fail("%s/%d has waited for 15 s in queue %llx", p.comm, p.pid, p.in->id);
   if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
   // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
   if (is_taken(cpu_of(p))) return;
@@ -203,6 +207,43 @@ void World::check_use(Vm& vm) {
   vm.ran_then = vm.ran;
   vm.boost_then = boost;
   vm.valve_then = valve;
+}
+
+// DEBT-1: what a VM was charged is paid, waived, or owed by somebody; and where nobody has changed it, its use and what it has paid are within its
+// reservation, the longer the nearer.
+void World::check_debt(Vm& vm) {
+  const spare_share& share = vm.share;
+  u64 settled = vm.settled_ns, owed = share.left_ns;
+  module_.each_server(vm, [&](const Server& s) {
+    settled += s.abi.st.repaid_ns + s.abi.st.waived_ns;
+    owed += share.each_ns - s.had_ns + s.abi.debt.owed_ns;
+  });
+  if (share.charged_ns != settled + owed)
+    fail("VM %llu was charged %llu ns, has settled %llu and owes %llu", vm.abi.id, share.charged_ns, settled, owed);
+  if (share.known && (share.seen_ns > vm.cost_ns || share.charged_ns > vm.cost_ns))
+    fail("VM %llu has cost %llu ns and was charged %llu", vm.abi.id, vm.cost_ns, share.charged_ns);
+  auto& l = vm.long_run;
+  const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
+  Time boost = 0, valve = 0, unused = 0, advance = 0, repaid = 0;
+  unsigned n = 0;
+  module_.each_server(vm, [&](const Server& s) {
+    n++;
+    boost += s.abi.st.boost_ns;
+    valve += s.abi.st.valve_ns;
+    repaid += s.abi.st.repaid_ns;
+    if (s.abi.cfg_seen && s.abi.state == SPARE_INACTIVE) unused += spare_debt_unused(&s.abi.cbs, now());
+  });
+  for (const int pid : pids_)
+    if (tasks_.at(pid)->vm == &vm) advance += std::min(vm.runtime_most, 2 * ms);
+  const Time done = vm.ran + repaid - boost;
+  if (!n || l.begun < vm.since + 2 * period + 2 * late || l.servers != n) {
+    l = {now(), done, unused, valve, n};
+    return;
+  }
+  const Time window = now() - l.begun;
+  const Time most = n * runtime * (window / period + 3) + l.unused + (valve - l.valve) + advance + n * ms;
+  if (done - l.done > most)
+    fail("VM %llu of %llu/%llu us on %u CPUs has used and paid %llu us in %llu us", vm.abi.id, runtime / us, period / us, n, (done - l.done) / us, window / us);
 }
 
 // Of a cgroup with cpu.max where nothing has changed: over 20 periods and more its tasks have no more than quota and burst, and two quotas. (What the

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include <sched_spare/cbs.h>
+#include <sched_spare/debt.h>
 
 namespace spare::model {
 
@@ -37,7 +38,8 @@ Vm& Module::make_vm() {
   std::fill(std::begin(vm.slot), std::end(vm.slot), SPARE_NO_SLOT);
   vm.group.css = {id, next_id_++};
   vm.group.scx = {false, 100, 100'000, ~0ULL, 0};
-  policy(vm, 2 * ms, 0, second, 0, SPARE_VM_HASTEN);
+  policy(vm, 2 * ms, 0, second, 0, SPARE_VM_HASTEN | SPARE_VM_CHARGE);
+  vm.abi.interval_ns = second / 2;
   return vm;
 }
 
@@ -111,6 +113,7 @@ void Module::apply(Vm& vm, const Config& config) {
       s->abi.lender = s->abi.borrower = SPARE_NO_SLOT;
       std::fill(std::begin(s->abi.use), std::end(s->abi.use), SPARE_NO_SLOT);
       live_++;
+      s->had_ns = spare_share_join(&vm.share);
       s->abi.rx_served = vm.abi.rx_seq;
       cpu_[i].slot[slot] = s;
       attend(static_cast<int>(i), slot);
@@ -184,6 +187,8 @@ void Module::reap() {
     if (s->told && cpu_[s->cpu].slot[s->slot] == s.get() && (s->released || !attached_ || !kernel_.cpu(static_cast<int>(s->cpu)).online)) {
       live_--;
       cpu_[s->cpu].slot[s->slot] = nullptr;
+      spare_share_leave(&s->vm->share, s->had_ns, s->abi.debt.owed_ns);
+      s->vm->settled_ns += s->abi.st.repaid_ns + s->abi.st.waived_ns;
       after_grace([this, gone = s.get()] {
         cpu_[gone->cpu].used[gone->slot] = false;
         cpu_[gone->cpu].gone_ns += gone->abi.st.used_ns;
@@ -222,6 +227,7 @@ void Module::detach() {
     a.lender = a.borrower = SPARE_NO_SLOT;
     a.net_queued = a.svc_pending = a.pending = 0;
     a.owed_ns = 0;
+    a.debt.until_ns = 0;
     a.debt_ns = a.taken_ns = a.strayed_ns = 0;
     a.rx_served = s->vm->abi.rx_seq;
     s->vm->abi.nr_throttled = 0;
@@ -396,6 +402,21 @@ int* spare_server_get(s32 cpu, u32 slot, const int) {
 int* spare_server_vm(s32 cpu, u32 slot, const int) {
   const Server* s = module->at(cpu, slot);
   return s ? reinterpret_cast<int*>(&s->vm->abi) : nullptr;
+}
+
+// debt.c
+u64 spare_server_cost(s32 cpu, u32 slot, u64 total) {
+  Server* s = module->at(cpu, slot);
+  if (!s) return 0;
+  spare_share_cost(&s->vm->share, total);
+  return spare_share_take(&s->vm->share, &s->had_ns);
+}
+
+// The meter has an entry for each VM that has cost something.
+u64* shim_cost(u64 id) {
+  for (const auto& vm : module->vms())
+    if (vm->abi.id == id) return vm->cost_ns ? &vm->cost_ns : nullptr;
+  return nullptr;
 }
 
 void spare_timer_arm(s32 cpu, u64 when, u64) { kernel->arm(cpu, when); }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <sched_spare/abi.h>
+#include <sched_spare/debt.h>
 
 #include "kernel.hpp"
 
@@ -18,6 +19,7 @@ struct Server {
   spare_server abi{};
   Vm* vm = nullptr;
   unsigned cpu = 0, slot = 0;
+  u64 had_ns = 0;
   bool withdrawn = false, told = false, released = false;
   bool seen = false;  // Module::Watch
   struct {
@@ -47,6 +49,13 @@ struct Vm {
   std::vector<Vm*> uses;
   unsigned servers = 0;  // published and not dying
   Group group{};         // its cgroup
+  spare_share share{};   // debt.c
+  u64 cost_ns = 0;       // what the meter has seen of it
+  u64 settled_ns = 0;    // paid or waived by servers that are gone
+  struct {
+    Time begun = 0, done = 0, unused = 0, valve = 0;
+    unsigned servers = 0;
+  } long_run{};  // World::check_debt()
   bool ends = false, removed = false;  // its threads are killed, and then it is removed
   // For the invariants (world.cpp).
   Time since = 0;        // nothing of it has changed
@@ -80,6 +89,12 @@ class Module {
   void reap();
 
   std::vector<const spare_stats*> all_stats() const;
+  // Those of vm that the class may know.
+  template <class F>
+  void each_server(const Vm& vm, F f) const {
+    for (const auto& s : servers_)
+      if (s->vm == &vm && cpu_[s->cpu].slot[s->slot] == s.get()) f(*s);
+  }
   u64 used(int cpu) const;  // what all servers that it has and had were charged
   void packet(Vm& vm, unsigned count = 1);
   void switched(Cpu& c, Task& prev, Task& next);

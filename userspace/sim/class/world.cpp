@@ -23,7 +23,7 @@ constexpr Kind kinds[] = {{"churn", &Mix::churn, 2},       {"affinity", &Mix::af
                           {"moves", &Mix::moves, 3},       {"pinning", &Mix::pinning, 3},   {"kernel", &Mix::kernel, 3},     {"calm", &Mix::calm, 4},
                           {"lives", &Mix::lives, 3},       {"groups", &Mix::groups, 3},     {"reload", &Mix::reload, 4},     {"bypass", &Mix::bypass, 4},
                           {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8},        {"queues", &Mix::queues, 4},
-                          {"quiet", &Mix::quiet, 4},       {"softirqs", &Mix::softirqs, 2}};
+                          {"quiet", &Mix::quiet, 4},       {"softirqs", &Mix::softirqs, 2}, {"costs", &Mix::costs, 2}};
 
 }  // namespace
 
@@ -188,6 +188,8 @@ void World::draw_policy(Vm& vm) {
   if (chance(4)) flags |= SPARE_VM_PAYBACK;
   if (chance(4)) flags |= SPARE_VM_NOWAIT;
   if (!chance(4)) flags |= SPARE_VM_HASTEN;
+  if (!mix_.costs || !chance(6)) flags |= SPARE_VM_CHARGE;
+  if (mix_.costs) vm.abi.interval_ns = chance(2) ? 500 * ms : r.in(1, 2000) * 500 * us;
   module_.policy(vm, r.in(1, 20) * 200 * us, chance(4) ? static_cast<unsigned>(r.in(1, 4)) : 0, window, bounded ? window / r.in(4, 50) : 0, flags);
 }
 
@@ -445,6 +447,16 @@ void World::packet() {
   }
 }
 
+// Softirqs for a VM, here or elsewhere; now and then more than it can pay for in a long time.
+void World::cost() {
+  Vm* vm = any_vm(chance(8));
+  if (!vm) return;
+  auto& r = random();
+  const Time ns = chance(200) ? r.in(ms, 2 * second) : chance(20) ? r.in(100 * us, 10 * ms) : r.in(us, 60 * us);
+  trace("costs", nullptr, vm->abi.id, ns);
+  vm->cost_ns += ns;
+}
+
 void World::reconfigure() {
   Vm* vm = any_vm(chance(4));
   if (!vm) return;
@@ -553,6 +565,7 @@ void World::act() {
   Task* p = any_task();
   if (what < 60) {
     if (mix_.softirqs) softirq(here_cpu());
+    if (mix_.costs && chance(2)) cost();
     packet();
   } else if (what < 66) {
     if (mix_.affinity && p) set_affinity(here_cpu(), *p, {chance(4) && p->vm && p->vm->config.cpus ? p->vm->config.cpus : draw_cpus(cpus())});
@@ -713,6 +726,7 @@ void World::print_summary() const {
     sum.overruns += st->overruns;
     sum.stray_ns += st->stray_ns;
     sum.valve_ns += st->valve_ns;
+    sum.repaid_ns += st->repaid_ns;
   }
   std::printf(" ");
   for (const Kind& k : kinds)
@@ -721,8 +735,8 @@ void World::print_summary() const {
   std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
               static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
               sum.blocked, sum.expired, sum.unasked);
-  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
-              sum.stray_ns / us, sum.valve_ns / us, promised_);
+  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, repaid %llu us, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
+              sum.stray_ns / us, sum.valve_ns / us, sum.repaid_ns / us, promised_);
 }
 
 void World::run(std::uint64_t most) {

@@ -23,6 +23,7 @@ struct Mix {
   bool queues;    // the stock of queues is small
   bool quiet;     // little of the host's own runs, and nobody forks
   bool softirqs;  // interrupt what runs
+  bool costs;     // the meter sees what VMs cost beside their threads
 };
 
 class World : public Kernel {
@@ -80,6 +81,7 @@ class World : public Kernel {
   void act();
   void act_soon();
   void packet();
+  void cost();
   void reconfigure();
   void set(Vm& vm, const Config& config);
   void queues();
@@ -108,6 +110,7 @@ class World : public Kernel {
   void check_siblings(Task& p, const Server& s);
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
+  void check_debt(Vm& vm);
   void check_group(Group& g);
   void check_loan(Server& s);
   const Server* free_provider(const Server& s);

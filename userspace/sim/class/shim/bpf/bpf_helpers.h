@@ -42,13 +42,17 @@ extern void *shim_hash(u32 key, bool create);
 extern bool shim_fails(void);
 extern long shim_stack_pop(u64 *id);
 extern long shim_stack_push(const u64 *id);
+extern u64 *shim_cost(u64 id);
 extern void shim_copy_string(char *to, u32 size, const char *from);
 
 #define bpf_per_cpu_ptr(rqs, cpu) shim_rq(cpu)
-#define shim_array(map, cpus, groups) _Generic((map)->value, struct cpu_ctx *: shim_##cpus, struct host_group *: shim_##groups)
+#define shim_array(map, cpus, groups) _Generic((map)->value, struct cpu_ctx *: shim_##cpus, struct host_group *: shim_##groups, default: shim_##cpus)
 /* The one hash has entries for its keys alone, and may have no memory for another one just now. */
 #define shim_is_hash(map) (sizeof(*(map)->type) == sizeof(int) * BPF_MAP_TYPE_HASH)
+/* (Of numbers of 64 bits there is one.) */
 #define bpf_map_lookup_elem(map, k)									\
+	_Generic((map)->value, u64 *: (void *)shim_cost(*(k)), default: (void *)shim_lookup_elem(map, k))
+#define shim_lookup_elem(map, k)									\
 	(shim_is_hash(map) ? shim_hash(*(k), false) : *(k) < shim_array(map, nr_cpus, nr_groups) ? &shim_array(map, cpus, groups)[*(k)] : NULL)
 #define bpf_map_update_elem(map, k, v, flags) ((void)(v), shim_hash(*(k), true) ? 0 : -E2BIG)
 #define bpf_map_pop_elem(map, v) shim_stack_pop(v)
