@@ -9,6 +9,7 @@
 #include <sched_spare/abi.h>
 #include <sched_spare/bill.h>
 #include <sched_spare/meter.h>
+#include "cost.bpf.h"
 
 struct spare_meter_shared meter = { .gen = 1 };
 
@@ -28,6 +29,32 @@ struct {
 	__type(value, struct spare_meter_row);
 } rows SEC(".maps");
 
+/* Whose reservation pays for what a VM costs beside its own threads: the id of that cgroup (user space); 0: nobody's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SPARE_METER_VMS);
+	__type(key, u32);
+	__type(value, u64);
+} payers SEC(".maps");
+
+/* Threads in the VM's cgroup pay themselves, where there is a class (DEBT-1). */
+static __always_inline bool is_cost(u32 account, u32 kind)
+{
+	return kind - SPARE_KIND_RX <= SPARE_KIND_TX - SPARE_KIND_RX || account & SPARE_ACCOUNT_APART;
+}
+
+static __noinline void cost(u32 vm, u64 ns)
+{
+	u64 *payer = bpf_map_lookup_elem(&payers, &vm), *sum, id;
+
+	if (!payer)
+		return;
+	id = *payer;
+	sum = id ? bpf_map_lookup_elem(&costs, &id) : NULL;
+	if (sum)
+		__sync_fetch_and_add(sum, ns);
+}
+
 static __always_inline struct spare_meter_cpu *me(void)
 {
 	u32 cpu = bpf_get_smp_processor_id();
@@ -44,6 +71,8 @@ static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u6
 	if (!row || kind >= SPARE_KINDS)
 		return;
 	row->ns[kind] += ns;
+	if (is_cost(account, kind) && spare_account_vm(account))
+		cost(spare_account_vm(account), ns);
 	if (packets) {
 		row->packets[kind == SPARE_KIND_TX] += packets;
 		row->batches[0]++;

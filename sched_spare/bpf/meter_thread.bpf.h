@@ -150,7 +150,7 @@ static __always_inline bool may_be_vhost(u32 flags, const char *comm)
  */
 static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread *known)
 {
-	u32 flags = BPF_CORE_READ(p, flags), role = role_of(p->pid, p->start_time), vm;
+	u32 flags = BPF_CORE_READ(p, flags), role = role_of(p->pid, p->start_time), apart = 0, vm;
 	char comm[16] = {};
 
 	vm = flags & PF_KTHREAD ? 0 : vm_of_process(BPF_CORE_READ(p, tgid));
@@ -163,11 +163,13 @@ static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread 
 			known->start_ns = 0;	/* and again at its next switch */
 		}
 		/* (The names of a tenant's own threads, io_uring's, are the tenant's.) */
-		if (!vm && flags & PF_KTHREAD)
+		if (!vm && flags & PF_KTHREAD) {
 			vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1) ?: vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
+			apart = SPARE_ACCOUNT_APART;
+		}
 	}
 	if (vm)
-		return spare_account(vm, kind_of(flags, role));
+		return spare_account(vm, kind_of(flags, role)) | apart;
 	return spare_account(0, begins(comm, COMM_NAPI, sizeof(COMM_NAPI) - 1) ? SPARE_HOST_NET : SPARE_HOST_TASK);
 }
 

@@ -15,6 +15,7 @@
 #include "bpf_log.hpp"
 #include "bpffs.hpp"
 #include "class_state.hpp"
+#include "costs.hpp"
 #include "kfuncs_txt.hpp"
 #include "pinned_class.hpp"
 #include "sched_spare/abi.h"
@@ -106,6 +107,9 @@ Result<void> pin_class(const Roots& roots, sched_spare_bpf* skeleton, bpf_link* 
       return errno_error("cannot pin " + (dir / name).string());
     }
   }
+  if (auto pinned = costs::pin(roots, bpf_map__fd(skeleton->maps.costs)); !pinned) {
+    return pinned;
+  }
   if (bpf_link__pin(link, (dir / pin::link).c_str()) != 0) {
     return errno_error("cannot pin " + (dir / pin::link).string());
   }
@@ -154,7 +158,7 @@ Result<Loaded> load_class(const Roots& roots, bool replace) {
   if (!skeleton) {
     return errno_error("the class cannot be opened" + log.tail());
   }
-  // One entry per CPU that may ever come (cpu.bpf.h).
+  // One entry per CPU that may ever come (cpu_ctx.bpf.h).
   const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
   bpf_map__set_max_entries(skeleton->maps.cpus, cpus);
   bpf_map__set_max_entries(skeleton->maps.queue_stock, cpus * SPARE_SLOTS);
@@ -165,6 +169,9 @@ Result<Loaded> load_class(const Roots& roots, bool replace) {
   const auto limit = read_file(roots.module() / "parameters/limit_ppm");
   if (limit) {
     skeleton->rodata->host_share_ppm = 1000000 - std::min(1000000UL, std::strtoul(limit->c_str(), nullptr, 10));
+  }
+  if (auto shared = costs::reuse(roots, skeleton->maps.costs); !shared) {
+    return shared.error();
   }
   if (const int failed = sched_spare_bpf__load(skeleton.get()); failed != 0) {
     return errno_error("the kernel refuses to load the class" + log.tail() + "\n  because", -failed);

@@ -3,6 +3,8 @@
 
 #include <bpf/bpf.h>
 
+#include "costs.hpp"
+
 namespace spare {
 
 Result<PinnedClass> PinnedClass::open(const Roots& roots) {
@@ -25,13 +27,14 @@ Result<PinnedClass> PinnedClass::open(const Roots& roots) {
   return PinnedClass(std::move(link), ClassGlobals(std::move(maps)));
 }
 
-// The link goes first: who finds it, finds the maps with the reason too. What else is in the directory is the meter's.
+// The link goes first: who finds it, finds the maps with the reason too. What else is in the directory is the meter's, or both's.
 void PinnedClass::remove_pins(const std::filesystem::path& dir) {
   std::error_code failed;
   std::filesystem::remove(dir / pin::link, failed);
   for (const char* name : pin::globals) {
     std::filesystem::remove(dir / name, failed);
   }
+  costs::remove_unused(dir);
   std::filesystem::remove(dir, failed);
 }
 

@@ -33,6 +33,7 @@ class PinnedClass {
 // File names in the pin directory.
 namespace pin {
 inline constexpr const char* link = "link";
+inline constexpr const char* meter = "meter";  // a directory, of the meter (meter/pins.hpp)
 inline constexpr const char* globals[] = {"rodata", "data", "bss"};
 }  // namespace pin
 

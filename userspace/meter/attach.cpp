@@ -129,6 +129,9 @@ MeterPrograms::Object MeterPrograms::open(const std::vector<size_t>& wanted) con
       return {};
     }
   }
+  if (pins_ && !maps_.contains("costs") && !pins_->take_costs(object->maps.costs)) {
+    return {};
+  }
   return object;
 }
 
@@ -176,7 +179,11 @@ Result<void> MeterPrograms::take_maps(const Object& object) {
     return shared.error();
   }
   shared_ = std::move(*shared);
-  return pins_ ? pins_->replace(pins) : Result<void>();
+  if (!pins_) {
+    return {};
+  }
+  const auto replaced = pins_->replace(pins);
+  return replaced ? pins_->put_costs(this->map("costs")) : replaced;
 }
 
 // All of them are tracing programs: the kernel knows where each belongs.
@@ -288,6 +295,9 @@ Result<MeterPrograms> MeterPrograms::adopt(MeterPins pins) {
     return Error{"the meter that is pinned is another build's", EPROTO};
   }
   programs.shared_ = std::move(*shared);
+  if (auto pinned = pins.put_costs(programs.map("costs")); !pinned) {
+    return pinned.error();
+  }
   for (size_t i = 0; i < points().size(); i++) {
     State& state = programs.states_[i];
     state.program = pins.get(pin_of(program_prefix, points()[i].program));

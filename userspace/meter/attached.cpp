@@ -21,6 +21,7 @@
 #include "host_cpus.hpp"
 #include "kinds.hpp"
 #include "meter.hpp"
+#include "payers.hpp"
 #include "reading.hpp"
 #include "scan.hpp"
 #include "table.hpp"
@@ -100,6 +101,9 @@ class AttachedMeter : public Meter {
   Result<void> begin(const std::optional<MeterTable>& former, const std::string& why) {
     if (!why.empty()) {
       news_.push_back(fmt::format("counting begins anew: {}", why));
+    }
+    if (start_.pinned) {
+      payers_.emplace(programs_.map("payers"), programs_.map("costs"));
     }
     ring_.reset(ring_buffer__new(programs_.map("found"), &AttachedMeter::found, this, nullptr));
     if (!ring_ || !timer_ || !events_ || !watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN) || !watch_ring(EPOLL_CTL_ADD) ||
@@ -253,7 +257,9 @@ class AttachedMeter : public Meter {
     const auto began = Clock::now();
     const auto tree = CgroupTree::open(roots_);
     const auto reserved = tree && ::access(roots_.module().c_str(), F_OK) == 0 ? tree->with_reservation() : Result<std::vector<std::string>>(Error{});
-    reserved_ = reserved ? *reserved : std::vector<std::string>();
+    if (reserved) {
+      reserved_ = *reserved;
+    }
     reservations_due_ = Clock::now() + std::max<Clock::duration>(reservation_interval, rest_reservations * (Clock::now() - began));
   }
 
@@ -262,10 +268,8 @@ class AttachedMeter : public Meter {
     for (const std::string& path : start_.vms) {
       static_cast<void>(vms_.add_cgroup(path));
     }
-    for (const std::string& path : std::exchange(reserved_, {})) {
-      if (const auto added = vms_.add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
-        vms_.say(path, added.error().text);
-      }
+    if (const auto reserved = std::exchange(reserved_, std::nullopt)) {
+      vms_.set_reservations(*reserved);
     }
   }
 
@@ -312,6 +316,9 @@ class AttachedMeter : public Meter {
     if (!vms_.take_changed() && !std::exchange(stale_, false)) {
       return;
     }
+    if (payers_ && !payers_->set(vms_.payers())) {
+      vms_.say("costs", "there is no room for what further VMs cost: their reservations do not pay for it");
+    }
     programs_.forget();
     if (!start_.pinned) {
       return;
@@ -330,6 +337,7 @@ class AttachedMeter : public Meter {
   MeterPrograms programs_;
   Counters counters_;
   Vms vms_;
+  std::optional<Payers> payers_;  // only one meter charges
   Fd timer_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)}, events_{::epoll_create1(EPOLL_CLOEXEC)};
   std::unique_ptr<ring_buffer, Free> ring_;
   TapEvents links_;
@@ -337,7 +345,7 @@ class AttachedMeter : public Meter {
   Clock::time_point look_due_ = Clock::now() + look_interval, taps_due_ = Clock::now() + tap_interval, reservations_due_ = Clock::now();
   Clock::time_point change_due_ = Clock::now(), scan_due_ = Clock::now(), deal_until_, taps_began_;
   Clock::duration taps_took_{};  // of the looks for taps since then
-  std::vector<std::string> reserved_;  // cgroups that were found
+  std::optional<std::vector<std::string>> reserved_;  // cgroups that were found, not looked at yet
   std::vector<std::string> news_;
   std::vector<MissingPart> said_;
   unsigned dealt_with_ = 0;

@@ -5,19 +5,21 @@
 #include <sys/stat.h>
 
 #include "bpffs.hpp"
+#include "costs.hpp"
+#include "pinned_class.hpp"
 
 namespace spare {
 namespace {
 
 namespace fs = std::filesystem;
 
-Result<void> pin(int fd, const fs::path& at) {
+Result<void> pin_at(const fs::path& at, int fd) {
   return bpf_obj_pin(fd, at.c_str()) == 0 ? Result<void>() : errno_error("cannot pin " + at.string());
 }
 
 }  // namespace
 
-MeterPins::MeterPins(const Roots& roots) : roots_(roots), dir_(roots.bpffs() / pin_dir_name / "meter") {}
+MeterPins::MeterPins(const Roots& roots) : roots_(roots), dir_(PinnedClass::directory(roots) / pin::meter) {}
 
 Result<void> MeterPins::replace(const std::map<std::string, int>& fds) const {
   if (auto mounted = ensure_bpffs(roots_); !mounted) {
@@ -34,7 +36,7 @@ Result<void> MeterPins::replace(const std::map<std::string, int>& fds) const {
     return errno_error("cannot make " + fresh.string(), failed.value());
   }
   for (const auto& [name, fd] : fds) {
-    if (auto pinned = pin(fd, fresh / name); !pinned) {
+    if (auto pinned = pin_at(fresh / name, fd); !pinned) {
       return pinned;
     }
   }
@@ -42,7 +44,11 @@ Result<void> MeterPins::replace(const std::map<std::string, int>& fds) const {
   return failed ? Result<void>(errno_error("cannot make " + dir_.string(), failed.value())) : Result<void>();
 }
 
-Result<void> MeterPins::put(const std::string& name, int fd) const { return pin(fd, dir_ / name); }
+Result<void> MeterPins::put_costs(int fd) const { return costs::pin(roots_, fd); }
+
+Result<void> MeterPins::take_costs(bpf_map* map) const { return costs::reuse(roots_, map); }
+
+Result<void> MeterPins::put(const std::string& name, int fd) const { return pin_at(dir_ / name, fd); }
 
 Fd MeterPins::get(const std::string& name) const { return Fd(bpf_obj_get((dir_ / name).c_str())); }
 
@@ -69,6 +75,7 @@ Result<bool> MeterPins::remove() const {
     return errno_error("cannot remove " + dir_.string(), failed.value());
   }
   fs::remove_all(old, failed);
+  costs::remove_unused(dir_.parent_path());
   fs::remove(dir_.parent_path(), failed);  // unless the class is there
   return true;
 }

@@ -10,6 +10,8 @@
 #include "util/fd.hpp"
 #include "util/result.hpp"
 
+struct bpf_map;
+
 namespace spare {
 
 // What keeps the meter in the kernel without a process: /sys/fs/bpf/sched_spare/meter with map_NAME, prog_NAME and link_NAME. Where the
@@ -25,6 +27,10 @@ class MeterPins {
   // Nothing: errno says why. (The kernel maps no map that was opened to be read alone.)
   [[nodiscard]] Fd get(const std::string& name) const;
   void drop(const std::string& name) const;
+
+  // What meter and class share is pinned beside it, and taken from there (lib/costs.hpp).
+  [[nodiscard]] Result<void> put_costs(int fd) const;
+  [[nodiscard]] Result<void> take_costs(bpf_map* map) const;
 
   // Another number when it is another directory; 0: there is none.
   [[nodiscard]] std::uint64_t identity() const;

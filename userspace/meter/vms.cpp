@@ -203,6 +203,40 @@ Result<void> Vms::add_cgroup(const std::string& name) {
   return {};
 }
 
+void Vms::set_reservations(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (const auto added = add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
+      say(path, added.error().text);
+    }
+  }
+  for (auto& [slot, vm] : vms_) {
+    const bool reserves = vm.whole_cgroup() && std::find(paths.begin(), paths.end(), vm.cgroup) != paths.end();
+    changed_ = changed_ || reserves != vm.reserves;
+    vm.reserves = reserves;
+  }
+}
+
+std::map<std::uint32_t, std::uint64_t> Vms::payers() const {
+  std::map<std::string_view, std::uint64_t> reserved;
+  for (const auto& [slot, vm] : vms_) {
+    if (vm.reserves && !vm.gone) {
+      reserved[vm.cgroup] = vm.cgroup_id;
+    }
+  }
+  std::map<std::uint32_t, std::uint64_t> payers;
+  for (const auto& [slot, vm] : vms_) {
+    std::string_view path = vm.cgroup;
+    while (!path.empty() && !reserved.contains(path)) {
+      path = path.substr(0, path.rfind('/'));
+    }
+    const std::uint64_t id = path.empty() ? vm.cgroup_id : reserved.at(path);
+    if (!vm.gone && id != 0) {
+      payers[slot] = id;
+    }
+  }
+  return payers;
+}
+
 std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   std::vector<pid_t> found;
   std::vector<std::filesystem::path> dirs = tree_.below(tree_.mount().string() + cgroup, cgroups_most);

@@ -22,6 +22,7 @@ namespace spare {
 // A VM that the meter bills.
 struct MeteredVm : BilledVm {
   bool named = false;     // by the operator: it stays without processes
+  bool reserves = false;  // its cgroup has a reservation
   bool taps_due = false;  // its taps are to be looked for
   std::map<pid_t, Fd> pidfds;  // of its processes
   std::chrono::steady_clock::time_point gone_at;
@@ -45,6 +46,11 @@ class Vms {
   bool add_cgroup_of_thread(pid_t thread);
   // A cgroup that is a VM whatever runs in it. ENAMETOOLONG: it is too deep for the programs to find it. ENOSPC: there is no room for more VMs.
   Result<void> add_cgroup(const std::string& name);
+
+  // These cgroups have a reservation, and are VMs.
+  void set_reservations(const std::vector<std::string>& paths);
+  // By slot, the id of the cgroup that pays for what the VM costs (DEBT-1): the nearest with a reservation; until one is known, its own.
+  [[nodiscard]] std::map<std::uint32_t, std::uint64_t> payers() const;
 
   // Looks who has ended; taps_too: the taps of those who live are due.
   void look(bool taps_too);
