@@ -71,7 +71,7 @@ way() {
 }
 way steady delay 300us
 ktap_check "DEBT-1: steady: own use and softirqs over $intervals intervals within 2000 ppm of Q, by the class" at_most 2000 "$(ppm_of_q $((own + cost)))"
-ktap_check "DEBT-1: steady: by sched_switch and the meter" at_most 2000 "$(ppm_of_q $((traced + softirq)))"
+steady_traced=$traced steady_softirq=$softirq
 ktap_check "DEBT-1: steady: what is owed is at most what two intervals cost" at_most $((2 * 5 * cost)) "$owed"
 read -r p0 u0 _ _ _ <<<"$calm_from"
 read -r p1 u1 c1 _ _ <<<"$calm_to"
@@ -86,18 +86,22 @@ echo charge=none >"$vm/spare.policy"
 way none delay 300us
 ktap_check "DEBT-1: charge=none: they exceed Q by the softirqs, by the class" near "$((cost * 1000 / (q / 1000)))" 500 "$(ppm_of_q $((own + cost)))"
 ktap_check "DEBT-1: charge=none: by sched_switch and the meter" at_least 10000 "$(ppm_of_q $((traced + softirq)))"
+# (What the recording of softirqs takes is in neither account, but in the budget: the same in both runs.)
+ktap_check "DEBT-1: steady: by sched_switch the VM had less than with charge=none by what the softirqs cost, within 2000 ppm of Q" \
+	near "$steady_softirq" 80000 $((traced - steady_traced))
 ktap_check "DEBT-1: charge=none: nothing is owed" equal 0 "$(stat_of "$vm" cost_owed_ns)"
 echo charge=debt >"$vm/spare.policy"
 tc qdisc del dev out0 root
 
 owes "$vm" "$deep"
 sleep 1
-read -r p0 u0 _ _ _ < <(look "$vm")
+read -r p0 u0 _ paid0 _ < <(look "$vm")
 sleep 5
 read -r p1 u1 _ paid owed < <(look "$vm")
-ktap_note "deep: $(((u1 - u0) / (p1 - p0))) ns a period, owed $owed"
-ktap_check "DEBT-1: a debt beyond all budgets: a tenth of each is left" equal $((q / 10)) $(((u1 - u0) / (p1 - p0)))
-ktap_check "DEBT-1: and the rest pays" near $((deep - 6 * 9 * q)) $((3 * q)) "$owed"
+own=$(((u1 - u0) / (p1 - p0)))
+ktap_note "deep: $own ns a period, paid $(((paid - paid0) / (p1 - p0))), owed $owed"
+ktap_check "DEBT-1: a debt beyond all budgets: a tenth of each is left, and its overrun" eval "at_least $((q / 10)) $own && at_least $own $((q / 10 + 50000))"
+ktap_check "DEBT-1: and all the rest pays, to the nanosecond" equal $((q * (p1 - p0))) $((u1 - u0 + paid - paid0))
 standin_stop vm
 
 standin small --hold --vcpus 300 --cgroup "$small"
@@ -114,5 +118,5 @@ ktap_note "small: $(((u1 - u0) / (p1 - p0))) ns a period, paid $(((paid - paid0)
 ktap_check "CBS-7: 300 threads in 0.5 % deep in debt: no ejection" class_is enabled
 ktap_check "CBS-7: every thread ran" equal 300 "$(result "$MEASURES/small" vcpus.ran)"
 ktap_check "CBS-7: no thread waited for half of the watchdog's time" at_most 15000000000 "$(result "$MEASURES/small" vcpus.gap_max_ns)"
-ktap_check "DEBT-1: they pay all the while, and have no more than Q together with that" at_most 500000 $((((u1 - u0) + paid - paid0) / (p1 - p0) - 1000))
+ktap_check "DEBT-1: they have at least a tenth of Q, and with what they pay Q" eval "at_least 50000 $(((u1 - u0) / (p1 - p0))) && near 500000 10 $(((u1 - u0 + paid - paid0) / (p1 - p0)))"
 ktap_done
