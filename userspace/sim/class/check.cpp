@@ -224,25 +224,23 @@ void World::check_debt(Vm& vm) {
     fail("VM %llu has cost %llu ns and was charged %llu", vm.abi.id, vm.cost_ns, share.charged_ns);
   auto& l = vm.long_run;
   const Time period = vm.config.reservation.period_us * us, runtime = vm.config.reservation.runtime_us * us;
-  Time boost = 0, valve = 0, unused = 0, advance = 0, repaid = 0;
+  Time done = 0, valve = 0, unused = 0, advance = 0;
   unsigned n = 0;
   module_.each_server(vm, [&](const Server& s) {
     n++;
-    boost += s.abi.st.boost_ns;
+    done += s.abi.st.used_ns + s.abi.st.stray_ns + s.abi.st.repaid_ns;
     valve += s.abi.st.valve_ns;
-    repaid += s.abi.st.repaid_ns;
     if (s.abi.cfg_seen && s.abi.state == SPARE_INACTIVE) unused += spare_debt_unused(&s.abi.cbs, now());
   });
   for (const int pid : pids_)
     if (tasks_.at(pid)->vm == &vm) advance += std::min(vm.runtime_most, 2 * ms);
-  const Time done = vm.ran + repaid - boost;
-  if (!n || l.begun < vm.since + 2 * period + 2 * late || l.servers != n) {
+  if (!n || !period || l.begun < vm.since + 2 * period + 2 * late || l.servers != n) {
     l = {now(), done, unused, valve, n};
     return;
   }
   const Time window = now() - l.begun;
   const Time most = n * runtime * (window / period + 3) + l.unused + (valve - l.valve) + advance + n * ms;
-  if (done - l.done > most)
+  if (done > l.done + most)
     fail("VM %llu of %llu/%llu us on %u CPUs has used and paid %llu us in %llu us", vm.abi.id, runtime / us, period / us, n, (done - l.done) / us, window / us);
 }
 
