@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 900
+# by name: a minute of measurements
 # cpu: -erms,-fsrm
 # ACC-3: sparectl calibrate: what packets cost this host, by the paper's count and by packets, bytes and batches; what it leaves behind, and what it refuses.
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 900
 # DEBT-1: what a VM costs beside its threads is paid from its reservation.
 #

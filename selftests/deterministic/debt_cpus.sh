@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 600
 # cpus: 2
 # DEBT-1 on two CPUs: what a VM has cost its servers pay in equal parts; the part of one whose CPU the VM does not use its unused budgets pay; one that

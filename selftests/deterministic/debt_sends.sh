@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 600
 # DEBT-1, ACC-4: a VM 40/100 ms whose network thread sends to a veth all the time. The stack of the receiver runs in softirqs on top of that thread, and is
 # the host network's: in no budget. How much CPU is that beside the reservation?

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: own
+# boot: bare
 # limit: 1800
+# by name: what it measures is the experiment E6
 # cpu: -erms,-fsrm
 # E6: what a packet costs the host, by size, batch, rate and direction, through the real vhost-net and without it, as the meter bills it and as the
 # kernel's schedstat has it in the same run, and once more without the meter. A VM m with a tap on a bridge; it sends to a dummy there, and is

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # boot: bare
 # limit: 1200
+# by name: a part of the experiment E6
 # cpu: -erms,-fsrm
 # ACC-2, ACC-4: batches of a softirq that are several VMs' and the host's, by the lists of GRO, and with RPS on the receiving NIC: who pays what, against each flow
 # alone at the same times, and beside it the count of packets (Gupta et al. 2006). A: small packets to VM m, B: large ones to VM n, H: small ones to the

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # boot: bare
 # limit: 900
+# by name: the experiment E8
 # cpus: 2
 # E8: what a decision, a VM's memory and its making cost when there are many VMs. Each VM has 0.5 ms of 100 ms and burns, so that
 # its server is ready, running or throttled all the time.

@@ -10,12 +10,13 @@ DEBUG_DILATION=4
 
 HOST_SELFTESTS=/usr/local/libexec/sched_spare/selftests
 
-# tests_of DIRECTORY: the names there that --only wants. (NAME.inc.sh is what tests source.)
+# tests_of DIRECTORY: the names there that --only wants; without it not those that say "# by name", which measure more than they show. (NAME.inc.sh is
+# what tests source.)
 tests_of() {
 	local file name
 	for file in "$SELFTESTS/$1"/*.sh; do
 		name=$1/$(basename "$file" .sh)
-		[[ -e $file && $file != *.inc.sh ]] && wanted "$name" && echo "$name"
+		[[ -e $file && $file != *.inc.sh ]] && wanted "$name" && { [[ -n $ONLY ]] || ! grep -q '^# by name' "$file"; } && echo "$name"
 	done
 	return 0
 }
