@@ -13,20 +13,19 @@
 /**
  * spare_debt_part - what a server owes since it last asked
  * @srv: held by RCU
- * @total_ns: what the VM has cost so far, as the meter counts it
+ * @total: what the VM has cost so far, as the meter counts it meanwhile; NULL: no meter does
  *
  * With PREEMPT_RT softirqs are threads' own work, and charged as such: there nothing is left to pay.
  *
  * Context: interrupts off; under the run-queue lock of the server's CPU.
  * Return: ns of CPU.
  */
-u64 spare_debt_part(struct spare_server_kern *srv, u64 total_ns)
+u64 spare_debt_part(struct spare_server_kern *srv, const u64 *total)
 {
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		return 0;
 	guard(raw_spinlock)(&srv->vm->share_lock);
-	spare_share_cost(&srv->vm->share, total_ns);
-	return spare_share_take(&srv->vm->share, &srv->had_ns);
+	return spare_share_part(&srv->vm->share, total, &srv->had_ns);
 }
 
 static u64 owed(const struct spare_share *share, const struct spare_server_kern *srv)

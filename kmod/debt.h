@@ -15,7 +15,7 @@ struct spare_debt_sum {
 	u64 charged_ns, owed_ns;
 };
 
-u64 spare_debt_part(struct spare_server_kern *srv, u64 total_ns);
+u64 spare_debt_part(struct spare_server_kern *srv, const u64 *total);
 struct spare_debt_sum spare_debt_sum(struct spare_vm_kern *vm);
 
 #endif /* KMOD_DEBT_H */

@@ -159,18 +159,18 @@ __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
  * spare_server_cost - a server's part of what its VM has cost outside its servers (DEBT-1)
  * @cpu: its CPU
  * @slot: and slot
- * @total_ns: what the VM has cost so far, in all; only grows
+ * @total: what the VM has cost so far, in all; only grows, also while this reads it
  *
  * Context: scheduler.
  * Return: what is new to this server, in ns; 0, too, when there is no such server.
  */
-__bpf_kfunc u64 spare_server_cost(s32 cpu, u32 slot, u64 total_ns)
+__bpf_kfunc u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total)
 {
 	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
-	return srv ? spare_debt_part(srv, total_ns) : 0;
+	return srv ? spare_debt_part(srv, total) : 0;
 }
 
 /**

@@ -23,7 +23,7 @@ static __always_inline u64 debt_budget(const struct spare_server *s)
 /* A period of s begins and has its budget. unused_ns: spare_debt_unused(), from before it had. On its CPU. */
 __noinline int debt_repay(struct spare_server *s __arg_nonnull, u64 unused_ns)
 {
-	u64 id = s->vm_id, *total = bpf_map_lookup_elem(&costs, &id), cost = total ? spare_server_cost(s->cpu, s->slot, *total) : 0;
+	u64 id = s->vm_id, *total = bpf_map_lookup_elem(&costs, &id), cost = total ? spare_server_cost(s->cpu, s->slot, total) : 0;
 	struct spare_vm *vm;
 
 	if (!cost && !s->debt.owed_ns)

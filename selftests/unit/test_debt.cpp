@@ -3,6 +3,8 @@
 #include "oracle.h"
 
 #include <algorithm>
+#include <mutex>
+#include <thread>
 #include <vector>
 
 #include <sched_spare/debt.h>
@@ -174,7 +176,7 @@ TEST_CASE("DEBT-1: what a VM has cost is its servers' to the nanosecond, each al
 	for (unsigned stream = 0; stream < 300; stream++) {
 		std::vector<Server> servers;
 		spare_share share{};
-		uint64_t total = r.in(0, 1u << 20), before = 0;
+		__u64 total = r.in(0, 1u << 20), before = 0;
 		wide charged = 0, gone = 0;
 		bool known = false;
 
@@ -199,8 +201,7 @@ TEST_CASE("DEBT-1: what a VM has cost is its servers' to the nanosecond, each al
 				charged += !known ? 0 : total < before ? total : total - before;
 				before = total;
 				known = true;
-				spare_share_cost(&share, total);
-				s.owed += spare_share_take(&share, &s.had);
+				s.owed += spare_share_part(&share, &total, &s.had);
 				REQUIRE(share.each_ns >= each);
 				REQUIRE(share.left_ns < n);
 				if (r.one_in(3)) {
@@ -217,6 +218,34 @@ TEST_CASE("DEBT-1: what a VM has cost is its servers' to the nanosecond, each al
 			REQUIRE(charged == gone + owed);
 		}
 	}
+}
+
+TEST_CASE("DEBT-1: servers that ask at once, while more is added, pay what the VM has cost, and nothing of it twice")
+{
+	spare_share share{};
+	std::mutex lock;
+	__u64 total = 5000000000, had[] = {spare_share_join(&share), spare_share_join(&share)}, owed[] = {0, 0};
+	const __u64 before = total;
+
+	const auto ask = [&](int i) {
+		const std::lock_guard<std::mutex> alone(lock);
+
+		owed[i] += spare_share_part(&share, &total, &had[i]);
+	};
+	ask(0);
+	const auto server = [&](int i) {
+		for (unsigned n = 0; n < 200000; n++) {
+			__atomic_fetch_add(&total, 1000, __ATOMIC_RELAXED);
+			ask(i);
+		}
+	};
+	std::thread other(server, 1);
+	server(0);
+	other.join();
+	ask(0);
+	ask(1);
+	REQUIRE(share.charged_ns == total - before);
+	REQUIRE(owed[0] + owed[1] + share.left_ns == total - before);
 }
 
 TEST_CASE("CBS-7, DEBT-1: a crowd deep in debt has its turns by the valve, which is paid for, and the rest of each budget goes to the debt")

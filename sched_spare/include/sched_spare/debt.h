@@ -42,13 +42,10 @@ static inline void spare_share_leave(struct spare_share *sh, __u64 had_ns, __u64
 	sh->left_ns += sh->each_ns - had_ns + owed_ns;
 }
 
-/*
- * The VM has cost total_ns so far, a number that only grows; smaller than before: it began anew. What it cost before it had servers nobody
- * pays.
- */
+/* The VM has cost total_ns so far. What it cost before it had servers nobody pays. */
 static inline void spare_share_cost(struct spare_share *sh, __u64 total_ns)
 {
-	__u64 cost = total_ns < sh->seen_ns ? total_ns : total_ns - sh->seen_ns, part;
+	__u64 cost = total_ns < sh->seen_ns ? total_ns : total_ns - sh->seen_ns;
 
 	if (!sh->known)
 		cost = 0;
@@ -56,6 +53,13 @@ static inline void spare_share_cost(struct spare_share *sh, __u64 total_ns)
 	sh->seen_ns = total_ns;
 	sh->charged_ns += cost;
 	sh->left_ns += cost;
+}
+
+/* What is nobody's yet is the servers'. */
+static inline void spare_share_deal(struct spare_share *sh)
+{
+	__u64 part;
+
 	if (!sh->servers || sh->left_ns < sh->servers)
 		return;
 	part = sh->left_ns / sh->servers;
@@ -63,11 +67,20 @@ static inline void spare_share_cost(struct spare_share *sh, __u64 total_ns)
 	sh->left_ns -= part * sh->servers;
 }
 
-/* A server's part since it had *had_ns. */
-static inline __u64 spare_share_take(const struct spare_share *sh, __u64 *had_ns)
+/*
+ * A server asks. *total: what the VM has cost so far, a number that others add to meanwhile. It is read here, by whoever has the share alone: so each reading
+ * is at least the one before, or the number began anew. Read before that, one that is overtaken would pass for a new one, and all of it be charged again.
+ * NULL: nobody counts.
+ * Returns the server's part since it had *had_ns, and moves that.
+ */
+static inline __u64 spare_share_part(struct spare_share *sh, const __u64 *total, __u64 *had_ns)
 {
-	__u64 part = sh->each_ns - *had_ns;
+	__u64 part;
 
+	if (total)
+		spare_share_cost(sh, *(const volatile __u64 *)total);
+	spare_share_deal(sh);
+	part = sh->each_ns - *had_ns;
 	*had_ns = sh->each_ns;
 	return part;
 }

@@ -405,11 +405,9 @@ int* spare_server_vm(s32 cpu, u32 slot, const int) {
 }
 
 // debt.c
-u64 spare_server_cost(s32 cpu, u32 slot, u64 total) {
+u64 spare_server_cost(s32 cpu, u32 slot, const u64* total) {
   Server* s = module->at(cpu, slot);
-  if (!s) return 0;
-  spare_share_cost(&s->vm->share, total);
-  return spare_share_take(&s->vm->share, &s->had_ns);
+  return s ? spare_share_part(&s->vm->share, total, &s->had_ns) : 0;
 }
 
 // The meter has an entry for each VM that has cost something.
