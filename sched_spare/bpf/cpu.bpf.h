@@ -267,11 +267,23 @@ static __always_inline void server_pay_taken(struct spare_server *s)
 	s->strayed_ns += taken;
 }
 
-/* What others left for it to pay (spare_cbs_settle). Returns whether its deadline has moved. */
+/*
+ * What others left for it to pay (spare_cbs_settle): what is left of the budgets of the periods that have passed pays it, and then what was spent elsewhere. Returns
+ * whether its deadline has moved: a period begins, and has paid (DEBT-1).
+ */
 static __always_inline bool server_pay_debt(struct spare_server *s, u64 now)
 {
+	u64 debt, unused;
+
 	server_pay_taken(s);
-	return s->debt_ns && spare_cbs_settle(&s->cbs, __sync_lock_test_and_set(&s->debt_ns, 0), now);
+	if (!s->debt_ns)
+		return false;
+	debt = __sync_lock_test_and_set(&s->debt_ns, 0);
+	unused = spare_debt_unused(&s->cbs, now);
+	if (!spare_cbs_settle(&s->cbs, debt, now))
+		return false;
+	debt_repay(s, unused > debt ? unused - debt : 0);
+	return true;
 }
 
 /* Its deadline has passed: it pays what is owed, has its budget for the periods since, and pays of that what was spent elsewhere. */
@@ -279,11 +291,10 @@ static __always_inline void server_credit(struct spare_server *s, u64 now)
 {
 	u64 unused;
 
-	server_pay_taken(s);
+	if (server_pay_debt(s, now))
+		return;
 	unused = spare_debt_unused(&s->cbs, now);
-	unused -= s->debt_ns < unused ? s->debt_ns : unused;
-	if (!server_pay_debt(s, now))
-		spare_cbs_credit(&s->cbs, now);
+	spare_cbs_credit(&s->cbs, now);
 	debt_repay(s, unused);
 }
 
