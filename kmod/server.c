@@ -348,6 +348,8 @@ static void forget(struct spare_server_kern *srv)
 	s->pending = 0;
 	s->rx_served = READ_ONCE(srv->vm->abi.rx_seq);
 	srv->vm->abi.nr_throttled = 0;
+	guard(raw_spinlock_irqsave)(&srv->vm->share_lock);
+	srv->vm->share.known = 0;	/* what it costs until there is a class is nobody's */
 }
 
 /**

@@ -24,7 +24,7 @@ struct spare_share {
 	__u64 left_ns;		/* nobody's yet: what division left, and what servers that are gone did not pay */
 	__u64 each_ns;		/* each server's part so far */
 	__u32 servers;
-	__u32 known;		/* seen_ns means something: there was a reading since there are servers */
+	__u32 known;		/* seen_ns means something: there was a reading since there are servers, and this class */
 };
 
 /* A server comes. Returns where it begins: what the others have had so far is not its. */
@@ -42,7 +42,7 @@ static inline void spare_share_leave(struct spare_share *sh, __u64 had_ns, __u64
 	sh->left_ns += sh->each_ns - had_ns + owed_ns;
 }
 
-/* The VM has cost total_ns so far. What it cost before it had servers nobody pays. */
+/* The VM has cost total_ns so far. What it cost before it had servers, or while there was no class, nobody pays. */
 static inline void spare_share_cost(struct spare_share *sh, __u64 total_ns)
 {
 	__u64 cost = total_ns < sh->seen_ns ? total_ns : total_ns - sh->seen_ns;

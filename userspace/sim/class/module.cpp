@@ -231,6 +231,7 @@ void Module::detach() {
     a.debt_ns = a.taken_ns = a.strayed_ns = 0;
     a.rx_served = s->vm->abi.rx_seq;
     s->vm->abi.nr_throttled = 0;
+    s->vm->share.known = 0;
   }
   for (unsigned i = 0; i < kernel_.cpus(); i++) {
     kernel_.disarm(static_cast<int>(i));
