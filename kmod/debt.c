@@ -28,35 +28,33 @@ u64 spare_debt_part(struct spare_server_kern *srv, const u64 *total)
 	return spare_share_part(&srv->vm->share, total, &srv->had_ns);
 }
 
-static u64 owed(const struct spare_share *share, const struct spare_server_kern *srv)
-{
-	return share->each_ns - srv->had_ns + READ_ONCE(srv->abi.debt.owed_ns);
-}
-
 /**
  * spare_debt_sum - what a VM was charged, and owes
  * @vm: which
  *
+ * However many servers there may be, share_lock is held for two additions: who reads keeps nobody's replenishment waiting.
+ *
  * Context: any, under vm->lock.
- * Return: both, in ns of CPU; what a server pays meanwhile may be in neither.
+ * Return: both, in ns of CPU; what a server takes or pays meanwhile may not be among what is owed.
  */
 struct spare_debt_sum spare_debt_sum(struct spare_vm_kern *vm)
 {
+	struct spare_debt_sum sum = { };
 	struct spare_server_kern *srv;
-	struct spare_debt_sum sum;
 	unsigned int cpu;
 
 	lockdep_assert_held(&vm->lock);
 	guard(rcu)();
-	guard(raw_spinlock_irqsave)(&vm->share_lock);
-	sum.charged_ns = vm->share.charged_ns;
-	sum.owed_ns = vm->share.left_ns;
 	for_each_possible_cpu(cpu) {
 		srv = spare_server_at(cpu, vm->slot[cpu]);
 		if (srv)
-			sum.owed_ns += owed(&vm->share, srv);
+			sum.owed_ns += READ_ONCE(srv->abi.debt.owed_ns);
 	}
 	list_for_each_entry(srv, &vm->gone, gone)
-		sum.owed_ns += owed(&vm->share, srv);
+		sum.owed_ns += READ_ONCE(srv->abi.debt.owed_ns);
+	/* Last: what a server takes just now is then missing once, not counted twice. */
+	guard(raw_spinlock_irqsave)(&vm->share_lock);
+	sum.charged_ns = vm->share.charged_ns;
+	sum.owed_ns += vm->share.left_ns + vm->share.untaken_ns;
 	return sum;
 }

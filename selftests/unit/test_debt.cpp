@@ -211,9 +211,12 @@ TEST_CASE("DEBT-1: what a VM has cost is its servers' to the nanosecond, each al
 					gone += paid;
 				}
 			}
-			wide owed = share.left_ns;
-			for (const Server &s : servers)
+			wide owed = share.left_ns, untaken = 0;
+			for (const Server &s : servers) {
+				untaken += wide(share.each_ns - s.had);
 				owed += wide(share.each_ns - s.had) + wide(s.owed);
+			}
+			REQUIRE(wide(share.untaken_ns) == untaken);
 			REQUIRE(wide(share.charged_ns) == charged);
 			REQUIRE(charged == gone + owed);
 		}

@@ -23,6 +23,7 @@ struct spare_share {
 	__u64 charged_ns;	/* what it has cost since it had servers */
 	__u64 left_ns;		/* nobody's yet: what division left, and what servers that are gone did not pay */
 	__u64 each_ns;		/* each server's part so far */
+	__u64 untaken_ns;	/* what of their parts servers have not had yet */
 	__u32 servers;
 	__u32 known;		/* seen_ns means something: there was a reading since there are servers, and this class */
 };
@@ -39,6 +40,7 @@ static inline __u64 spare_share_join(struct spare_share *sh)
 static inline void spare_share_leave(struct spare_share *sh, __u64 had_ns, __u64 owed_ns)
 {
 	sh->servers--;
+	sh->untaken_ns -= sh->each_ns - had_ns;
 	sh->left_ns += sh->each_ns - had_ns + owed_ns;
 }
 
@@ -64,6 +66,7 @@ static inline void spare_share_deal(struct spare_share *sh)
 		return;
 	part = sh->left_ns / sh->servers;
 	sh->each_ns += part;
+	sh->untaken_ns += part * sh->servers;
 	sh->left_ns -= part * sh->servers;
 }
 
@@ -81,6 +84,7 @@ static inline __u64 spare_share_part(struct spare_share *sh, const __u64 *total,
 		spare_share_cost(sh, *(const volatile __u64 *)total);
 	spare_share_deal(sh);
 	part = sh->each_ns - *had_ns;
+	sh->untaken_ns -= part;
 	*had_ns = sh->each_ns;
 	return part;
 }
