@@ -341,7 +341,6 @@ static void forget(struct spare_server_kern *srv)
 	s->net_queued = 0;
 	s->svc_pending = 0;
 	s->owed_ns = 0;
-	s->debt.until_ns = 0;	/* what is owed stays owed */
 	s->debt_ns = 0;
 	s->taken_ns = 0;
 	s->strayed_ns = 0;

@@ -215,6 +215,7 @@ static __always_inline bool server_begin(struct cpu_ctx *c, struct spare_server 
 	}
 	s->lender = SPARE_NO_SLOT;
 	s->borrower = SPARE_NO_SLOT;
+	s->debt.until_ns = 0;	/* budgets of the time when it could not serve pay nothing (DEBT-1) */
 	host_server_comes(&c->host);
 	return true;
 }

@@ -68,7 +68,7 @@ struct spare_cbs {
 struct spare_debt {
 	__u64 owed_ns;		/* not paid yet */
 	__u64 spread_ns;	/* what each period of this interval pays of it */
-	__u64 until_ns;		/* periods that begin then are of the next interval; 0: nothing was ever owed, or a class has just begun */
+	__u64 until_ns;		/* periods that begin then are of the next interval; 0: nothing was owed since it has a queue */
 };
 
 /* Where a packet's mark stands on one server (SPARE-4, spare.h). */

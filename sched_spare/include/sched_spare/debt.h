@@ -125,7 +125,7 @@ static inline __u64 spare_debt_pay(struct spare_debt *d, struct spare_cbs *s, __
 	__u64 periods = interval_ns / s->period_ns, keep = s->runtime_ns / SPARE_DEBT_KEEP, begins = s->d_ns - s->period_ns, pay;
 
 	if (!d->until_ns)
-		unused_ns = 0;	/* no budget has ended yet: what a new server begins with it has not earned */
+		unused_ns = 0;	/* no budget has ended yet: what a new server begins with it has not earned, nor what passed while its CPU was offline */
 	if (unused_ns > d->owed_ns)
 		unused_ns = d->owed_ns;
 	d->owed_ns -= unused_ns;

@@ -227,7 +227,6 @@ void Module::detach() {
     a.lender = a.borrower = SPARE_NO_SLOT;
     a.net_queued = a.svc_pending = a.pending = 0;
     a.owed_ns = 0;
-    a.debt.until_ns = 0;
     a.debt_ns = a.taken_ns = a.strayed_ns = 0;
     a.rx_served = s->vm->abi.rx_seq;
     s->vm->abi.nr_throttled = 0;
