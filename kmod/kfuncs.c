@@ -159,18 +159,18 @@ __bpf_kfunc int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size)
  * spare_server_cost - a server's part of what its VM has cost outside its servers (DEBT-1)
  * @cpu: its CPU
  * @slot: and slot
- * @total: what the VM has cost so far, in all; only grows, also while this reads it
+ * @total__nullable: what the VM has cost so far, in all; only grows, also while this reads it; NULL: nobody counts
  *
  * Context: scheduler.
  * Return: what is new to this server, in ns; 0, too, when there is no such server.
  */
-__bpf_kfunc u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total)
+__bpf_kfunc u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total__nullable)
 {
 	struct spare_server_kern *srv;
 
 	guard(rcu)();
 	srv = spare_server_at(cpu, slot);
-	return srv ? spare_debt_part(srv, total) : 0;
+	return srv ? spare_debt_part(srv, total__nullable) : 0;
 }
 
 /**

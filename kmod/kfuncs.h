@@ -16,7 +16,7 @@ u64 spare_above_ns(s32 cpu, u64 now_ns);
 u32 spare_task_slot(struct task_struct *p__ign, s32 cpu);
 int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size);
 int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size);
-u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total);
+u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total__nullable);
 u32 spare_vm_slot(s32 cpu, u32 slot, s32 other_cpu);
 s32 spare_task_next_cpu(struct task_struct *p__ign, u32 from);
 s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from);

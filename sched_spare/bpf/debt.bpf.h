@@ -2,7 +2,8 @@
 /*
  * debt.bpf.h - a server pays its part of what its VM has cost elsewhere when a period of it begins (DEBT-1).
  *
- * Nothing of this is asked in a switch, nor for a packet: one look into a map for each replenishment, and one kfunc where there is an entry.
+ * Nothing of this is asked in a switch, nor for a packet: one look into a map for each replenishment, and one kfunc. That is called without a meter, too: what
+ * servers that are gone have left is to be paid by the others.
  */
 #ifndef SPARE_DEBT_BPF_H
 #define SPARE_DEBT_BPF_H
@@ -23,7 +24,7 @@ static __always_inline u64 debt_budget(const struct spare_server *s)
 /* A period of s begins and has its budget. unused_ns: spare_debt_unused(), from before it had. On its CPU. */
 __noinline int debt_repay(struct spare_server *s __arg_nonnull, u64 unused_ns)
 {
-	u64 id = s->vm_id, *total = bpf_map_lookup_elem(&costs, &id), cost = total ? spare_server_cost(s->cpu, s->slot, total) : 0;
+	u64 id = s->vm_id, cost = spare_server_cost(s->cpu, s->slot, bpf_map_lookup_elem(&costs, &id));
 	struct spare_vm *vm;
 
 	if (!cost && !s->debt.owed_ns)

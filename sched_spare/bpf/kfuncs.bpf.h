@@ -54,7 +54,7 @@ extern s32 spare_task_next_cpu(struct task_struct *p, u32 from) __ksym;
 extern s32 spare_vm_next_cpu(s32 cpu, u32 slot, u32 from) __ksym;
 extern void spare_cpu_deadline(s32 cpu, u32 ppm) __ksym;
 extern int *spare_server_get(s32 cpu, u32 slot, const int rdwr_buf_size) __ksym;
-extern u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total) __ksym;
+extern u64 spare_server_cost(s32 cpu, u32 slot, const u64 *total__nullable) __ksym;
 extern int *spare_server_vm(s32 cpu, u32 slot, const int rdwr_buf_size) __ksym;
 extern void spare_timer_arm(s32 cpu, u64 when_ns, u64 end_ns) __ksym;
 extern void spare_kick(s32 cpu) __ksym;
