@@ -41,7 +41,7 @@ struct Account {
 		const wide first = std::min(owed, unused);
 		owed -= first;
 		paid += first;
-		if (!until || begins >= until) {
+		if (!until || begins >= until || begins + interval < until) {
 			const wide n = std::max(interval / p, wide(1));
 
 			until = begins + interval;
@@ -62,7 +62,8 @@ TEST_CASE("DEBT-1: what was spent elsewhere is paid from the next budgets, sprea
 	Random r(61);
 
 	for (unsigned stream = 0; stream < 400; stream++) {
-		const uint64_t p = r.in(100, 1000000) * 1000, q = r.in(50000, p), interval = r.in(1, 20) * (r.one_in(4) ? p / 3 : p / 2);
+		const uint64_t p = r.in(100, 1000000) * 1000, q = r.in(50000, p), unit = r.one_in(4) ? p / 3 : p / 2;
+		uint64_t interval = r.in(1, 20) * unit;
 		wide now = oracle::start_time(stream), d = now + wide(p);
 		Account a{wide(q), wide(p), wide(interval), wide(q)};
 		spare_cbs s{int64_t(q), oracle::wrap(d), q, p};
@@ -73,6 +74,8 @@ TEST_CASE("DEBT-1: what was spent elsewhere is paid from the next budgets, sprea
 			const wide periods = r.one_in(8) ? r.in(1, 50) : 1;
 			const uint64_t cost = r.one_in(2) ? 0 : r.in(0, r.one_in(10) ? 20 * q : q / 3);
 
+			if (r.one_in(30))
+				a.interval = wide(interval = r.in(1, 20) * unit);
 			s.q_ns -= int64_t(ran);
 			a.left -= wide(ran);
 			now = d + (periods - 1) * wide(p) + wide(r.in(0, p - 1));
@@ -121,6 +124,21 @@ TEST_CASE("DEBT-1: a VM that always runs has its reservation in all, what was sp
 		/* What is owed is of about the last two intervals. */
 		REQUIRE(wide(debt.owed_ns) <= 2 * wide(n + 1) * wide(2 * load * q / 100));
 	}
+}
+
+TEST_CASE("DEBT-1: who makes the interval shorter need not wait for the end of the long one")
+{
+	const uint64_t p = 100000000, q = 40000000;
+	spare_cbs s{int64_t(q), p, q, p};
+	spare_debt debt{30000000, 0, 0};
+
+	CHECK(spare_debt_pay(&debt, &s, 0, 60000000000) == 50000); /* 600 periods */
+	s = {int64_t(q), 2 * p, q, p};
+	CHECK(spare_debt_pay(&debt, &s, 0, 60000000000) == 50000);
+	s = {int64_t(q), 3 * p, q, p};
+	CHECK(spare_debt_pay(&debt, &s, 0, 10 * p) == 2990000);
+	s = {int64_t(q), 4 * p, q, p};
+	CHECK(spare_debt_pay(&debt, &s, 0, 20 * p) == 2990000); /* a longer one waits */
 }
 
 TEST_CASE("DEBT-1: nothing spent, nothing changed")

@@ -117,19 +117,21 @@ static inline __u64 spare_debt_unused(const struct spare_cbs *s, __u64 now)
 /*
  * A period of s begins, with the budget that spare_cbs_credit() has given it; what was spent for it meanwhile has been added to d->owed_ns. Intervals go
  * by periods, whenever somebody got round to beginning them, so each of those that follow each other has as many.
- * unused_ns: spare_debt_unused(). interval_ns: over how long what is owed is spread; of less than a period, one period pays. Afterwards s->q_ns is what may run.
+ * unused_ns: spare_debt_unused(). interval_ns: over how long what is owed is spread; of less than a period, one period pays; a shorter one than before holds at
+ * once. Afterwards s->q_ns is what may run.
  * Returns what was paid.
  */
 static inline __u64 spare_debt_pay(struct spare_debt *d, struct spare_cbs *s, __u64 unused_ns, __u64 interval_ns)
 {
 	__u64 periods = interval_ns / s->period_ns, keep = s->runtime_ns / SPARE_DEBT_KEEP, begins = s->d_ns - s->period_ns, pay;
+	int anew = !d->until_ns || !spare_before(begins, d->until_ns) || spare_before(begins + interval_ns, d->until_ns);
 
 	if (!d->until_ns)
 		unused_ns = 0;	/* no budget has ended yet: what a new server begins with it has not earned, nor what passed while its CPU was offline */
 	if (unused_ns > d->owed_ns)
 		unused_ns = d->owed_ns;
 	d->owed_ns -= unused_ns;
-	if (!d->until_ns || !spare_before(begins, d->until_ns)) {
+	if (anew) {
 		d->until_ns = begins + interval_ns;
 		d->spread_ns = periods > 1 ? (d->owed_ns + periods - 1) / periods : d->owed_ns;
 	}
