@@ -13,6 +13,9 @@
 
 struct spare_meter_shared meter = { .gen = 1 };
 
+/* Set at load: reservations pay for what is billed here (DEBT-1). For a meter that charges nobody the verifier leaves all of that out. */
+const volatile bool charges;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -29,7 +32,7 @@ struct {
 	__type(value, struct spare_meter_row);
 } rows SEC(".maps");
 
-/* Whose reservation pays for what a VM costs beside its own threads: the id of that cgroup (user space); 0: nobody's. */
+/* Whose reservation pays for what a VM costs in softirqs: the id of that cgroup (user space); 0: nobody's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SPARE_METER_VMS);
@@ -37,10 +40,10 @@ struct {
 	__type(value, u64);
 } payers SEC(".maps");
 
-/* Threads in the VM's cgroup pay themselves, where there is a class (DEBT-1). */
-static __always_inline bool is_cost(u32 account, u32 kind)
+/* Softirqs for its packets. Threads in the VM's cgroup pay themselves, where there is a class; of others only a name says whose they are. */
+static __always_inline bool is_cost(u32 kind)
 {
-	return kind - SPARE_KIND_RX <= SPARE_KIND_TX - SPARE_KIND_RX || account & SPARE_ACCOUNT_APART;
+	return kind - SPARE_KIND_RX <= SPARE_KIND_TX - SPARE_KIND_RX;
 }
 
 static __noinline void cost(u32 vm, u64 ns)
@@ -71,7 +74,7 @@ static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u6
 	if (!row || kind >= SPARE_KINDS)
 		return;
 	row->ns[kind] += ns;
-	if (is_cost(account, kind) && spare_account_vm(account))
+	if (charges && is_cost(kind) && spare_account_vm(account))
 		cost(spare_account_vm(account), ns);
 	if (packets) {
 		row->packets[kind == SPARE_KIND_TX] += packets;

@@ -146,11 +146,12 @@ static __always_inline bool may_be_vhost(u32 flags, const char *comm)
 
 /*
  * What is not known of a thread yet, or no longer. Before 6.4 a vhost worker is a kernel thread, in the cgroup of its process, which may be
- * the root; the thread of a guest's PIT always is in the root. Both carry the process's id in their names.
+ * the root; the thread of a guest's PIT always is in the root. Both carry the process's id in their names: as its maker's PID namespace has it, so
+ * the bill may be wrong by that, and nothing is charged for it (spare_bill_add).
  */
 static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread *known)
 {
-	u32 flags = BPF_CORE_READ(p, flags), role = role_of(p->pid, p->start_time), apart = 0, vm;
+	u32 flags = BPF_CORE_READ(p, flags), role = role_of(p->pid, p->start_time), vm;
 	char comm[16] = {};
 
 	vm = flags & PF_KTHREAD ? 0 : vm_of_process(BPF_CORE_READ(p, tgid));
@@ -163,13 +164,11 @@ static __noinline u32 classify(struct task_struct *p, struct spare_meter_thread 
 			known->start_ns = 0;	/* and again at its next switch */
 		}
 		/* (The names of a tenant's own threads, io_uring's, are the tenant's.) */
-		if (!vm && flags & PF_KTHREAD) {
+		if (!vm && flags & PF_KTHREAD)
 			vm = vm_by_name(comm, COMM_PIT, sizeof(COMM_PIT) - 1) ?: vm_by_name(comm, COMM_VHOST, sizeof(COMM_VHOST) - 1);
-			apart = SPARE_ACCOUNT_APART;
-		}
 	}
 	if (vm)
-		return spare_account(vm, kind_of(flags, role)) | apart;
+		return spare_account(vm, kind_of(flags, role));
 	return spare_account(0, begins(comm, COMM_NAPI, sizeof(COMM_NAPI) - 1) ? SPARE_HOST_NET : SPARE_HOST_TASK);
 }
 

@@ -120,6 +120,7 @@ MeterPrograms::Object MeterPrograms::open(const std::vector<size_t>& wanted) con
   }
   bpf_map__set_max_entries(object->maps.cpus, cpus_);
   bpf_map__set_max_entries(object->maps.rows, cpus_ * SPARE_METER_VMS);
+  object->rodata->charges = pins_.has_value();
   object->data->meter.build = meter_build();
   static_cast<void>(::getrandom(&object->data->meter.epoch, sizeof(u32), 0));
   bpf_map* map = nullptr;

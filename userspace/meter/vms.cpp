@@ -229,9 +229,8 @@ std::map<std::uint32_t, std::uint64_t> Vms::payers() const {
     while (!path.empty() && !reserved.contains(path)) {
       path = path.substr(0, path.rfind('/'));
     }
-    const std::uint64_t id = path.empty() ? vm.cgroup_id : reserved.at(path);
-    if (!vm.gone && id != 0) {
-      payers[slot] = id;
+    if (!vm.gone && !path.empty()) {
+      payers[slot] = reserved.at(path);
     }
   }
   return payers;

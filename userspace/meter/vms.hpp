@@ -49,7 +49,7 @@ class Vms {
 
   // These cgroups have a reservation, and are VMs.
   void set_reservations(const std::vector<std::string>& paths);
-  // By slot, the id of the cgroup that pays for what the VM costs (DEBT-1): the nearest with a reservation; until one is known, its own.
+  // By slot, the id of the cgroup that pays for what the VM costs (DEBT-1): the nearest with a reservation. The others cost nobody.
   [[nodiscard]] std::map<std::uint32_t, std::uint64_t> payers() const;
 
   // Looks who has ended; taps_too: the taps of those who live are due.

@@ -56,7 +56,6 @@ SPARE_STATIC_ASSERT((int)SPARE_HOST_KINDS <= (int)SPARE_KINDS, "one row for both
 
 /* An account: a VM and one of its kinds. */
 #define SPARE_ACCOUNT_BITS 4
-#define SPARE_ACCOUNT_APART (1u << 31)	/* of a thread that works for the VM and is not in its cgroup */
 static inline __u32 spare_account(__u32 vm, __u32 kind)
 {
 	return vm << SPARE_ACCOUNT_BITS | kind;
@@ -64,7 +63,7 @@ static inline __u32 spare_account(__u32 vm, __u32 kind)
 
 static inline __u32 spare_account_vm(__u32 account)
 {
-	return (account & ~SPARE_ACCOUNT_APART) >> SPARE_ACCOUNT_BITS;
+	return account >> SPARE_ACCOUNT_BITS;
 }
 
 static inline __u32 spare_account_kind(__u32 account)
