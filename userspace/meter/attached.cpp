@@ -270,6 +270,7 @@ class AttachedMeter : public Meter {
     }
     if (const auto reserved = std::exchange(reserved_, std::nullopt)) {
       vms_.set_reservations(*reserved);
+      vms_.follow_moves();
     }
   }
 

@@ -123,6 +123,17 @@ bool Vms::adopt(MeteredVm& vm, pid_t process) {
   return true;
 }
 
+MeteredVm* Vms::nearest(const std::string& cgroup) {
+  MeteredVm* best = nullptr;
+  for (auto& [slot, vm] : vms_) {
+    const bool above = vm.whole_cgroup() && !vm.gone && (cgroup == vm.cgroup || cgroup.starts_with(vm.cgroup + "/"));
+    if (above && (best == nullptr || vm.cgroup.size() > best->cgroup.size())) {
+      best = &vm;
+    }
+  }
+  return best;
+}
+
 bool Vms::add_process(pid_t process) {
   for (const auto& [slot, vm] : vms_) {
     if (const auto known = vm.pidfds.find(process); known != vm.pidfds.end() && !has_ended(known->second)) {
@@ -140,10 +151,8 @@ bool Vms::add_process(pid_t process) {
     say("levels", fmt::format("a VM's cgroup is {} levels deep or more: such VMs are their processes alone", int{SPARE_METER_LEVELS}));
     cgroup.clear();
   }
-  for (auto& [slot, vm] : vms_) {
-    if (!cgroup.empty() && vm.whole_cgroup() && !vm.gone && (vm.cgroup == cgroup || own == vm.cgroup || own.starts_with(vm.cgroup + "/"))) {
-      return adopt(vm, process);
-    }
+  if (MeteredVm* known = cgroup.empty() ? nullptr : nearest(own)) {
+    return adopt(*known, process);
   }
   const auto made = make(cgroup.empty() ? own : cgroup, !cgroup.empty(), kept_slots);
   if (!made) {
@@ -205,14 +214,36 @@ Result<void> Vms::add_cgroup(const std::string& name) {
 
 void Vms::set_reservations(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
-    if (const auto added = add_cgroup(path); !added && added.error().code == ENAMETOOLONG) {
-      say(path, added.error().text);
+    if (const auto added = add_cgroup(path); !added && added.error().code != ENOENT) {
+      say(path, fmt::format("{}: the reservation of {} pays for no softirqs", added.error().text, printable(path)));
     }
   }
   for (auto& [slot, vm] : vms_) {
     const bool reserves = vm.whole_cgroup() && std::find(paths.begin(), paths.end(), vm.cgroup) != paths.end();
     changed_ = changed_ || reserves != vm.reserves;
     vm.reserves = reserves;
+    vm.taps_due = !vm.gone && (vm.taps_due || bound_to(vm) != vm.bound);
+  }
+}
+
+void Vms::follow_moves() {
+  std::vector<pid_t> moved;
+  for (auto& [slot, vm] : vms_) {
+    const auto left = std::erase_if(vm.pidfds, [&, &from = vm](const auto& process) {
+      const std::string own = cgroup_of(roots_, process.first);
+      const bool stays = own.empty() || (from.whole_cgroup() ? nearest(own) == &from : own == from.cgroup);
+      if (!stays && forget(maps_.processes, &process.first, from.slot)) {
+        moved.push_back(process.first);
+      }
+      return !stays;
+    });
+    if (left > 0) {
+      std::erase_if(vm.processes, [&known = vm.pidfds](const VmProcess& process) { return !known.contains(process.pid); });
+      vm.taps_due = changed_ = true;
+    }
+  }
+  for (const pid_t process : moved) {
+    add_process(process);
   }
 }
 
@@ -248,6 +279,26 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
   return found;
 }
 
+// By name, as the operator wrote it, in this network namespace.
+std::vector<Tap> Vms::bound_to(const MeteredVm& vm) const {
+  std::vector<Tap> bound;
+  const auto text = vm.reserves ? read_file(tree_.mount().string() + vm.cgroup + "/" + file::netdev) : Result<std::string>(Error{});
+  for (const std::string& name : text ? split(trim(*text), " ") : std::vector<std::string>()) {
+    if (auto tap = tap_called(roots_.sys, name)) {
+      bound.push_back(std::move(*tap));
+    }
+  }
+  return bound;
+}
+
+bool Vms::is_bound(const Tap& tap) const {
+  return std::any_of(vms_.begin(), vms_.end(), [&](const auto& entry) {
+    const auto& [slot, vm] = entry;
+    return !vm.gone && std::any_of(vm.bound.begin(), vm.bound.end(), [&](const Tap& bound) { return bound.ifindex == tap.ifindex && bound.netns == tap.netns; });
+  });
+}
+
+// What is bound is known without its holders, who may hide it; what else they hold is only as true as they are.
 void Vms::set_taps(MeteredVm& vm) {
   std::vector<Tap> now;
   bool looked = true;
@@ -276,6 +327,9 @@ void Vms::set_taps(MeteredVm& vm) {
   if (!looked) {  // it keeps what it had
     now.insert(now.end(), vm.taps.begin(), vm.taps.end());
   }
+  vm.bound = bound_to(vm);
+  std::erase_if(now, [&](const Tap& tap) { return is_bound(tap); });
+  now.insert(now.end(), vm.bound.begin(), vm.bound.end());
   std::sort(now.begin(), now.end());
   now.erase(std::unique(now.begin(), now.end()), now.end());
   for (const Tap& tap : vm.taps) {

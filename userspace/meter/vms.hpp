@@ -24,6 +24,7 @@ struct MeteredVm : BilledVm {
   bool named = false;     // by the operator: it stays without processes
   bool reserves = false;  // its cgroup has a reservation
   bool taps_due = false;  // its taps are to be looked for
+  std::vector<Tap> bound;  // of its taps, those in spare.netdev: nobody else's, whoever holds them
   std::map<pid_t, Fd> pidfds;  // of its processes
   std::chrono::steady_clock::time_point gone_at;
 };
@@ -47,8 +48,10 @@ class Vms {
   // A cgroup that is a VM whatever runs in it. ENAMETOOLONG: it is too deep for the programs to find it. ENOSPC: there is no room for more VMs.
   Result<void> add_cgroup(const std::string& name);
 
-  // These cgroups have a reservation, and are VMs.
+  // These cgroups have a reservation, and are VMs; the taps in their spare.netdev are theirs.
   void set_reservations(const std::vector<std::string>& paths);
+  // Processes that are in another VM's cgroup by now are that one's.
+  void follow_moves();
   // By slot, the id of the cgroup that pays for what the VM costs (DEBT-1): the nearest with a reservation. The others cost nobody.
   [[nodiscard]] std::map<std::uint32_t, std::uint64_t> payers() const;
 
@@ -70,6 +73,10 @@ class Vms {
  private:
   Result<MeteredVm*> make(const std::string& cgroup, bool whole, std::size_t kept);
   bool adopt(MeteredVm& vm, pid_t process);
+  // The VM of a whole cgroup in which this one is; null: none.
+  [[nodiscard]] MeteredVm* nearest(const std::string& cgroup);
+  [[nodiscard]] std::vector<Tap> bound_to(const MeteredVm& vm) const;
+  [[nodiscard]] bool is_bound(const Tap& tap) const;
   void set_taps(MeteredVm& vm);
   [[nodiscard]] std::vector<pid_t> processes_in(const std::string& cgroup) const;
   // Not again until there is room.

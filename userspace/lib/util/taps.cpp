@@ -12,9 +12,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "util/fd.hpp"
+#include "util/files.hpp"
 #include "util/processes.hpp"
 
 namespace spare {
@@ -108,6 +110,20 @@ std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process, std
   });
   std::sort(taps.begin(), taps.end());
   return looked && fair ? std::optional(std::move(taps)) : std::nullopt;
+}
+
+std::optional<Tap> tap_called(const fs::path& sys, const std::string& name) {
+  const fs::path dir = sys / "class/net" / name;
+  const auto number = [&](const char* file, int base) {
+    const auto text = read_file(dir / file);
+    return text ? std::optional(static_cast<std::uint32_t>(std::strtoul(text->c_str(), nullptr, base))) : std::nullopt;
+  };
+  const auto ifindex = number("ifindex", 10), flags = number("tun_flags", 16);
+  std::error_code unknown;
+  if (ifindex.value_or(0) == 0 || !(flags || fs::exists(dir / "macvtap", unknown))) {
+    return {};
+  }
+  return Tap{name, *ifindex, own_netns(), (flags.value_or(0) & IFF_NAPI) != 0};
 }
 
 std::uint32_t own_netns() {
