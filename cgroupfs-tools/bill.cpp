@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "meter/bill.hpp"
@@ -22,6 +23,11 @@ std::optional<spare::BillRow> bill_of(const spare::Roots& roots, const std::stri
     }
   }
   return std::nullopt;
+}
+
+bool meter_is_kept(const spare::Roots& roots) {
+  const auto meter = spare::open_meter(roots);
+  return meter || meter.error().code != ENOENT;
 }
 
 nlohmann::ordered_json bill_json(const spare::BillRow& bill) {

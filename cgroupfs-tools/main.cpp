@@ -33,7 +33,7 @@ void add_changes(cli::App* command, sparectl::SetOptions& set) {
       ->type_name("IF,...")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command->add_option("--policy", set.policy, "how spare bandwidth is granted: grant_us, chances, window_us, gain_us, payback, wait, hasten; whether it pays for what it costs elsewhere: charge (debt, none), interval_us")
+  command->add_option("--policy", set.policy, "how spare bandwidth is granted: grant_us, chances, window_us, gain_us, payback, wait, hasten; whether the VM pays for softirqs that serve its packets: charge (debt, none), interval_us")
       ->type_name("KEY=VALUE,...")
       ->delimiter(',')
       ->allow_extra_args(false);

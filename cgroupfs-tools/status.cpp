@@ -276,6 +276,9 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   }
   fmt::print("provide      {}\nuse          {}\nnetdev       {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
              listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);
+  if (vm->reservation && vm->policy.find("charge=debt") != std::string::npos && !meter_is_kept(roots)) {
+    fmt::print("charge       nothing is charged: spared keeps no meter ([meter] in spared.toml)\n");
+  }
   for (const std::string& line : advice) {
     fmt::print("advice       {}\n", spare::printable(line));
   }

@@ -18,7 +18,7 @@ namespace sparectl::top {
 enum class Counter : std::uint8_t {
   // spare.stat
   placed, nr_servers, nr_throttled, used_ns, boost_ns, lent_ns, periods, throttled, throttled_ns, overruns, misses, granted, denied, expired, unasked,
-  short_grant, short_gain, short_q, blocked, hastened, migrated, stray_ns, stolen_ns, valve_ns, rt_ns, debt_ns, rx_packets, rx_dropped, tx_packets, tx_dropped, lat_sum_ns, lat_max_ns,
+  short_grant, short_gain, short_q, blocked, hastened, migrated, stray_ns, stolen_ns, valve_ns, rt_ns, debt_ns, cost_owed_ns, cost_paid_ns, rx_packets, rx_dropped, tx_packets, tx_dropped, lat_sum_ns, lat_max_ns,
   lat_first,
   lat_last = lat_first + 15,
   // the meter

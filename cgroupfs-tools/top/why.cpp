@@ -118,12 +118,23 @@ Found real_time(const Case& c) {
   return part < 1 ? Found() : Found({part, fmt::format("its own real-time threads run {:.0f} % of a CPU beside the budget, which the next budgets pay", part)});
 }
 
+// Part of debt_ns, and spread over an interval: under a steady load it stands at one or two intervals of that.
+double owed_cost_ns(const Case& c) { return c.vm.value(C::cost_owed_ns).value_or(0); }
+
 Found in_debt(const Case& c) {
-  const double debt_ms = c.vm.value(C::debt_ns).value_or(0) / 1e6, each_ms = static_cast<double>(c.vm.now->runtime_us) / 1e3;
+  const double debt_ms = (c.vm.value(C::debt_ns).value_or(0) - owed_cost_ns(c)) / 1e6, each_ms = static_cast<double>(c.vm.now->runtime_us) / 1e3;
   if (debt_ms < 0.1 || each_ms == 0) {
     return {};
   }
   return {{10 + 10 * debt_ms / each_ms, fmt::format("its next budgets owe {:.1f} ms, {:.1f} of them", debt_ms, debt_ms / each_ms)}};
+}
+
+// (What is left of budgets pays as well, and a VM that leaves some is not slow for that.)
+Found cost(const Case& c) {
+  const double part = c.share(C::cost_paid_ns);
+  return part < 1 || c.throttled_share() < 5 ? Found()
+                  : Found({part, fmt::format("{:.0f} % of a CPU of its budgets pays for softirqs that serve its packets, {:.1f} ms are still owed: reserve more "
+                                             "(sparectl set -r), or sparectl set --policy charge=none", part, owed_cost_ns(c) / 1e6)});
 }
 
 Found valve(const Case& c) {
@@ -165,7 +176,7 @@ struct Rule {
 constexpr Rule rules[] = {
     {"no_class", no_class}, {"unplaced", unplaced},     {"no_rates", no_rates}, {"throttled", throttled_most}, {"denied", denied_packets},
     {"no_provider", no_provider}, {"no_tap", no_tap},   {"contended", contended}, {"stolen", stolen},          {"stray", stray},
-    {"real_time", real_time}, {"debt", in_debt},        {"valve", valve},       {"missed", missed},            {"drops", drops},
+    {"real_time", real_time}, {"debt", in_debt},        {"cost", cost},         {"valve", valve},       {"missed", missed},            {"drops", drops},
     {"short", short_grants},
     {"network", network},     {"full", full_vcpus},
 };

@@ -27,6 +27,10 @@ constexpr std::chrono::seconds remove_limit{10}, enable_limit{10};
 constexpr const char* controllers_wanted[] = {"cpu", "io", "cpuset"};
 const Error not_permitted = {"permission denied: run it as root", EACCES};
 
+constexpr std::string_view policy_form =
+    "KEY=VALUE is wanted: grant_us 1 to 1000000, chances 0 to 1000000, window_us 1000 to 60000000, gain_us 0 to window_us, payback, wait and hasten 0 or 1, "
+    "charge debt or none, interval_us 100 to 60000000";
+
 // What an errno means for a file whose meaning narrows it down. Empty: nothing special.
 std::string_view meaning(std::string_view name, int code) {
   switch (code) {
@@ -40,10 +44,16 @@ std::string_view meaning(std::string_view name, int code) {
       if (name == file::cpus) {
         return "the list is malformed, or none of the providers in spare.use is on one of these CPUs";
       }
+      if (name == file::policy) {
+        return policy_form;
+      }
       return "the value is malformed";
     case ERANGE:
       if (name == file::cpus) {
         return "this host does not have all of these CPUs";
+      }
+      if (name == file::policy) {
+        return policy_form;
       }
       return "the value is out of range: 100us <= P <= 1s, Q >= 50us, Q/P >= 0.5 %";
     case EBUSY:

@@ -81,6 +81,10 @@ TEST_CASE("top, why: what takes its CPU") {
 
 TEST_CASE("top, why: debt, drops, network") {
   CHECK(has(said("debt", with({{Counter::debt_ns, 20 * ms}})), "owe 20.0 ms, 0.5 of them"));
+  CHECK(has(said("debt", with({{Counter::debt_ns, 20 * ms}, {Counter::cost_owed_ns, 16 * ms}})), "owe 4.0 ms, 0.1 of them"));
+  CHECK(said("debt", with({{Counter::debt_ns, 20 * ms}, {Counter::cost_owed_ns, 20 * ms}})).empty());
+  CHECK(has(said("cost", with({{Counter::throttled_ns, 600 * ms}, {Counter::cost_paid_ns, 60 * ms}, {Counter::cost_owed_ns, 16 * ms}})), "6 % of a CPU of its budgets pays for softirqs that serve its packets, 16.0 ms"));
+  CHECK(said("cost", with({{Counter::cost_paid_ns, 60 * ms}})).empty());
   CHECK(has(said("drops", with({{Counter::rx_packets, 90}, {Counter::rx_dropped, 10}})), "dropped 10 packets of 100"));
   CHECK(has(said("network", with({{Counter::bill_guest, 300 * ms}, {Counter::bill_vhost, 60 * ms}, {Counter::bill_softirq_rx, 40 * ms}})), "25 %"));
   CHECK(said("network", with({{Counter::bill_guest, 300 * ms}, {Counter::bill_vhost, 20 * ms}})).empty());
