@@ -281,14 +281,8 @@ std::vector<pid_t> Vms::processes_in(const std::string& cgroup) const {
 
 // By name, as the operator wrote it, in this network namespace.
 std::vector<Tap> Vms::bound_to(const MeteredVm& vm) const {
-  std::vector<Tap> bound;
   const auto text = vm.reserves ? read_file(tree_.mount().string() + vm.cgroup + "/" + file::netdev) : Result<std::string>(Error{});
-  for (const std::string& name : text ? split(trim(*text), " ") : std::vector<std::string>()) {
-    if (auto tap = tap_called(roots_.sys, name)) {
-      bound.push_back(std::move(*tap));
-    }
-  }
-  return bound;
+  return taps_called(roots_.sys, text ? split(trim(*text), " ") : std::vector<std::string>());
 }
 
 bool Vms::is_bound(const Tap& tap) const {

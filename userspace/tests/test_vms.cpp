@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -14,23 +15,25 @@
 
 #include "fake_maps.hpp"
 #include "fake_tree.hpp"
-#include "kinds.hpp"
+#include "meter/kinds.hpp"
 #include "meter/vms.hpp"
 #include "util/taps.hpp"
 
 namespace {
 
-// A host with a process that runs guests: this one.
-struct Host {
-  Host() {
-    tree.good_machine();
+struct MeteredTree : FakeTree {
+  MeteredTree() {
+    good_machine();
     for (const char* cgroup : {"/d", "/d/a", "/d/b"}) {
-      tree.file(std::string("sys/fs/cgroup") + cgroup + "/cgroup.procs", "");
+      file(std::string("sys/fs/cgroup") + cgroup + "/cgroup.procs", "");
     }
   }
+};
 
+// A host with a process that runs guests: this one.
+struct MeteredHost {
   const pid_t process = ::getpid();
-  FakeTree tree;
+  MeteredTree tree;
   spare::Roots roots = spare::Roots::below(tree.root());
   spare::Vms::Maps maps{make_fake_map(4, 4), make_fake_map(8, 4), make_fake_map(sizeof(spare_meter_tap), 4), make_fake_map(4, 4)};
   spare::Vms vms{roots, *spare::CgroupTree::open(roots), maps};
@@ -67,7 +70,7 @@ struct Host {
 }  // namespace
 
 TEST_CASE("DEBT-1: the nearest cgroup with a reservation pays, and nobody where there is none") {
-  Host host;
+  MeteredHost host;
   host.put("/d/b");
   REQUIRE(host.vms.add_process(host.process));
   CHECK(host.vms.payers().empty());
@@ -80,7 +83,7 @@ TEST_CASE("DEBT-1: the nearest cgroup with a reservation pays, and nobody where 
 }
 
 TEST_CASE("DEBT-1: what spare.netdev has is its cgroup's, though no process shows it") {
-  Host host;
+  MeteredHost host;
   host.tap("tap0", 7);
   host.tap("tap1", 8);
   host.tree.file("sys/class/net/eth0/ifindex", "2\n");
@@ -107,7 +110,7 @@ TEST_CASE("DEBT-1: what spare.netdev has is its cgroup's, though no process show
 }
 
 TEST_CASE("DEBT-1: a process that moves into a cgroup with a reservation is paid for there") {
-  Host host;
+  MeteredHost host;
   const auto start = GENERATE(as<std::string>{}, "/d/b", "/d", "/user.slice/session-1.scope");
   host.put(start);
   REQUIRE(host.vms.add_process(host.process));
@@ -126,7 +129,7 @@ TEST_CASE("DEBT-1: a process that moves into a cgroup with a reservation is paid
 }
 
 TEST_CASE("DEBT-1: a cgroup whose reservation cannot pay is named") {
-  Host host;
+  MeteredHost host;
   std::vector<std::string> paths;
   for (int i = 0; i < SPARE_METER_GONE; i++) {
     paths.push_back("/d/vm" + std::to_string(i));

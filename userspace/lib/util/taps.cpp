@@ -85,6 +85,20 @@ Tap tap_behind(const Fd& device, const fs::path& proc, pid_t process, std::uint3
   return tap;
 }
 
+// By what sysfs says. Nothing: it is none, or not there.
+std::optional<Tap> tap_in(const fs::path& dir, const std::string& name) {
+  const auto number = [&](const char* file, int base) {
+    const auto text = read_file(dir / file);
+    return text ? std::optional(static_cast<std::uint32_t>(std::strtoul(text->c_str(), nullptr, base))) : std::nullopt;
+  };
+  const auto ifindex = number("ifindex", 10), flags = number("tun_flags", 16);
+  std::error_code unknown;
+  if (ifindex.value_or(0) == 0 || !(flags || fs::exists(dir / "macvtap", unknown))) {
+    return {};
+  }
+  return Tap{name, *ifindex, own_netns(), (flags.value_or(0) & IFF_NAPI) != 0};
+}
+
 }  // namespace
 
 std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process, std::size_t& left) {
@@ -112,18 +126,14 @@ std::optional<std::vector<Tap>> taps_of(const fs::path& proc, pid_t process, std
   return looked && fair ? std::optional(std::move(taps)) : std::nullopt;
 }
 
-std::optional<Tap> tap_called(const fs::path& sys, const std::string& name) {
-  const fs::path dir = sys / "class/net" / name;
-  const auto number = [&](const char* file, int base) {
-    const auto text = read_file(dir / file);
-    return text ? std::optional(static_cast<std::uint32_t>(std::strtoul(text->c_str(), nullptr, base))) : std::nullopt;
-  };
-  const auto ifindex = number("ifindex", 10), flags = number("tun_flags", 16);
-  std::error_code unknown;
-  if (ifindex.value_or(0) == 0 || !(flags || fs::exists(dir / "macvtap", unknown))) {
-    return {};
+std::vector<Tap> taps_called(const fs::path& sys, const std::vector<std::string>& names) {
+  std::vector<Tap> taps;
+  for (const std::string& name : names) {
+    if (auto tap = tap_in(sys / "class/net" / name, name)) {
+      taps.push_back(std::move(*tap));
+    }
   }
-  return Tap{name, *ifindex, own_netns(), (flags.value_or(0) & IFF_NAPI) != 0};
+  return taps;
 }
 
 std::uint32_t own_netns() {

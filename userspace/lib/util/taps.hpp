@@ -27,8 +27,8 @@ struct Tap {
 // may be more. Nothing: it could not be looked at now, or changes its files under the eyes of who looks.
 std::optional<std::vector<Tap>> taps_of(const std::filesystem::path& proc, pid_t process, std::size_t& left);
 
-// The tap or macvtap of this name in this network namespace, by what sysfs says. Nothing: there is none.
-std::optional<Tap> tap_called(const std::filesystem::path& sys, const std::string& name);
+// The taps and macvtaps of these names in this network namespace, by what sysfs says; other names are left out.
+std::vector<Tap> taps_called(const std::filesystem::path& sys, const std::vector<std::string>& names);
 
 // The network namespace of the caller, as in Tap; 0: not known.
 std::uint32_t own_netns();
