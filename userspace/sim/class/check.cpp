@@ -40,7 +40,21 @@ void World::check_cpu(int id) {
   check_kthreads(cpu(id));
   check_paid(id);
   for (slot = 0; slot < SPARE_SLOTS; slot++)
-    if (Server* s = module_.at(id, slot)) check_loan(*s);
+    if (Server* s = module_.at(id, slot)) {
+      check_loan(*s);
+      check_period(*s);
+    }
+}
+
+// DEBT-1: who begins a period and owes something pays, unless overrun has left no more than what a period keeps.
+void World::check_period(Server& s) {
+  const spare_server& a = s.abi;
+  const u64 settled = a.st.repaid_ns + a.st.waived_ns;
+  const auto& was = s.period;
+  if (was.owes && was.cfg && was.cfg == a.cfg_seen && spare_before(was.d, a.cbs.d_ns) && was.settled == settled &&
+      a.cbs.q_ns > static_cast<s64>(a.cbs.runtime_ns / SPARE_DEBT_KEEP))
+    fail("a period of VM %llu begins on CPU %u, and pays nothing of %llu ns", s.vm->abi.id, s.cpu, a.debt.owed_ns);
+  s.period = {a.cfg_seen, a.cbs.d_ns, settled, a.debt.owed_ns && a.debt.spread_ns};
 }
 
 // Conservation (ACC-1): all that passes while a server pays is charged once, but for softirqs and higher classes.

@@ -30,6 +30,10 @@ struct Server {
     Time since = 0;
     u64 used = 0;
   } unused{};  // and since when it has had budget, nothing to do, and a thread to wait elsewhere
+  struct {
+    u64 cfg = 0, d = 0, settled = 0;
+    bool owes = false;
+  } period{};  // its last one, as World::check_period() saw it
 };
 
 struct Reservation {

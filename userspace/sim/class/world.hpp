@@ -111,6 +111,7 @@ class World : public Kernel {
   void check_idle(Cpu& c, Task& p);
   void check_use(Vm& vm);
   void check_debt(Vm& vm);
+  void check_period(Server& s);
   void check_group(Group& g);
   void check_loan(Server& s);
   const Server* free_provider(const Server& s);
