@@ -268,23 +268,26 @@ static __always_inline void server_pay_taken(struct spare_server *s)
 	s->strayed_ns += taken;
 }
 
+/* The rest of it. */
+__noinline int server_repay(struct spare_server *s __arg_nonnull, u64 now)
+{
+	u64 debt = __sync_lock_test_and_set(&s->debt_ns, 0), unused;
+
+	unused = spare_debt_unused(&s->cbs, now);
+	if (!spare_cbs_settle(&s->cbs, debt, now))
+		return 0;
+	debt_repay(s, unused > debt ? unused - debt : 0);
+	return 1;
+}
+
 /*
  * What others left for it to pay (spare_cbs_settle): what is left of the budgets of the periods that have passed pays it, and then what was spent elsewhere. Returns
  * whether its deadline has moved: a period begins, and has paid (DEBT-1).
  */
 static __always_inline bool server_pay_debt(struct spare_server *s, u64 now)
 {
-	u64 debt, unused;
-
 	server_pay_taken(s);
-	if (!s->debt_ns)
-		return false;
-	debt = __sync_lock_test_and_set(&s->debt_ns, 0);
-	unused = spare_debt_unused(&s->cbs, now);
-	if (!spare_cbs_settle(&s->cbs, debt, now))
-		return false;
-	debt_repay(s, unused > debt ? unused - debt : 0);
-	return true;
+	return s->debt_ns && server_repay(s, now);
 }
 
 /* Its deadline has passed: it pays what is owed, has its budget for the periods since, and pays of that what was spent elsewhere. */
@@ -306,7 +309,7 @@ static __always_inline bool server_sleeps_past(const struct spare_server *s, u64
 }
 
 /* What strays may still take of the budget, read from any CPU: the credit that is due counts, and what the run has used so far. */
-static __always_inline s64 server_budget(const struct spare_server *s, u64 now)
+__noinline s64 server_budget(struct spare_server *s __arg_nonnull, u64 now)
 {
 	s64 taken = *(volatile __s64 *)&s->taken_ns;	/* before cbs: it may be paid meanwhile, and would count twice rather than not at all */
 	struct spare_cbs cbs = s->cbs;
@@ -399,7 +402,7 @@ __noinline int server_wake(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 }
 
 /* How long a thread of the server runs before the next one's turn (CBS-7, CBS-8). */
-static __always_inline u64 server_turn(const struct spare_server *s)
+__noinline u64 server_turn(struct spare_server *s __arg_nonnull)
 {
 	return spare_turn_ns(&s->cbs, debt_budget(s), server_queued(s) + 1);
 }

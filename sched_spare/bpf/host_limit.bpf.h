@@ -76,7 +76,7 @@ static __noinline u64 stray_take(u32 id, u64 now)
 	stray_settle(s, now);
 	left = server_budget(s, now);
 	/* Half of it, as long as that is worth a switch: a server that wakes meanwhile finds something. */
-	got = left / 2;
+	got = left > 0 ? (u64)left / 2 : 0;
 	if (got < (s64)SPARE_GRANT_MIN_NS)
 		got = left < (s64)SPARE_GRANT_MIN_NS ? left : SPARE_GRANT_MIN_NS;
 	if (got > (s64)SPARE_STRAY_GRANT_NS)

@@ -74,14 +74,14 @@ static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u6
 	if (!row || kind >= SPARE_KINDS)
 		return;
 	row->ns[kind] += ns;
-	if (charges && is_cost(kind) && spare_account_vm(account))
-		cost(spare_account_vm(account), ns);
 	if (packets) {
 		row->packets[kind == SPARE_KIND_TX] += packets;
 		row->batches[0]++;
 	} else if (kind == SPARE_KIND_VHOST) {
 		row->batches[1]++;
 	}
+	if (charges && is_cost(kind) && spare_account_vm(account))
+		cost(spare_account_vm(account), ns);
 }
 
 /* The clock that stands still in hard interrupts. One of these may come between the two readings. */
