@@ -40,12 +40,7 @@ struct {
 	__type(value, u64);
 } payers SEC(".maps");
 
-/* Softirqs for its packets. Threads in the VM's cgroup pay themselves, where there is a class; of others only a name says whose they are. */
-static __always_inline bool is_cost(u32 kind)
-{
-	return kind - SPARE_KIND_RX <= SPARE_KIND_TX - SPARE_KIND_RX;
-}
-
+/* What a softirq took for its packets. Threads in the VM's cgroup pay themselves, where there is a class; of others only a name says whose they are. */
 static __noinline void cost(u32 vm, u64 ns)
 {
 	u64 *payer = bpf_map_lookup_elem(&payers, &vm), *sum, id;
@@ -77,11 +72,11 @@ static __always_inline void spare_bill_add(struct spare_bill *b, u32 account, u6
 	if (packets) {
 		row->packets[kind == SPARE_KIND_TX] += packets;
 		row->batches[0]++;
+		if (charges)
+			cost(spare_account_vm(account), ns);
 	} else if (kind == SPARE_KIND_VHOST) {
 		row->batches[1]++;
 	}
-	if (charges && is_cost(kind) && spare_account_vm(account))
-		cost(spare_account_vm(account), ns);
 }
 
 /* The clock that stands still in hard interrupts. One of these may come between the two readings. */

@@ -11,19 +11,23 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 . "$here/../lib/host.inc.sh"
 
-rounds=1000
+rounds=20
 
-# sleeps NAME: what the VM pays for a shell that sleeps so often, ns each time
+# sleeps NAME: the least that the VM pays for a shell that sleeps, of 50 times so many rounds, ns each. (The two CPUs take turns on one clock: what the other
+# one does in the middle of a round is in it, several times what the round itself takes, or never, as the turns fall.)
 sleeps() {
-	local used
-	used=$(stat_of "$vm" used_ns)
-	(
-		echo "$BASHPID" >"$vm/cgroup.procs"
-		for ((i = 0; i < rounds; i++)); do read -rt 0.002 -u 9 || true; done
-	)
-	used=$((($(stat_of "$vm" used_ns) - used) / rounds))
-	ktap_note "$1: it pays $used ns each time it sleeps"
-	PAYS[$1]=$used
+	local used least=0 n
+	for ((n = 0; n < 50; n++)); do
+		used=$(stat_of "$vm" used_ns)
+		(
+			echo "$BASHPID" >"$vm/cgroup.procs"
+			for ((i = 0; i < rounds; i++)); do read -rt 0.002 -u 9 || true; done
+		)
+		used=$((($(stat_of "$vm" used_ns) - used) / rounds))
+		((least && used >= least)) || least=$used
+	done
+	ktap_note "$1: it pays $least ns each time it sleeps"
+	PAYS[$1]=$least
 }
 
 # beside THREADS, bound to CPU 0

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# boot: bare
+# boot: own
 # limit: 900
 # ACC-1, ACC-2: what the read-only meter costs, in instructions (2 ns each): per context switch, and per packet that goes from a softirq by a bridge
 # and a tap through the real vhost-net; and what it bills for these packets. Nothing else of ours is loaded.
