@@ -57,8 +57,7 @@ spare_up
 controllers "$CGROUP/top"
 kill -STOP "$SPARED_PID"
 ktap_cleanup "kill -CONT $SPARED_PID"
-# (10.2 since it reads what VMs owe for packets, too; 9.6 before. A hundredth of a CPU at 1 s, which is what it may take, is twice as much.)
-costs 100 11 300
+costs 100 10 300
 costs 1000 100 600
 ktap_check 'top: (all of them are in it)' has_vms 1001
 ktap_done
