@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash disable=SC2034 # for who sources this
 #
-# debt.inc.sh - VMs whose packets come from behind a veth and a bridge, and what they cost. Sourced behind measure.inc.sh.
+# debt.inc.sh - VMs whose packets come from behind a veth and a bridge, and what they cost. Sources what else is needed.
 #
 #   debt_up             the network, spared with a meter, the class
 #   debt_tap            tap spare0 is up, on the bridge, and known to the meter
@@ -9,6 +9,11 @@
 #   owes DIR NS         as if that VM had cost so much
 #   softirqs            what VM vm's packets have cost, the host's network, and elapsed time, in ns, by the meter, since it counts
 #   look DIR            periods, own use up to this period's end if it uses that up, cost, paid, owed: of a VM on CPU 0
+
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/../lib/ktap.sh"
+. "$here/../lib/spare.sh"
+. "$here/measure.inc.sh"
 
 conf=$MEASURES/spared.toml pins=/sys/fs/bpf/sched_spare
 

@@ -11,11 +11,7 @@
 #
 # Own use is seen twice: by the class (a period's use is what used_ns and the budget left, together, have grown by) and by sched_switch.
 set -euo pipefail
-here=$(dirname "$0")
-. "$here/../lib/ktap.sh"
-. "$here/../lib/spare.sh"
-. "$here/measure.inc.sh"
-. "$here/debt.inc.sh"
+. "$(dirname "$0")/debt.inc.sh"
 
 q=40000000 intervals=10 rate=4000
 vm=$CGROUP/vm/vm calm=$CGROUP/vm/calm small=$CGROUP/vm/small

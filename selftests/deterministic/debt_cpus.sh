@@ -6,11 +6,7 @@
 # DEBT-1 on two CPUs: what a VM has cost its servers pay in equal parts; the part of one whose CPU the VM does not use its unused budgets pay; one that
 # is taken away leaves its part to the other; nothing of it is lost, nor when the class, or spared, is replaced meanwhile.
 set -euo pipefail
-here=$(dirname "$0")
-. "$here/../lib/ktap.sh"
-. "$here/../lib/spare.sh"
-. "$here/measure.inc.sh"
-. "$here/debt.inc.sh"
+. "$(dirname "$0")/debt.inc.sh"
 
 vm=$CGROUP/vm/vm cost=2000000000
 

@@ -5,11 +5,7 @@
 # DEBT-1, ACC-4: a VM 40/100 ms whose network thread sends to a veth all the time. The stack of the receiver runs in softirqs on top of that thread, and is
 # the host network's: in no budget. How much CPU is that beside the reservation?
 set -euo pipefail
-here=$(dirname "$0")
-. "$here/../lib/ktap.sh"
-. "$here/../lib/spare.sh"
-. "$here/measure.inc.sh"
-. "$here/debt.inc.sh"
+. "$(dirname "$0")/debt.inc.sh"
 
 vm=$CGROUP/vm/vm
 
