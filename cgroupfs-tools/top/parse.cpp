@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <string>
+#include <utility>
 
 namespace sparectl::top {
 namespace {
@@ -57,11 +59,25 @@ void set_server(VmSample& vm, std::uint32_t cpu, std::string_view key, std::stri
   }
 }
 
+// The counter of that name, if it is one. All files have the same lines, so what was in this one before is remembered.
+std::optional<Counter> counter_in(std::size_t line, std::string_view name) {
+  thread_local std::array<std::pair<std::string, std::optional<Counter>>, 2 * counters> lines;
+  if (line >= lines.size()) {
+    return counter_of(name);
+  }
+  auto& [had, counter] = lines[line];
+  if (had != name) {
+    had = name;
+    counter = counter_of(name);
+  }
+  return counter;
+}
+
 }  // namespace
 
 void parse_spare_stat(std::string_view text, VmSample& vm) {
   vm.servers.clear();
-  std::size_t expected = 0;  // mostly the next one of the table
+  std::size_t line = 0;
   each_line(text, [&](std::string_view key, std::string_view value) {
     if (const auto dot = key.find('.'); dot != std::string_view::npos) {
       if (const auto cpu = cpu_of(key.substr(0, dot))) {
@@ -69,11 +85,9 @@ void parse_spare_stat(std::string_view text, VmSample& vm) {
       }
       return;
     }
-    const auto counter = expected < counters && key == counter_table[expected].name ? std::optional(static_cast<Counter>(expected)) : counter_of(key);
-    const auto number = counter ? whole<std::uint64_t>(value) : std::nullopt;
-    if (number) {
+    const auto counter = counter_in(line++, key);
+    if (const auto number = counter ? whole<std::uint64_t>(value) : std::nullopt) {
       vm.values.set(*counter, *number);
-      expected = static_cast<std::size_t>(*counter) + 1;
     }
   });
 }

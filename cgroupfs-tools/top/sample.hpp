@@ -16,7 +16,7 @@ namespace sparectl::top {
 
 // Of a VM or a provider. In the order of counter_table.
 enum class Counter : std::uint8_t {
-  // spare.stat, in its order, in which they are found at once
+  // spare.stat, in its order
   placed, nr_servers, nr_throttled, used_ns, boost_ns, lent_ns, periods, throttled, throttled_ns, overruns, misses, granted, denied, expired, unasked,
   short_grant, short_gain, short_q, blocked, hastened, migrated, stray_ns, stolen_ns, valve_ns, cost_paid_ns, lat_sum_ns, lat_max_ns, debt_ns, cost_owed_ns, rt_ns, rx_packets, rx_dropped, tx_packets, tx_dropped,
   lat_first,
