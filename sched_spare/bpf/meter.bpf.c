@@ -216,22 +216,18 @@ static __always_inline void somebody_had(struct spare_meter_cpu *c, u32 vm)
 		spare_bill_tap_untimed(&c->bill, vm);
 }
 
-/* A device on others (a bridge's own, a VLAN's, a bond): the one below has had it, and said so. */
-static __always_inline bool is_upper(const struct net_device *dev)
-{
-	return (u64)dev->adj_list.lower.next != (u64)&dev->adj_list.lower;
-}
-
 /* After a device has sent it, so that waking who reads a tap is the packet's. */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(meter_sent, struct sk_buff *skb, int rc, struct net_device *dev, unsigned int length)
 {
 	struct spare_meter_cpu *c = me();
+	u32 vm;
 
-	if (!c || !spare_bill_serves(&c->bill))
+	if (!c || !spare_bill_serves(&c->bill) || rc == NETDEV_TX_BUSY)
 		return 0;
-	if (rc != NETDEV_TX_BUSY && !is_upper(dev))
-		somebody_had(c, vm_of_device(c, dev));
+	vm = vm_of_device(c, dev);
+	if (vm || !is_upper(dev))
+		somebody_had(c, vm);
 	return 0;
 }
 

@@ -40,6 +40,12 @@ static __noinline u32 steers(struct net_device *dev)
 	return 0;
 }
 
+/* A device on others (a bridge's own, a VLAN's, a bond): the one below has a packet, too, and says so. */
+static __always_inline bool is_upper(const struct net_device *dev)
+{
+	return (u64)dev->adj_list.lower.next != (u64)&dev->adj_list.lower;
+}
+
 /* What is known of a device of that address is true until meter.gen changes. */
 static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_device *dev)
 {
@@ -58,7 +64,7 @@ static __noinline u32 look_up_device(struct spare_meter_cpu *c, struct net_devic
 		key.netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
 		known->gen = meter.gen;
 		vm = bpf_map_lookup_elem(&taps, &key);
-		known->vm = vm ? *vm : 0;
+		known->vm = vm && !is_upper(dev) ? *vm : 0;	/* (a macvtap is one for its life) */
 		known->device = address;
 		if (vm && steers(dev))
 			meter.steers = 1;

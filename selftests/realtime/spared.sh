@@ -203,6 +203,9 @@ untraced() {
 	rmdir "$TRACE"
 }
 
+# at_pace UNITS: where clocks can be dilated, the emulated CPUs do so much work in a second (lib/boot.sh: nominal, 250 000).
+at_pace() { [[ -z ${SPARE_PACE-} ]] || "$TOOLS/spare-speed" --wanted "$1" --pace >/dev/null || true; }
+
 # An upgrade: the spared of another build replaces the class, under a burner that is never without its cap.
 upgrade() {
 	local before after build used begin us steady steady_run beyond run
@@ -213,6 +216,7 @@ upgrade() {
 		'[[ $(sparectl status) == *", as installed, build "*"running, pid $SPARED_PID, version $(spared --version | cut -d" " -f2)"* ]]'
 	# A short period: what a window of one scheduler has too much at its ends is little.
 	echo 4000 10000 >"$BURN/spare.reservation"
+	at_pace 250000	# what the kernel takes to take tasks over is the CPU's work
 	sleep 1
 	traced
 	sleep 3
@@ -228,6 +232,7 @@ upgrade() {
 	sleep 1
 	read -r beyond run <<<"$(untraced)"
 	us=$((${EPOCHREALTIME/./} - begin)) used=$(($(awk '/^usage_usec/ { print $2 }' "$BURN/cpu.stat") - used)) after=$(<$SCX/enable_seq)
+	at_pace "${SPARE_PACE-}"
 	ktap_note "in $us us the burner used $used us; class $build, then $(sparectl status | sed -n 's/^class .*build //p')"
 	ktap_note "beyond 4 ms of 10 at most: $beyond us, before the upgrade $steady; longest run $run us, before $steady_run; $(grep -o 'limited by cpu.max alone for.*' "$SPARED_LOG" || true)"
 	ktap_check 'LIFE-1: the spared of another build replaces the class' said 'replaced the class of another build'

@@ -6,7 +6,8 @@
  *   spare-contend --cgroup /sys/fs/cgroup/vm/a --device dum0 --seconds 20         RTNL: each sets the device's queue length
  *
  * The VM's thread does so without an end, the host's once in 7 ms. Figures: waits; wait_p50_ns, wait_p99_ns, wait_max_ns, from the host's
- * call to its return; turns, of the VM's thread.
+ * call to its return; turns, of the VM's thread; preempted: of the host's turns, those that waited for no lock but for the CPU, which a period of
+ * the VM's took from it (not among the waits).
  */
 #include "cli/options.hpp"
 #include "tool_util.h"
@@ -21,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -54,6 +56,20 @@ struct contended {
 			die("{}: its queue length", device);
 	}
 };
+
+/* How often this thread has let go of the CPU to wait, and how often it was taken from it. */
+struct switches {
+	long waited, preempted;
+};
+
+switches switches_now()
+{
+	rusage usage{};
+
+	if (getrusage(RUSAGE_THREAD, &usage))
+		die("getrusage");
+	return {usage.ru_nvcsw, usage.ru_nivcsw};
+}
 
 } // namespace
 
@@ -93,14 +109,22 @@ int run(int argc, char **argv)
 	}
 	sleep_for(1'000'000'000);
 	std::vector<uint64_t> waits;
+	uint64_t preempted = 0;
 	const uint64_t from = now_ns(), to = from + uint64_t(seconds * 1e9), before = turns;
 
 	for (uint64_t t = from; t < to; t += every_ns) {
 		sleep_until(t);
+		const switches was = switches_now();
 		const uint64_t begin = now_ns();
 
 		lock.turn("host");
-		waits.push_back(now_ns() - begin);
+		const uint64_t wait_ns = now_ns() - begin;
+		const switches is = switches_now();
+
+		if (is.waited == was.waited && is.preempted != was.preempted)
+			preempted++;
+		else
+			waits.push_back(wait_ns);
 		t = std::max(t, now_ns() / every_ns * every_ns - from % every_ns);
 	}
 	const uint64_t nr = turns - before;
@@ -109,9 +133,11 @@ int run(int argc, char **argv)
 	waitpid(vm, nullptr, 0);
 	if (!lock.dir.empty())
 		rmdir((lock.dir + "/vm").c_str());
+	if (waits.empty())
+		die("the host never had its turn");
 	std::sort(waits.begin(), waits.end());
-	fmt::print("waits {}\nwait_p50_ns {}\nwait_p99_ns {}\nwait_max_ns {}\nturns {}\n", waits.size(), waits[waits.size() / 2],
-		   waits[waits.size() * 99 / 100], waits.back(), nr);
+	fmt::print("waits {}\nwait_p50_ns {}\nwait_p99_ns {}\nwait_max_ns {}\nturns {}\npreempted {}\n", waits.size(), waits[waits.size() / 2],
+		   waits[waits.size() * 99 / 100], waits.back(), nr, preempted);
 	return 0;
 }
 

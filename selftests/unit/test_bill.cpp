@@ -328,7 +328,7 @@ amounts play(const std::vector<event> &record, amounts &packets)
 
 	billed = &sum;
 	counted = &packets;
-	b.polls = record.front().polls;
+	b.serves = record.front().polls ? SPARE_BILL_POLLS : 0;
 	spare_bill_batch_begin(&b, net);
 	spare_bill_start(&b, record.front().account, wrap(record.front().t));
 	for (size_t i = 1; i < record.size(); i++) {

@@ -80,6 +80,10 @@ enum spare_bill_led {
 	SPARE_BILL_LED,		/* it has entered, or somebody has had it */
 };
 
+/* Bits of spare_bill.serves, looked at together for each packet. */
+#define SPARE_BILL_SOFTIRQ	1u
+#define SPARE_BILL_POLLS	2u
+
 struct spare_payer {
 	__u64 ns;		/* of the packets alone */
 	__u32 account;
@@ -101,8 +105,7 @@ struct spare_bill {
 	__u32 owner;		/* VM by whose tap the packet came in, 0: no tap */
 	__u64 packet;		/* which packet that is */
 	__u64 device;		/* where it entered */
-	__u8 softirq;		/* one is being served */
-	__u8 polls;		/* the thread polls the network */
+	__u8 serves;		/* SPARE_BILL_SOFTIRQ: one is being served; SPARE_BILL_POLLS: the thread polls the network itself */
 	__u8 open;		/* a packet has entered and reached no tap yet */
 	__u8 led;		/* enum spare_bill_led */
 	__u8 single;		/* the last batch was one packet */
@@ -233,7 +236,7 @@ SPARE_BILL_INLINE __u32 spare_bill_undelivered(const struct spare_bill *b)
 /* Is the network being served here? Else packets are the thread's that carries them. */
 SPARE_BILL_INLINE int spare_bill_serves(const struct spare_bill *b)
 {
-	return b->softirq || b->polls;
+	return b->serves;
 }
 
 /* The same packet, seen again at an upper device (a bridge's own, a VLAN's). */
@@ -405,9 +408,9 @@ SPARE_BILL_INLINE void spare_bill_switch(struct spare_bill *b, __u32 base, int p
 	spare_bill_event(b, now);
 	spare_bill_stop(b, now);
 	b->irq_depth = 0;	/* no interrupt switches: one whose end was not seen */
-	b->softirq = 0;		/* one is switched away only with PREEMPT_RT; the rest of it is its thread's */
+	/* A softirq is switched away only with PREEMPT_RT; the rest of it is its thread's. */
+	b->serves = polls ? SPARE_BILL_POLLS : 0;
 	b->base = base;
-	b->polls = polls != 0;
 	if (polls)
 		spare_bill_batch_begin(b, spare_account(0, SPARE_HOST_NET));
 	spare_bill_done(b, now);
@@ -425,19 +428,19 @@ SPARE_BILL_INLINE void spare_bill_softirq_enter(struct spare_bill *b, __u32 nobo
 		b->thread_ns += now - b->since_ns;
 		b->since_ns = now;
 	}
-	b->softirq = 1;
+	b->serves |= SPARE_BILL_SOFTIRQ;
 	spare_bill_batch_begin(b, nobody);
 	spare_bill_done(b, now);
 }
 
 SPARE_BILL_INLINE void spare_bill_softirq_exit(struct spare_bill *b, __u64 now)
 {
-	if (!b->softirq)
+	if (!(b->serves & SPARE_BILL_SOFTIRQ))
 		return;		/* attached in the middle of one */
 	spare_bill_event(b, now);
 	spare_bill_batch_end(b, now);
-	b->softirq = 0;
-	if (b->polls)
+	b->serves &= ~SPARE_BILL_SOFTIRQ;
+	if (b->serves)
 		spare_bill_batch_begin(b, spare_account(0, SPARE_HOST_NET));
 	spare_bill_done(b, now);
 }
@@ -447,8 +450,7 @@ SPARE_BILL_INLINE void spare_bill_guest_enter(struct spare_bill *b, __u32 vm, __
 {
 	spare_bill_event(b, now);
 	spare_bill_stop(b, now);
-	b->softirq = 0;		/* nor does one go on: its end was not seen */
-	b->polls = 0;
+	b->serves = 0;		/* nor does a softirq go on: its end was not seen */
 	b->base = spare_account(vm, SPARE_KIND_GUEST);
 	spare_bill_done(b, now);
 }
