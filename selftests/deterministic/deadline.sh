@@ -12,7 +12,7 @@ here=$(dirname "$0")
 a=$CGROUP/vm/a b=$CGROUP/vm/b
 
 # chrt needs a command; this one burns until it is killed.
-burn='while :; do :; done'
+burn="exec $TOOLS/spare-burn"
 
 ask() { echo "$1 100000" >"$a/spare.reservation"; }
 # The kernel gives back the bandwidth of a deadline thread that ended at the end of its period.

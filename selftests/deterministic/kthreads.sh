@@ -83,7 +83,7 @@ VCPU=$(grep -l 'CPU 0/KVM' "/proc/${STANDIN[near]}/task"/*/comm)
 VCPU=${VCPU%/comm} VCPU=${VCPU##*/}
 judge "kernel threads that never sleep"
 
-chrt -o 0 bash -c 'echo 0 >"$0/cgroup.procs"; while :; do :; done' "$limited" &
+chrt -o 0 bash -c 'echo 0 >"$0/cgroup.procs"; exec "$1"' "$limited" "$TOOLS/spare-burn" &
 THREADS+=($!)
 judge "and a task at its cpu.max, 0.1"
 # (It may have 1 ms at once, again after 10; until its turn a slice of each of theirs, which end at a tick, 8 ms, and between them the VM's 20: 46 ms at most.)
@@ -91,7 +91,7 @@ ktap_check "CBS-9: it has its turns" at_least $((1000000 / 46)) "${PPM[3]}"
 cgroup_remove "$limited"
 
 unset 'THREADS[2]'
-chrt -o 0 bash -c 'while :; do :; done' &
+chrt -o 0 "$TOOLS/spare-burn" &
 THREADS+=($!)
 ktap_cleanup "kill $!"
 judge "and a host task that burns"

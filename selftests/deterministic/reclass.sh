@@ -19,7 +19,7 @@ vm_cgroup a 80000 100000 1 >/dev/null
 ktap_cleanup "cgroup_remove $a"
 # It starts with a reservation that lets it start quickly.
 # shellcheck disable=SC2016 # expands inside
-taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; while :; do :; done' burner "$a" &
+taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; exec "$2"' burner "$a" "$TOOLS/spare-burn" &
 burner=$!
 ktap_cleanup "kill -KILL $burner 2>/dev/null; wait $burner 2>/dev/null"
 sleep 1

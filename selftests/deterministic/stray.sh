@@ -58,7 +58,7 @@ begin() {
 burners() {
 	local i
 	for ((i = 0; i < $1; i++)); do
-		taskset -c 0 bash -c 'while :; do :; done' &
+		taskset -c 0 "$TOOLS/spare-burn" &
 		BURNERS+=($!)
 	done
 }

@@ -29,7 +29,7 @@ ktap_cleanup "cgroup_remove $a"
 standin a --cgroup "$a"
 sleep 1
 ktap_check "CBS-4: 20 ms of each 100 ms there, to 1 %" near 1000000 10000 "$(used_in 5)"
-taskset -c 1 bash -c 'while :; do :; done' &
+taskset -c 1 "$TOOLS/spare-burn" &
 hog=$!
 ktap_cleanup "kill -KILL $hog"
 sleep 1

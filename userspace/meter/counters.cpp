@@ -87,7 +87,7 @@ bool Counters::try_read(unsigned cpu, const std::vector<std::uint32_t>& slots, C
   const bool whole = load(b.begun_ns) == done && load(b.irq_depth) == 0;
   const auto since = load(b.since_ns), left_guest = load(b.exit_ns), batch = load(b.batch_ns) + load(b.beyond_ns), before = load(b.thread_ns);
   const auto base = load(b.base);
-  const bool serves = load(b.softirq) != 0 || load(b.polls) != 0;
+  const bool serves = load(b.serves) != 0;
   const auto now = spare_bill_time(irqs, monotonic_ns());
   for (size_t i = 0; i < slots.size(); i++) {
     reading.rows[i] = copy(row(cpu, slots[i]));
