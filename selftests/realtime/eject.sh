@@ -26,6 +26,13 @@ share() {
 	echo $((100000 * ($(usage_us) - before) / ($(date +%s%N) - start)))
 }
 
+# Another spared adopts the class; how long it waits after an ejection begins anew.
+spared_anew() {
+	kill -KILL "$SPARED_PID"
+	wait "$SPARED_PID" 2>/dev/null || true
+	spare_up
+}
+
 test_mirror() {
 	vm_cgroup burn 40000 100000 1 >/dev/null
 	is 'LIFE-2: a reservation is mirrored into cpu.max' '40000 100000' "$(until_is 10 '40000 100000' cpu_max burn)"
@@ -45,9 +52,7 @@ test_mirror() {
 	echo '100 200' >$CG/vm/short/spare.reservation
 	sparectl reload
 	is 'LIFE-2: a change is followed' '1000 2000' "$(cpu_max short)"
-	kill -KILL "$SPARED_PID"
-	wait "$SPARED_PID" 2>/dev/null || true
-	spare_up
+	spared_anew
 	echo max >$CG/vm/short/spare.reservation
 	is "LIFE-2: the operator's value comes back, after kill -9 too" '70000 100000' "$(until_is 10 '70000 100000' cpu_max short)"
 	echo '50 100' >$CG/vm/short/spare.reservation
@@ -147,7 +152,9 @@ test_eject() {
 	use=$(share 3)
 	ktap_note "share of one CPU by reservation: $use %"
 	ktap_check 'LIFE-2: use is by reservation' eval "(( $use >= 20 && $use <= 60 ))"
+	spared_anew
 	test_dump
+	spared_anew
 	test_impossible
 	test_stale_pins
 	sparectl unload

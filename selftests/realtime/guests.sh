@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
-rounds=${SPARE_ROUNDS:-6}
+rounds=${SPARE_ROUNDS:-3}
 tap=spare_gr
 load_pids=()
 qemu=
