@@ -6,6 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../lib/ktap.sh"
 . "$(dirname "$0")/../lib/spare.sh"
+. "$(dirname "$0")/measure.inc.sh"
 
 one_cpu() { (($(nproc) == 1)); }
 no_disk() { ! compgen -G '/sys/block/[svn][dvn]*' && [[ $(echo /sys/class/net/*) == /sys/class/net/lo ]]; }
