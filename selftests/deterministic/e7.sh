@@ -12,7 +12,7 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 . "$here/../lib/peers.inc.sh"
 
-rounds=${SPARE_ROUNDS:-10000}
+rounds=${SPARE_ROUNDS:-4000}
 tests=(pipe chain futex yield timer hogged)
 leaf=$CGROUP/e7/leaf
 declare -A places=([root]=$CGROUP [leaf]=$leaf)
@@ -38,7 +38,7 @@ costs() {
 	local place t rounds=$2
 	host_quiet || ktap_note "the host is still busy"
 	for place in "${!places[@]}"; do
-		# Ten thousand system calls take 7 ms, of which a single wake-up of somebody else can be 3 %.
+		# (Ten thousand system calls would take 7 ms, of which a single wake-up of somebody else can be 3 %.)
 		# shellcheck disable=SC2016 # expands inside
 		bash -c 'echo $$ >"$1/cgroup.procs"; "$2" --rounds "$3" "${@:4}" && exec "$2" --rounds $((20 * $3)) syscall' enter \
 			"${places[$place]}" "$TOOLS/spare-cost" "$rounds" "${tests[@]}" >"$MEASURES/$1.$place"

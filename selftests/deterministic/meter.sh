@@ -12,7 +12,7 @@ here=$(dirname "$0")
 . "$here/meter.inc.sh"
 
 vm=$CGROUP/vm/m guest=198.18.80.2 host=198.18.80.3 nobody=198.18.81.2 mac=02:00:00:00:00:77
-rounds=2000 batches=(1 8)
+rounds=500 batches=(1 8)
 declare -A bound=([1]=725 [8]=325) permille=([1]=75 [8]=60)
 
 net_up() {
@@ -38,9 +38,9 @@ rounds_of() {
 		before=$(switches_so_far)
 		measure "$1.$batch" spare-vhost --tap spare0 --cgroup "$vm" --netns out --to "$guest" --fifo 50 --batch "$batch" --size 214 --rounds "$rounds"
 		echo "switches $((($(switches_so_far) - before + rounds / 2) / rounds))" >>"$MEASURES/$1.$batch"
-		measure "$1.alone.$batch" spare-vhost --unanswered --netns out --to "$nobody" --fifo 50 --batch "$batch" --size 214 --rounds 1000
+		measure "$1.alone.$batch" spare-vhost --unanswered --netns out --to "$nobody" --fifo 50 --batch "$batch" --size 214 --rounds 300
 	done
-	measure "$1.switch" spare-cost --rounds 4000 pipe yield
+	measure "$1.switch" spare-cost --rounds 1000 pipe yield
 }
 
 # of a round, or of its sending alone, in ns

@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 measure() {
-	bash "$here/../lib/runner.sh" "$here/.." deterministic/e7
+	SPARE_ROUNDS=10000 bash "$here/../lib/runner.sh" "$here/.." deterministic/e7
 }
 
 measure_realtime() {
