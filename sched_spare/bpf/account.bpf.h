@@ -187,7 +187,7 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 }
 
 /* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */
-static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
+__noinline int arm_timer(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
@@ -226,6 +226,7 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 			end = 0;
 	}
 	spare_timer_arm(cpu, when, end);
+	return 0;
 }
 
 #endif

@@ -33,7 +33,7 @@ static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_s
  * A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. Of a crowd some at
  * a time, so that its neighbours are served in between. Returns whether that was all.
  */
-static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
+__noinline int server_drop(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
 	struct spare_server *b;
 	u32 cpu = s->cpu, slot = s->slot;
