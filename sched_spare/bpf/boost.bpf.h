@@ -51,12 +51,31 @@ enum claim_else {
 	CLAIM_OR_NOT,	/* it was nobody's first service: not counted */
 };
 
+enum provider_delay : __s64 {
+	PROVIDER_NONE = -2,
+	PROVIDER_CLAIMED = -1,
+};
+
+/* spare_pool_delay() of the provider in this slot. */
+__noinline s64 provider_delay(struct cpu_ctx *c __arg_nonnull, s32 cpu, u32 slot, u64 now)
+{
+	struct spare_server *v = server(cpu, slot);
+
+	if (!v || v->flags & SPARE_F_DYING)
+		return PROVIDER_NONE;
+	if (server_is_news(v))
+		server_configure(c, v, now);
+	if (!v->dsq)
+		return PROVIDER_NONE;
+	return v->borrower == SPARE_NO_SLOT ? (s64)spare_pool_delay(&v->cbs, now) : PROVIDER_CLAIMED;
+}
+
 /* The unclaimed provider that can serve first, in the order of spare.use; else as it says. */
 __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u32 or_else, u64 now)
 {
 	u32 first = SPARE_NO_SLOT, free = SPARE_NO_SLOT, slot;
+	s64 delay, least = 0;
 	struct spare_server *v;
-	u64 delay, least = 0;
 	int i;
 
 	bpf_for(i, 0, SPARE_USE_MAX) {
@@ -65,18 +84,13 @@ __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		slot = s->use[i];
 		if (slot == SPARE_NO_SLOT)
 			break;
-		v = server(s->cpu, slot);
-		if (!v || v->flags & SPARE_F_DYING)
-			continue;
-		if (server_is_news(v))
-			server_configure(c, v, now);
-		if (!v->dsq)
+		delay = provider_delay(c, s->cpu, slot, now);
+		if (delay == PROVIDER_NONE)
 			continue;
 		if (first == SPARE_NO_SLOT)
 			first = slot;
-		if (v->borrower != SPARE_NO_SLOT)
+		if (delay == PROVIDER_CLAIMED)
 			continue;
-		delay = spare_pool_delay(&v->cbs, now);
 		if (free == SPARE_NO_SLOT || delay < least) {
 			free = slot;
 			least = delay;

@@ -437,15 +437,15 @@ static __always_inline void park_look_ends(struct host_cpu *h, s32 cpu, bool tai
  */
 __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 {
-	u32 limit, dry = 0, nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
+	u32 limit, nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
 	struct task_struct *p;
 	struct task_ctx *t;
-	u64 at, vm_id, dry_vm = 0;
 	struct spare_vm *vm;
-	bool net, skip_net = false, tail = false;
+	bool net, tail = false;
+	u64 at, vm_id;
 
 	h->park_ns = 0;
-	h->scan = h->skip = h->same = h->let_out = 0;
+	h->scan = h->skip = h->same = h->let_out = h->dry = h->dry_vm = h->dry_net = 0;
 	if (!h->park_left) {
 		h->park_left = nr;
 		h->park_due_ns = 0;
@@ -465,11 +465,11 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
 		t = vm_id ? task_ctx(p) : NULL;
-		net = t && !(skip_net && vm_id == dry_vm) && is_net(p, t);
-		if (vm_id && vm_id == dry_vm && !net)
+		net = t && !(h->dry_net && vm_id == h->dry_vm) && is_net(p, t);
+		if (vm_id && vm_id == h->dry_vm && !net)
 			continue;
 		limit = task_limit(p);
-		if (limit && limit == dry && !net)
+		if (limit && limit == h->dry && !net)
 			continue;
 		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
@@ -484,9 +484,9 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			h->same--;
 			continue;
 		}
-		dry = limit;
-		dry_vm = vm_id;
-		skip_net = net;	/* its network threads get nothing in advance either */
+		h->dry = limit;
+		h->dry_vm = vm_id;
+		h->dry_net = net;	/* its network threads get nothing in advance either */
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
