@@ -174,6 +174,7 @@ static __always_inline void boost_deny(const struct spare_vm *vm, struct spare_s
 	spare_mark_clear(&s->mark);
 }
 
+/* (Verified alone.) */
 __noinline int may_borrow(struct spare_vm *vm __arg_nonnull, const struct spare_server *s __arg_nonnull, u64 delta, u64 now)
 {
 	return spare_may_borrow(vm, s, delta, now);

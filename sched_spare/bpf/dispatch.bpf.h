@@ -230,7 +230,7 @@ __noinline int run_from(struct cpu_ctx *c __arg_nonnull, struct spare_server *s 
 }
 
 /* What the host has before the servers: pinned kernel threads, and its floor. prev: a host task that may go on. Returns whether somebody runs. */
-__noinline int host_goes_first(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable, u64 now)
+static __always_inline bool host_goes_first(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u64 now)
 {
 	struct task_struct *rest = prev && !is_percpu_kthread(prev) ? prev : NULL;
 
@@ -248,7 +248,7 @@ __noinline int host_goes_first(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct 
  * The first of the servers that has a thread to run, by deadline (CBS-5), or whom it lends to. prev is a runnable thread of the server in slot `cur`, unless
  * that is SPARE_NO_SLOT. Returns whether one runs.
  */
-__noinline int servers_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable, u32 cur, u64 now)
+static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u32 cur, u64 now)
 {
 	struct spare_server *by, *s;
 	u32 slot, seq;

@@ -210,7 +210,7 @@ __noinline int limit_add(u32 id, u32 end, s64 ns)
 	return 0;
 }
 
-/* Take that from a bucket. Returns what it gives of it; 0: it is exhausted. */
+/* Take so much from a bucket. Returns what it gives of that; 0: it is exhausted. */
 __noinline u64 bucket_take(struct host_group *g __arg_nonnull, u64 want, u64 now)
 {
 	s64 old;
