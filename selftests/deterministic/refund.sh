@@ -12,7 +12,7 @@ here=$(dirname "$0")
 . "$here/measure.inc.sh"
 
 reservations=("40000 100000" "4000 10000")
-seconds=5 rate=4000
+seconds=5 rate=${SPARE_RATE:-4000}
 
 cleanup() { ip link del out0 2>/dev/null || true; }
 

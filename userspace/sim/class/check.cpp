@@ -46,12 +46,13 @@ void World::check_cpu(int id) {
     }
 }
 
-// DEBT-1: who begins a period and owes something pays, unless overrun has left no more than what a period keeps.
+// DEBT-1: who begins a period and owes something pays, unless overrun has left no more than what a period keeps. (A CPU that comes back has servers whose
+// first period is still to come.)
 void World::check_period(Server& s) {
   const spare_server& a = s.abi;
   const u64 settled = a.st.repaid_ns + a.st.waived_ns;
   const auto& was = s.period;
-  if (was.owes && was.cfg && was.cfg == a.cfg_seen && spare_before(was.d, a.cbs.d_ns) && was.settled == settled &&
+  if (was.owes && a.debt.until_ns && was.cfg && was.cfg == a.cfg_seen && spare_before(was.d, a.cbs.d_ns) && was.settled == settled &&
       a.cbs.q_ns > static_cast<s64>(a.cbs.runtime_ns / SPARE_DEBT_KEEP))
     fail("a period of VM %llu begins on CPU %u, and pays nothing of %llu ns", s.vm->abi.id, s.cpu, a.debt.owed_ns);
   s.period = {a.cfg_seen, a.cbs.d_ns, settled, a.debt.owed_ns && a.debt.spread_ns};
