@@ -67,6 +67,7 @@ ktap_check() {
 $(<"$out")"
 	else
 		ktap_ok "$name"
+		sed -n 's/^close:/# &/p' "$out"
 	fi
 	rm -f "$out"
 }
@@ -114,6 +115,17 @@ wait_for() {
 	done
 }
 
-at_most() { (($2 <= $1 && -($2) <= $1)) || { echo "$2 is beyond $1"; return $KTAP_BOUND; }; }
-at_least() { (($2 >= $1)) || { echo "$2 is less than $1"; return 1; }; }
-near() { (($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return $KTAP_BOUND; }; }
+# Bounds, of whole numbers. Who keeps one by less than a twentieth of it is told: another machine or kernel may be on the other side.
+at_most() {
+	(($2 <= $1 && -($2) <= $1)) || { echo "$2 is beyond $1"; return $KTAP_BOUND; }
+	(($1 < 20 || ${2#-} * 20 <= $1 * 19)) || echo "close: $2, at most $1"
+}
+at_least() {
+	(($2 >= $1)) || { echo "$2 is less than $1"; return 1; }
+	(($1 < 20 || $2 * 19 >= $1 * 20)) || echo "close: $2, at least $1"
+}
+near() {
+	(($3 >= $1 - $2 && $3 <= $1 + $2)) || { echo "$3 is not $1 +- $2"; return $KTAP_BOUND; }
+	local off=$(($3 - $1))
+	(($2 < 20 || ${off#-} * 20 <= $2 * 19)) || echo "close: $3, $1 +- $2"
+}
