@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# limit: 900, on a slow machine beside a boot
 # What kmod's headers show: each function has kernel-doc where it is defined, with every parameter, its context and what it returns (STYLE 2);
 # each name begins with spare_ (STYLE 1). (The kernel's own scripts/kernel-doc comes with no package of headers.)
 set -euo pipefail

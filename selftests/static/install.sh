@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# limit: 900, on a slow machine beside a boot
 # cmake --install: to any prefix; the module where modprobe finds it; nothing that is only for tests, nor an error for a mere warning.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

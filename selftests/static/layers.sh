@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# limit: 900, on a slow machine beside a boot
 # Nobody includes upward (STYLE, "Layers"):
 #   abi.h <- pure headers <- { BPF, kmod, userspace/lib } <- { daemon, sparectl }; qemu-hooks speaks only to the tools.
 # Within kmod: its Kbuild's order.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# limit: 900, on a slow machine beside a boot
 # STYLE 11: shell scripts are shellcheck clean, and stop at the first error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
