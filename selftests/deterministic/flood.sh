@@ -30,11 +30,11 @@ one() {
 		trace+=(--server "$vm=$CGROUP/vm/$vm,$q,$p")
 	done
 	# All is prepared before the flood, under which nothing would start; and the flood lasts longer than the record.
-	measure "$name" spare-trace "${trace[@]}" --seconds "$seconds" --wait 4 --fifo 99 --buffer-mib 128 "$@" &
+	measure "$name" spare-trace "${trace[@]}" --seconds "$seconds" --wait 2 --fifo 99 --buffer-mib 128 "$@" &
 	recorder=$!
-	sleep 3
+	sleep 1
 	if ((rate)); then
-		"$TOOLS/spare-pktgen" --tap fl0 --shm /dev/shm/flooded --rate "$rate" --seconds $((seconds + 4)) >"$MEASURES/rate.$name" 2>&1 ||
+		"$TOOLS/spare-pktgen" --tap fl0 --shm /dev/shm/flooded --rate "$rate" --seconds $((seconds + 2)) >"$MEASURES/rate.$name" 2>&1 ||
 			{ ktap_note "$(<"$MEASURES/rate.$name")"; exit 1; }
 	fi
 	wait "$recorder" || { ktap_note "$(<"$MEASURES/$name.err")"; exit 1; }

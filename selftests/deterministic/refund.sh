@@ -36,10 +36,10 @@ for qp in "${reservations[@]}"; do
 	standin burn --cgroup "$dir"
 	wait_for 10 grep -q . "$dir/cgroup.procs"
 	sleep 1
-	measure refund spare-trace --server "vm=$dir,$q,$p" --seconds "$seconds" --wait 4 --fifo 99 --buffer-mib 128 --stat &
+	measure refund spare-trace --server "vm=$dir,$q,$p" --seconds "$seconds" --wait 2 --fifo 99 --buffer-mib 128 --stat &
 	recorder=$!
-	sleep 3
-	"$TOOLS/spare-pktgen" --tap out0 --shm /dev/shm/burn --rate "$rate" --seconds $((seconds + 4)) >"$MEASURES/rate" 2>&1 ||
+	sleep 1
+	"$TOOLS/spare-pktgen" --tap out0 --shm /dev/shm/burn --rate "$rate" --seconds $((seconds + 2)) >"$MEASURES/rate" 2>&1 ||
 		{ ktap_note "$(<"$MEASURES/rate")"; exit 1; }
 	wait "$recorder" || { ktap_note "$(<"$MEASURES/refund.err")"; exit 1; }
 	r=$MEASURES/refund

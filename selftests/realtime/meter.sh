@@ -58,7 +58,7 @@ start_guest() { # TAP NET ARG...
 up() { grep -qs guest_burn: "/tmp/$1.serial"; }
 
 meter_up() {
-	spared --meter --json </dev/null >"$MEASURES/bill" 2>"$MEASURES/meter.err" &
+	nice -n -20 spared --meter --json </dev/null >"$MEASURES/bill" 2>"$MEASURES/meter.err" &
 	METER=$!
 }
 meter_down() {
@@ -89,9 +89,9 @@ while True:
 	wait_for 60 test -e "$MEASURES/sends" || true
 }
 
-# judge NAME: so many lines of the bill beside what the kernel says
+# judge NAME: so many lines of the bill beside what the kernel says. It goes before the guests, beside which it would come too late to a line.
 judge() {
-	timeout 90 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" 2>&1 ||
+	timeout 90 chrt -f 10 python3 "$here/meter_judge.py" "$MEASURES/bill" "$SECONDS_EACH" "meter_a=${guests[0]}:meter_a" "meter_b=${guests[1]}:meter_b" >"$MEASURES/$1" 2>&1 ||
 		ktap_note "$1: the judge ended with status $? (124: not one line in time for a look)"
 	ktap_note "$1: $(tr '\n' ' ' <"$MEASURES/$1")"
 }
