@@ -5,8 +5,9 @@
  */
 #include "oracle.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -115,51 +116,67 @@ outcome real_flag(const std::string &text)
 	return {err, uint32_t(v), 0};
 }
 
-using policy = std::map<std::string, uint64_t>;
-
-const policy start_policy{{"grant_us", 2000}, {"chances", 0}, {"window_us", 1000000}, {"gain_us", 0}, {"payback", 0}, {"wait", 1}, {"hasten", 1},
-			  {"charge", 1}, {"interval_us", 500000}};
+/* In the order of policy_keys. */
+using policy = std::array<uint64_t, 9>;
 
 struct range {
-	uint64_t least, most;
+	std::string key;
+	uint64_t start, least, most;
 };
 
-const std::map<std::string, range> policy_range{{"grant_us", {1, 1000000}},
-						{"chances", {0, 1000000}},
-						{"window_us", {1000, 60000000}},
-						{"gain_us", {0, 60000000}},
-						{"payback", {0, 1}},
-						{"wait", {0, 1}}, {"hasten", {0, 1}},
-						{"charge", {0, 1}}, {"interval_us", {100, 60000000}}};
+const std::array<range, 9> policy_keys{{{"grant_us", 2000, 1, 1000000},
+					{"chances", 0, 0, 1000000},
+					{"window_us", 1000000, 1000, 60000000},
+					{"gain_us", 0, 0, 60000000},
+					{"payback", 0, 0, 1},
+					{"wait", 1, 0, 1},
+					{"hasten", 1, 0, 1},
+					{"charge", 1, 0, 1},
+					{"interval_us", 500000, 100, 60000000}}};
+constexpr size_t window_us = 2, gain_us = 3, charge = 7;
+
+policy start_policy()
+{
+	policy p;
+
+	std::transform(policy_keys.begin(), policy_keys.end(), p.begin(), [](const range &r) { return r.start; });
+	return p;
+}
+
+size_t key_of(const std::string &name)
+{
+	return size_t(std::find_if(policy_keys.begin(), policy_keys.end(), [&](const range &r) { return r.key == name; }) - policy_keys.begin());
+}
 
 std::pair<int, policy> expect_policy(const std::string &text)
 {
 	const auto w = words(text);
-	policy next = start_policy;
-	std::map<std::string, int> seen;
+	const std::pair<int, policy> invalid{-EINVAL, start_policy()};
+	policy next = start_policy();
+	std::array<bool, 9> seen{};
 	bool range = false;
 
 	if (!w || w->empty())
-		return {-EINVAL, start_policy};
+		return invalid;
 	for (const std::string &s : *w) {
-		const size_t eq = s.find('=');
+		const size_t eq = s.find('='), key = key_of(s.substr(0, eq));
 
-		if (eq == std::string::npos || !policy_range.count(s.substr(0, eq)) || seen[s.substr(0, eq)]++)
-			return {-EINVAL, start_policy};
+		if (eq == std::string::npos || key == policy_keys.size() || seen[key])
+			return invalid;
+		seen[key] = true;
 		std::string given = s.substr(eq + 1);
-		if (s.substr(0, eq) == "charge")
+		if (key == charge)
 			given = given == "none" ? "0" : given == "debt" ? "1" : "?";
 		if (!is_number(given))
-			return {-EINVAL, start_policy};
+			return invalid;
 		const auto v = value(given);
-		const auto &r = policy_range.at(s.substr(0, eq));
-		if (!v || *v < r.least || *v > r.most)
+		if (!v || *v < policy_keys[key].least || *v > policy_keys[key].most)
 			range = true;
 		else
-			next[s.substr(0, eq)] = *v;
+			next[key] = *v;
 	}
-	if (range || next["gain_us"] > next["window_us"])
-		return {-ERANGE, start_policy};
+	if (range || next[gain_us] > next[window_us])
+		return {-ERANGE, start_policy()};
 	return {0, next};
 }
 
@@ -168,8 +185,7 @@ std::pair<int, policy> real_policy(const std::string &text)
 	spare_policy p = SPARE_POLICY_DEFAULT;
 	const int err = exactly(text, [&](const char *b, uint32_t n) { return spare_parse_policy(b, n, &p); });
 
-	return {err, {{"grant_us", p.grant_us}, {"chances", p.chances}, {"window_us", p.window_us}, {"gain_us", p.gain_us}, {"payback", p.payback},
-		 {"wait", p.wait}, {"hasten", p.hasten}, {"charge", p.charge}, {"interval_us", p.interval_us}}};
+	return {err, {p.grant_us, p.chances, p.window_us, p.gain_us, p.payback, p.wait, p.hasten, p.charge, p.interval_us}};
 }
 
 void require_same(const std::string &text)
