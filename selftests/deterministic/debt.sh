@@ -5,7 +5,7 @@
 # DEBT-1: what a VM costs beside its threads is paid from its reservation.
 #
 # A VM 40/100 ms burns and holds a tap on a bridge. Packets for it come from behind a veth, held back by netem, so that the softirqs in which they reach the tap
-# run on top of whatever runs: evenly, and 32 in a burst each 20 ms. Its own use and what the meter billed it for softirqs are together within 0.2 % of Q
+# run on top of whatever runs: evenly, and 50 in a burst each 20 ms. Its own use and what the meter billed it for softirqs are together within 0.2 % of Q
 # over ten intervals of 500 ms; with charge=none they exceed that by the softirqs. A VM without packets beside it has what it reserved, to the nanosecond.
 # A debt that no budget can pay leaves a tenth of each. 300 threads in a VM 0.5/100 ms deep in debt get on (CBS-7).
 #
@@ -13,7 +13,7 @@
 set -euo pipefail
 . "$(dirname "$0")/debt.inc.sh"
 
-q=40000000 intervals=10 rate=1600
+q=40000000 intervals=10 rate=2500
 vm=$CGROUP/vm/vm calm=$CGROUP/vm/calm small=$CGROUP/vm/small
 deep=100000000000	# ns
 
