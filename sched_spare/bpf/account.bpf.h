@@ -186,19 +186,27 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	return 1;
 }
 
+/* What s may run on of what it borrows. */
+__noinline u64 lent_left(const struct cpu_ctx *c __arg_nonnull, const struct spare_server *s __arg_nonnull, const struct spare_vm *vm __arg_nonnull)
+{
+	u64 left = spare_borrow_left(vm, s, SPARE_SLICE_NS), mark = spare_mark_left(&s->mark, vm->grant_ns);
+
+	return (s->mark.phase == SPARE_MARK_SERVED || net_has_left(c, s)) && mark < left ? mark : left;
+}
+
 /* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */
-static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
+__noinline int arm_timer(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *s, *by;
 	struct spare_vm *vm;
 	u64 due = next_replenishment(c), when = due, end = 0, t;
 
-	by = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->by);
-	s = c->cur == SPARE_NO_SLOT ? NULL : server(cpu, c->cur);
 	if (c->cur == SPARE_NO_SLOT) {
-		when = gap_event(c);
-		end = host_leaves(&c->host, due);
+		spare_timer_arm(cpu, gap_event(c), host_leaves(&c->host, due));
+		return 0;
 	}
+	by = server(cpu, c->by);
+	s = server(cpu, c->cur);
 	if (by && s) {
 		t = now + server_left(by);
 		/* It may leave the kernel first where that is little beside its budget, and nobody else is due; not in what it borrows. */
@@ -210,11 +218,9 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 			when = t;
 		vm = c->by == c->cur ? NULL : server_vm(s);
 		if (vm) {
-			t = spare_borrow_left(vm, s, SPARE_SLICE_NS);
-			if ((s->mark.phase == SPARE_MARK_SERVED || net_has_left(c, s)) && spare_mark_left(&s->mark, vm->grant_ns) < t)
-				t = spare_mark_left(&s->mark, vm->grant_ns);
-			if (spare_before(now + t, when))
-				when = now + t;
+			t = now + lent_left(c, s, vm);
+			if (spare_before(t, when))
+				when = t;
 		}
 		if (spare_before(c->turn_end_ns, when) && server_queued(s)) {
 			when = spare_before(c->turn_end_ns, now) ? now : c->turn_end_ns;
@@ -226,6 +232,7 @@ static __always_inline void arm_timer(struct cpu_ctx *c, s32 cpu, u64 now)
 			end = 0;
 	}
 	spare_timer_arm(cpu, when, end);
+	return 0;
 }
 
 #endif

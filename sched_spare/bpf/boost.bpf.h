@@ -51,12 +51,31 @@ enum claim_else {
 	CLAIM_OR_NOT,	/* it was nobody's first service: not counted */
 };
 
+enum provider_delay : __s64 {
+	PROVIDER_NONE = -2,
+	PROVIDER_CLAIMED = -1,
+};
+
+/* spare_pool_delay() of the provider in this slot. */
+__noinline s64 provider_delay(struct cpu_ctx *c __arg_nonnull, s32 cpu, u32 slot, u64 now)
+{
+	struct spare_server *v = server(cpu, slot);
+
+	if (!v || v->flags & SPARE_F_DYING)
+		return PROVIDER_NONE;
+	if (server_is_news(v))
+		server_configure(c, v, now);
+	if (!v->dsq)
+		return PROVIDER_NONE;
+	return v->borrower == SPARE_NO_SLOT ? (s64)spare_pool_delay(&v->cbs, now) : PROVIDER_CLAIMED;
+}
+
 /* The unclaimed provider that can serve first, in the order of spare.use; else as it says. */
 __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u32 or_else, u64 now)
 {
-	struct spare_server *v, *first = NULL, *free = NULL;
-	u64 delay, least = 0;
-	u32 slot;
+	u32 first = SPARE_NO_SLOT, free = SPARE_NO_SLOT, slot;
+	s64 delay, least = 0;
+	struct spare_server *v;
 	int i;
 
 	bpf_for(i, 0, SPARE_USE_MAX) {
@@ -65,33 +84,30 @@ __noinline int boost_claim(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		slot = s->use[i];
 		if (slot == SPARE_NO_SLOT)
 			break;
-		v = server(s->cpu, slot);
-		if (!v || v->flags & SPARE_F_DYING)
+		delay = provider_delay(c, s->cpu, slot, now);
+		if (delay == PROVIDER_NONE)
 			continue;
-		if (server_is_news(v))
-			server_configure(c, v, now);
-		if (!v->dsq)
+		if (first == SPARE_NO_SLOT)
+			first = slot;
+		if (delay == PROVIDER_CLAIMED)
 			continue;
-		if (!first)
-			first = v;
-		if (v->borrower != SPARE_NO_SLOT)
-			continue;
-		delay = spare_pool_delay(&v->cbs, now);
-		if (!free || delay < least) {
-			free = v;
+		if (free == SPARE_NO_SLOT || delay < least) {
+			free = slot;
 			least = delay;
 		}
 		if (!least)
 			break;
 	}
-	if (free) {
-		lend(c, free, s, now);
+	v = server(s->cpu, free);
+	if (v) {
+		lend(c, v, s, now);
 		return 1;
 	}
 	if (or_else != CLAIM_OR_NOT && !spare_edf_has(&c->waiting, s->slot)) {
 		s->st.blocked++;
-		if (first)
-			first->st.blocked++;
+		v = server(s->cpu, first);
+		if (v)
+			v->st.blocked++;
 		if (or_else == CLAIM_OR_WAIT)
 			heap_put(&c->waiting, s->slot, s->mark.since_ns);
 	}
@@ -158,10 +174,16 @@ static __always_inline void boost_deny(const struct spare_vm *vm, struct spare_s
 	spare_mark_clear(&s->mark);
 }
 
+/* (Verified alone.) */
+__noinline int may_borrow(struct spare_vm *vm __arg_nonnull, const struct spare_server *s __arg_nonnull, u64 delta, u64 now)
+{
+	return spare_may_borrow(vm, s, delta, now);
+}
+
 /* delta of s's run was the provider's (SPARE-6). Returns whether s may borrow on. */
 static __always_inline bool boost_charge(struct spare_server *s, struct spare_server *by, struct spare_vm *vm, u64 delta, u64 now)
 {
-	bool more = spare_may_borrow(vm, s, delta, now);
+	bool more = may_borrow(vm, s, delta, now);
 
 	by->st.lent_ns += delta;
 	s->st.boost_ns += delta;
@@ -179,7 +201,7 @@ static __always_inline int boost_rest(struct cpu_ctx *c, struct spare_server *s,
 {
 	spare_mark_resume(&s->mark, now, vm->grant_ns, s->owed_ns);
 	s->owed_ns = 0;
-	if (spare_may_borrow(vm, s, 0, now) && boost_claim(c, s, CLAIM_OR_NOT, now))
+	if (may_borrow(vm, s, 0, now) && boost_claim(c, s, CLAIM_OR_NOT, now))
 		return 1;
 	spare_mark_clear(&s->mark);
 	return 0;
@@ -220,7 +242,7 @@ __noinline int boost_check(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 	} else if (s->owed_ns && !waits && !spare_mark_eligible(&s->mark)) {
 		return boost_rest(c, s, vm, now);
 	}
-	if (!spare_mark_eligible(&s->mark) || !spare_may_borrow(vm, s, 0, now))
+	if (!spare_mark_eligible(&s->mark) || !may_borrow(vm, s, 0, now))
 		return 0;
 	if (s->lender == SPARE_NO_SLOT) {
 		if (!(vm->flags & SPARE_VM_NOWAIT))

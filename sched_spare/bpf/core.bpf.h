@@ -45,7 +45,7 @@ static __always_inline void core_server(struct core_order *o, u64 deadline_ns)
  * Where p stands, for its CPU: what is in the kernel's local queue keeps dispatch away, so it stands for a server that is ready there, or due, with a nearer
  * deadline, too. It wins for a moment then, in which the timer fires, and dispatch decides.
  */
-static __noinline int core_place(struct task_struct *p __arg_trusted, struct core_order *o __arg_nonnull)
+__noinline int core_place(struct task_struct *p __arg_trusted, struct core_order *o __arg_nonnull)
 {
 	s32 cpu = task_cpu(p);
 	struct cpu_ctx *c = cpu_ctx(cpu);

@@ -5,7 +5,7 @@
  * Everything here is changed only under the run-queue lock of the CPU, so there is no other lock. What other CPUs want
  * of a server they leave in its atomic words and call spare_attend().
  *
- * Functions that are not static are verified once, on their own; they take no task.
+ * Functions that are not static are verified alone, once in each program.
  */
 #ifndef SPARE_CPU_BPF_H
 #define SPARE_CPU_BPF_H

@@ -39,6 +39,8 @@ struct cpu_ctx {
 	u32 offer;			/* slot of a server that was throttled with threads waiting: dispatch offers them to siblings */
 	u32 queued_seq;			/* threads queued in servers here so far */
 	u32 look;			/* enum look: a put has brought something after dispatch had chosen */
+	u32 early;			/* run_task(): dispatch must look again at once, */
+	u32 runs_on;			/* and nobody has switched; in memory, or the verifier would follow each */
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */
 	u32 sleeps;			/* while it is charged for the last time: it stops because it sleeps */

@@ -39,7 +39,7 @@ __noinline int attend_again(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 }
 
 /* What others left for this CPU's servers since it last looked. */
-static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now)
+__noinline int attend(struct cpu_ctx *c __arg_nonnull, s32 cpu, u32 slot, u64 now)
 {
 	struct spare_server *s;
 	bool news;
@@ -87,6 +87,7 @@ static __always_inline void attend(struct cpu_ctx *c, s32 cpu, u32 slot, u64 now
 		else if (want)
 			server_hasten_waiting(c, s, now);
 	}
+	return 0;
 }
 
 /* The first in its queue has waited for a quarter of what the watchdog bears; its place says since when. */
@@ -98,7 +99,7 @@ static __always_inline bool server_first_waits(const struct spare_server *s, u64
 }
 
 /* Replenish what is due (CBS-4). */
-static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
+__noinline int replenish(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *s, *b;
 	u32 slot;
@@ -148,6 +149,7 @@ static __always_inline void replenish(struct cpu_ctx *c, s32 cpu, u64 now)
 		}
 		boost_replenished(c, s, now);
 	}
+	return 0;
 }
 
 /*
@@ -178,16 +180,16 @@ __noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
 }
 
 /*
- * Let server `by` run a thread of s (itself, or the one it lends to). prev_here: prev is a runnable thread of s.
+ * Let server `by` run a thread of s (itself, or the one it lends to). prev: the current thread, if it is a runnable one of s; else NULL.
  * Returns false when s has nothing to run here.
  */
-static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, struct spare_server *by,
-				     struct task_struct *prev, bool prev_here, u64 now)
+__noinline int run_from(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, struct spare_server *by __arg_nonnull,
+			struct task_struct *prev __arg_trusted __arg_nullable, u64 now)
 {
 	struct task_struct *head;
 	struct spare_server *paid;
 	u64 dsq = s->dsq;
-	bool keep = prev_here;
+	bool keep = prev;
 
 	if (!dsq)
 		return false;
@@ -210,7 +212,7 @@ static __always_inline bool run_from(struct cpu_ctx *c, struct spare_server *s, 
 		return true;
 	}
 	/* (While a move let go of the lock, prev may have been changed, and charged: its budget may be spent.) */
-	if (!prev_here || (!keep && !is_ready(c, by->slot)))
+	if (!prev || (!keep && !is_ready(c, by->slot)))
 		return false;
 	scx_bpf_task_set_slice(prev, SPARE_SLICE_NS);
 	if (!spare_before(now, c->turn_end_ns))
@@ -264,9 +266,9 @@ static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct 
 		}
 		s = by->borrower == SPARE_NO_SLOT ? NULL : server(cpu, by->borrower);
 		seq = c->queued_seq;
-		if (s && run_from(c, s, by, prev, prev && cur == s->slot, now))
+		if (s && run_from(c, s, by, cur == s->slot ? prev : NULL, now))
 			return true;
-		if (run_from(c, by, by, prev, prev && cur == slot, now))
+		if (run_from(c, by, by, cur == slot ? prev : NULL, now))
 			return true;
 		if (!is_ready(c, slot))
 			continue;

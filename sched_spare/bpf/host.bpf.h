@@ -120,8 +120,9 @@ static __always_inline u64 host_behind(const struct host_cpu *h, struct task_str
 }
 
 /* p's cgroup has used its cpu.max: p waits for the refill. Returns whether it does. */
-static __always_inline bool host_park(struct cpu_ctx *c, struct task_struct *p, s32 cpu, u32 limit, u64 v, u64 enq_flags)
+__noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p __arg_trusted, u32 limit, u64 v, u64 enq_flags)
 {
+	s32 cpu = task_cpu(p);
 	struct host_cpu *h = &c->host;
 	struct task_ctx *t = task_ctx(p);
 	u64 due, now;
@@ -200,7 +201,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	v = group_enter(p, task_group_id(p), host_wakes_at(h, p->scx.dsq_vtime));
 	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
 		v = host_behind(h, p, v);
-	if (limit && host_park(c, p, cpu, limit, v, enq_flags))
+	if (limit && host_park(c, p, limit, v, enq_flags))
 		return 0;
 	preempt = enq_flags & SCX_ENQ_WAKEUP && !h->idle && c->cur == SPARE_NO_SLOT && host_is_ahead(h, cpu, v);
 	dsq_insert_vtime(p, host_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
@@ -427,18 +428,19 @@ static __always_inline void host_enable(struct task_struct *p)
 
 /*
  * What waits in a queue waits in the host queue of a CPU from now on, at the virtual time of that: another CPU's, or a place in a
- * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay; most: so many
- * tasks, as interrupts are off; from: the CPU whose lock is held; goes: a CPU that goes, or -1: whose threads the kernel itself takes elsewhere,
- * from its local queue alone, whatever their affinity says, or lets them run there (bound kernel threads, migration switched off).
+ * server's queue, can be far ahead of it, and the task would not run before the others had caught up. keep: bits that stay; from: the CPU
+ * whose lock is held; goes: a CPU that goes: whose threads the kernel itself takes elsewhere, from its local queue alone, whatever their affinity
+ * says, or lets them run there (bound kernel threads, migration switched off); or -1: none, and only some tasks, as interrupts are off.
  */
-static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, u64 keep, u32 most, s32 goes)
+__noinline int host_adopt(struct host_cpu *from __arg_nonnull, u64 dsq, s32 cpu, u64 keep, s32 goes)
 {
+	u32 most = goes < 0 ? SPARE_ADOPT : SPARE_ADOPT_ALL;
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	struct task_struct *p;
 	struct task_ctx *t;
 
 	if (!c)
-		return;
+		return 0;
 	from->scan = 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (from->scan++ >= most)
@@ -459,6 +461,7 @@ static __always_inline void host_adopt(struct host_cpu *from, u64 dsq, s32 cpu, 
 	}
 	c->host.queued = 1;
 	spare_kick(cpu);
+	return 0;
 }
 
 /* The CPU goes: what waits there waits elsewhere (LIFE-4). */
@@ -471,9 +474,9 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	host_idle(h, false);
 	if (home == cpu)
 		return;
-	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
-	host_adopt(h, kthread_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
-	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, SPARE_ADOPT_ALL, cpu);
+	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
+	host_adopt(h, kthread_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
+	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
 	h->park_ns = h->park_due_ns = 0;
 	h->park_left = 0;
 }

@@ -78,7 +78,10 @@ struct host_cpu {
 	u32 bal_next;
 	u32 asked;	/* a CPU + 1 that has somebody in its queue who may run here (while it was idle); 0: none */
 	u32 scan, skip, same;	/* counters of a loop: in memory, or the verifier would follow each round of it; */
-	u32 let_out;	/* and whether it has let somebody out */
+	u32 let_out;	/* whether it has let somebody out, */
+	u32 dry;	/* and the last limit that it found exhausted, */
+	u64 dry_vm;	/* of the strays of this VM, */
+	u8 dry_net;	/* for network threads, too */
 	u32 valve_nr;	/* length of the queue that a scan of the valve looks at */
 	u32 valve_next;
 	u64 look_ns;	/* next look of its tick that goes far (look_most) */

@@ -106,7 +106,7 @@ static __always_inline struct host_group *group(u32 id)
 CLASS_VAR u64 root_group;		/* the root's task group, once seen: most tasks of a host are told by it without a look at it */
 
 /* Of a group beyond the array; of the nearest one above it while there is no memory for it: what holds there holds here. */
-static __noinline u32 task_group_beyond(const struct task_struct *p)
+__noinline u32 task_group_beyond(const struct task_struct *p __arg_trusted)
 {
 	struct task_group *tg = p->sched_task_group;
 	u32 id = tg->css.id;
@@ -194,18 +194,14 @@ static __always_inline void group_set_quota(struct host_group *g, u64 quota_us)
 }
 
 /* Take over what has changed. Other CPUs may do the same at this moment. */
-__noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
+static __always_inline void group_update(struct host_group *g, u32 id, const struct group_files *f)
 {
-	struct host_group *g = group(id);
-	u64 serial;
+	u64 serial = g->serial;
 
-	if (!g)
-		return 0;
-	serial = g->serial;
 	if (serial != f->serial) {
 		/* A new cgroup under an id that was free; nobody counts in it yet, nor before one CPU has made it so. */
 		if (serial == SPARE_SERIAL_TAKEN || __sync_val_compare_and_swap(&g->serial, serial, SPARE_SERIAL_TAKEN) != serial)
-			return 0;
+			return;
 		group_set_quota(g, SPARE_QUOTA_NONE);
 		g->sum = g->given = 0;
 		g->limit_up = 0;
@@ -223,72 +219,82 @@ __noinline int group_update(u32 id, const struct group_files *f __arg_nonnull)
 		g->left_ns = f->quota_us * 1000;
 		g->refill_ns = bpf_ktime_get_ns() + g->period_us * 1000;
 	}
+}
+
+static __always_inline void group_read(struct group_files *f, struct task_group *tg)
+{
+	f->serial = tg->css.serial_nr;
+	f->weight = group_is_idle(tg) ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT;
+	f->quota_us = tg->scx.bw_quota_us;
+	f->period_us = tg->scx.bw_period_us ?: 1;
+	f->burst_us = tg->scx.bw_burst_us;
+	f->parent = tg->parent->css.id;
+}
+
+/* What the way from a task's cgroup up to the root has come to. */
+struct group_way {
+	u64 cost;
+	u32 own;	/* its first group, */
+	u32 limit;	/* the first with cpu.max, */
+	u32 below;	/* and the last so far; 0: none */
+};
+
+/* One more group on that way: bring it up to date. */
+__noinline int group_pass(u32 id, const struct group_files *f __arg_nonnull, struct group_way *w __arg_nonnull)
+{
+	struct host_group *g = group(id), *below;
+	u64 sum;
+
+	if (!g)
+		return 0;	/* those above it hold */
+	group_update(g, id, f);
+	if (!w->own)
+		w->own = id;
+	sum = g->sum < SPARE_SUM_MAX ? g->sum : SPARE_SUM_MAX;
+	if (sum)
+		w->cost = w->cost * sum / (g->weight ?: 1);
+	if (w->cost > SPARE_COST_MAX)
+		w->cost = SPARE_COST_MAX;
+	if (!is_quota(g->quota_us))
+		return 0;
+	below = group(w->below);
+	if (below)
+		below->limit_up = id;
+	else
+		w->limit = id;
+	w->below = id;
 	return 0;
 }
 
-static __always_inline void group_read(u32 id, struct task_group *tg)
-{
-	struct group_files f = {
-		.serial = tg->css.serial_nr,
-		.weight = group_is_idle(tg) ? SPARE_WEIGHT_IDLE : (u64)tg->scx.weight << SPARE_WEIGHT_SHIFT,
-		.quota_us = tg->scx.bw_quota_us,
-		.period_us = tg->scx.bw_period_us ?: 1,
-		.burst_us = tg->scx.bw_burst_us,
-		.parent = tg->parent->css.id,
-	};
-
-	group_update(id, &f);
-}
-
-static __always_inline bool is_limited(const struct host_group *g)
-{
-	return is_quota(g->quota_us);
-}
-
 /*
- * Compute the price in p's cgroup, its limit, and bind those on the way that are new. (Not static, as group_update(): otherwise the verifier
- * walks this loop anew for each state of each caller, which was nine tenths of the time that loading the class took.)
+ * Compute the price in p's cgroup, its limit, and bind those on the way that are new. (Not static, as group_pass(): otherwise the verifier
+ * walks this loop anew for each state of each caller.)
  */
 __noinline int group_refresh(struct task_struct *p __arg_trusted)
 {
 	struct task_group *tg = p->sched_task_group;
-	struct host_group *g, *own = NULL, *below = NULL;
-	u64 cost = SPARE_COST_ONE, sum;
-	u32 id, limit = 0;
+	struct group_way w = { .cost = SPARE_COST_ONE };
+	struct group_files f;
+	struct host_group *g;
+	u32 id;
 	int i;
 
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		id = tg->css.id;
 		if (id < SPARE_GROUP_FIRST)
 			break;
-		g = group(id);
-		if (!g) {
-			tg = tg->parent;	/* those above it hold */
-			continue;
-		}
-		group_read(id, tg);
-		if (!own)
-			own = g;
-		sum = g->sum < SPARE_SUM_MAX ? g->sum : SPARE_SUM_MAX;
-		if (sum)
-			cost = cost * sum / (g->weight ?: 1);
-		if (cost > SPARE_COST_MAX)
-			cost = SPARE_COST_MAX;
-		if (is_limited(g)) {
-			if (below)
-				below->limit_up = id;
-			else
-				limit = id;
-			below = g;
-		}
+		group_read(&f, tg);
+		group_pass(id, &f, &w);
 		tg = tg->parent;
 	}
-	if (below)
-		below->limit_up = 0;
-	if (own) {
-		own->cost = cost ?: 1;
-		own->limit = limit;
-		own->cost_at = bpf_jiffies64();
+	g = group(w.below);
+	if (g)
+		g->limit_up = 0;
+	g = group(w.own);
+	if (g) {
+		g->cost = w.cost ?: 1;
+		g->limit = w.limit;
+		g->cost_at = bpf_jiffies64();
 	}
 	return 0;
 }
@@ -315,7 +321,7 @@ static __always_inline void group_uncount(struct task_ctx *t)
 }
 
 /* Count p as runnable in its group, unless it is. Returns its vtime, with the bit that says so. */
-static __noinline u64 group_count(struct task_struct *p, struct task_ctx *t, u32 id, u64 v)
+__noinline u64 group_count(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, u32 id, u64 v)
 {
 	u64 w = (u64)p->scx.weight << SPARE_WEIGHT_SHIFT;
 	struct host_group *g;

@@ -66,7 +66,7 @@ static __always_inline void stray_settle(const struct spare_server *s, u64 now)
 }
 
 /* As limit_take(). */
-static __noinline u64 stray_take(u32 id, u64 now)
+__noinline u64 stray_take(u32 id, u64 now)
 {
 	struct spare_server *s = limit_server(id);
 	s64 left, got;
@@ -88,7 +88,7 @@ static __noinline u64 stray_take(u32 id, u64 now)
 }
 
 /* As limit_due(). */
-static __noinline u64 stray_due(u32 id, u64 now)
+__noinline u64 stray_due(u32 id, u64 now)
 {
 	struct spare_server *s = limit_server(id);
 	u64 d;
@@ -127,7 +127,7 @@ __noinline u64 stray_advance(u32 id, u64 now)
 	return got;
 }
 
-static __noinline int stray_add(u32 id, s64 ns)
+__noinline int stray_add(u32 id, s64 ns)
 {
 	struct spare_server *s = limit_server(id);
 
@@ -193,15 +193,13 @@ static __always_inline void limit_refill(struct host_group *g, u64 now)
 }
 
 /* Put ns (less than 0: take) into the buckets from `id` up to, but without, `end`. */
-static __always_inline void limit_add(u32 id, u32 end, s64 ns)
+__noinline int limit_add(u32 id, u32 end, s64 ns)
 {
 	struct host_group *g;
 	int i;
 
-	if (id & SPARE_LIMIT_SERVER) {
-		stray_add(id, ns);
-		return;
-	}
+	if (id & SPARE_LIMIT_SERVER)
+		return stray_add(id, ns);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = id == end ? NULL : group(id);
 		if (!g)
@@ -209,15 +207,36 @@ static __always_inline void limit_add(u32 id, u32 end, s64 ns)
 		__sync_fetch_and_add(&g->left_ns, ns);
 		id = g->limit_up;
 	}
+	return 0;
+}
+
+/* Take so much from a bucket. Returns what it gives of that; 0: it is exhausted. */
+__noinline u64 bucket_take(struct host_group *g __arg_nonnull, u64 want, u64 now)
+{
+	s64 old;
+
+	limit_refill(g, now);
+	old = __sync_fetch_and_add(&g->left_ns, -want);
+	if (old < (s64)SPARE_LEFT_MIN_NS) {
+		__sync_fetch_and_add(&g->left_ns, want);
+		__sync_fetch_and_add(&g->throttled, 1);
+		return 0;
+	}
+	/* The rest of it, or a whole turn in advance: one in which a thread gets nothing done would cost it a round. */
+	if (old < (s64)SPARE_GRANT_MIN_NS)
+		old = SPARE_GRANT_MIN_NS;
+	if (old >= (s64)want)
+		return want;
+	__sync_fetch_and_add(&g->left_ns, want - old);
+	return old;
 }
 
 /* Take a grant from the chain of limits that begins with `id`. 0: one of them is exhausted. */
 __noinline u64 limit_take(u32 id, u64 now)
 {
 	struct host_group *g;
-	u64 got, nr;
+	u64 got, nr, given;
 	u32 at = id;
-	s64 old;
 	int i;
 
 	if (id & SPARE_LIMIT_SERVER)
@@ -236,22 +255,12 @@ __noinline u64 limit_take(u32 id, u64 now)
 		g = group(at);
 		if (!g)
 			break;
-		limit_refill(g, now);
-		old = __sync_fetch_and_add(&g->left_ns, -got);
-		if (old < (s64)SPARE_LEFT_MIN_NS) {
-			__sync_fetch_and_add(&g->left_ns, got);
-			__sync_fetch_and_add(&g->throttled, 1);
-			limit_add(id, at, got);
+		given = bucket_take(g, got, now);
+		if (given < got)
+			limit_add(id, at, got - given);
+		if (!given)
 			return 0;
-		}
-		/* The rest of it, or a whole turn in advance: one in which a thread gets nothing done would cost it a round. */
-		if (old < (s64)SPARE_GRANT_MIN_NS)
-			old = SPARE_GRANT_MIN_NS;
-		if (old < (s64)got) {
-			__sync_fetch_and_add(&g->left_ns, got - old);
-			limit_add(id, at, got - old);
-			got = old;
-		}
+		got = given;
 		at = g->limit_up;
 	}
 	return got;
@@ -291,7 +300,7 @@ __noinline u64 limit_due(u32 id, u64 now)
  * The limit that p, of this group, is under; 0: none. A VM's cpu.max is the mirror of its reservation, which governs it alone, but while
  * all its CPUs are away.
  */
-static __always_inline u32 task_limit_in(struct task_struct *p, u32 id)
+__noinline u32 task_limit_in(struct task_struct *p __arg_trusted, u32 id)
 {
 	u32 payer = task_vm(p) ? stray_payer(p) : 0;
 	struct host_group *g;
@@ -428,15 +437,15 @@ static __always_inline void park_look_ends(struct host_cpu *h, s32 cpu, bool tai
  */
 __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 {
-	u32 limit, dry = 0, nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
+	u32 limit, nr = scx_bpf_dsq_nr_queued(park_dsq(cpu));
 	struct task_struct *p;
 	struct task_ctx *t;
-	u64 at, vm_id, dry_vm = 0;
 	struct spare_vm *vm;
-	bool net, skip_net = false, tail = false;
+	bool net, tail = false;
+	u64 at, vm_id;
 
 	h->park_ns = 0;
-	h->scan = h->skip = h->same = h->let_out = 0;
+	h->scan = h->skip = h->same = h->let_out = h->dry = h->dry_vm = h->dry_net = 0;
 	if (!h->park_left) {
 		h->park_left = nr;
 		h->park_due_ns = 0;
@@ -456,11 +465,11 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
 		t = vm_id ? task_ctx(p) : NULL;
-		net = t && !(skip_net && vm_id == dry_vm) && is_net(p, t);
-		if (vm_id && vm_id == dry_vm && !net)
+		net = t && !(h->dry_net && vm_id == h->dry_vm) && is_net(p, t);
+		if (vm_id && vm_id == h->dry_vm && !net)
 			continue;
 		limit = task_limit(p);
-		if (limit && limit == dry && !net)
+		if (limit && limit == h->dry && !net)
 			continue;
 		t = limit ? task_ctx(p) : NULL;
 		if (t && !t->grant_ns) {
@@ -475,9 +484,9 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			h->same--;
 			continue;
 		}
-		dry = limit;
-		dry_vm = vm_id;
-		skip_net = net;	/* its network threads get nothing in advance either */
+		h->dry = limit;
+		h->dry_vm = vm_id;
+		h->dry_net = net;	/* its network threads get nothing in advance either */
 		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;

@@ -55,11 +55,12 @@ static __always_inline u64 host_leaves(const struct host_cpu *h, u64 due)
 	return end;
 }
 
-static __always_inline void arm_next(struct cpu_ctx *c, s32 cpu)
+__noinline int arm_next(struct cpu_ctx *c __arg_nonnull, s32 cpu)
 {
 	u64 due = next_replenishment(c);
 
 	spare_timer_arm(cpu, host_event(&c->host, due), host_leaves(&c->host, due));
+	return 0;
 }
 
 /*

@@ -22,18 +22,18 @@ char exit_info_reason[128] SEC(".data");
 char exit_info_msg[1024] SEC(".data");
 char exit_info_dump[32768] SEC(".data");	/* as much as sched_ext makes (exit_dump_len) */
 
-/* Its threads become the host's, so many of them. */
-static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_server *s, u32 most, s32 goes)
+/* Its threads become the host's (host_adopt). */
+static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_server *s, s32 goes)
 {
 	if (s->dsq)
-		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, most, goes);
+		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, goes);
 }
 
 /*
  * A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. Of a crowd some at
  * a time, so that its neighbours are served in between. Returns whether that was all.
  */
-static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *s, u64 now)
+__noinline int server_drop(struct cpu_ctx *c __arg_nonnull, struct spare_server *s __arg_nonnull, u64 now)
 {
 	struct spare_server *b;
 	u32 cpu = s->cpu, slot = s->slot;
@@ -49,7 +49,7 @@ static __always_inline bool server_drop(struct cpu_ctx *c, struct spare_server *
 			server_unthrottle(c, s, now);
 		if (s->state != SPARE_INACTIVE)
 			server_inactive(c, s, now);
-		server_drain(c, s, SPARE_ADOPT, -1);
+		server_drain(c, s, -1);
 	}
 	if (c->cur == slot || c->by == slot)
 		c->cur = SPARE_NO_SLOT;
@@ -164,7 +164,7 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 		if (!s)
 			continue;
 		server_rest(c, s, now);
-		server_drain(c, s, SPARE_ADOPT_ALL, cpu);
+		server_drain(c, s, cpu);
 		if (s->flags & SPARE_F_DYING)
 			server_drop(c, s, now);
 		else

@@ -32,7 +32,8 @@ static __always_inline void net_served_elsewhere(struct spare_server *s, struct 
 }
 
 /* The network thread starts to run: first service of every packet seen so far (SPARE-4). */
-static __always_inline void first_service(struct cpu_ctx *c, struct task_ctx *t, struct spare_server *s, struct spare_vm *vm, u64 now)
+__noinline int first_service(struct cpu_ctx *c __arg_nonnull, struct task_ctx *t __arg_nonnull, struct spare_server *s __arg_nonnull,
+			     struct spare_vm *vm __arg_nonnull, u64 now)
 {
 	u64 lat = now - s->mark.since_ns;
 
@@ -44,13 +45,14 @@ static __always_inline void first_service(struct cpu_ctx *c, struct task_ctx *t,
 		spare_mark_serve(&s->mark);
 	}
 	if (vm->rx_seq == s->rx_served)
-		return;
+		return 0;
 	t->serves = SPARE_SERVES;
 	s->rx_served = vm->rx_seq;
 	s->svc_pending = 1;
 	s->owed_ns = vm->grant_ns;
 	boost_settle(c, s, now);
 	net_served_elsewhere(s, vm, vm->rx_seq, now);
+	return 0;
 }
 
 /*
@@ -71,17 +73,17 @@ static __always_inline void net_sleeps(struct cpu_ctx *c, struct spare_server *s
 }
 
 /* Who runs now is known: the timer, at once when dispatch must look again, and the switch, which whoever left pays. */
-static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, bool runs_on, u64 now, bool again)
+static __always_inline void run_begins(struct cpu_ctx *c, s32 cpu, u64 now)
 {
 	/* Something of a running thread was changed (affinity, nice, cgroup), by another CPU, which has its own timer. */
 	if (cpu != (s32)bpf_get_smp_processor_id()) {
 		spare_kick(cpu);
-		if (!runs_on || c->left == SPARE_NO_SLOT)
+		if (!c->runs_on || c->left == SPARE_NO_SLOT)
 			own_time_since(c, cpu, now);
 		c->left = SPARE_NO_SLOT;
 		return;
 	}
-	if (again || (c->look == LOOK_RUN && c->cur != c->left_of)) {
+	if (c->early || (c->look == LOOK_RUN && c->cur != c->left_of)) {
 		c->host.armed = 1;
 		spare_timer_arm(cpu, now, 0);
 	} else {
@@ -108,7 +110,7 @@ static __always_inline void host_run_begins(struct cpu_ctx *c, s32 cpu, bool ear
 }
 
 /* It runs in no server: a host task, or a stray of vm. */
-static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_struct *p, const struct spare_vm *vm, bool runs_on, bool early, u64 now)
+static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_struct *p, const struct spare_vm *vm, u64 now)
 {
 	bool floor;
 	u64 key;
@@ -124,30 +126,28 @@ static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_str
 	 * when it has just moved into a VM that has a server for it elsewhere (and only then: a timer that fires
 	 * at every switch leaves no time to run).
 	 */
-	run_begins(c, cpu, runs_on, now, early ||
-		   (spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !c->host.kthread_runs && !floor) ||
-		   (vm && task_server_elsewhere(p, cpu)));
+	if ((spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !c->host.kthread_runs && !floor) || (vm && task_server_elsewhere(p, cpu)))
+		c->early = 1;
+	run_begins(c, cpu, now);
 }
 
 /* It runs in s: who pays, until when its turn lasts, and first service. */
 static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_struct *p, struct task_ctx *t, struct spare_server *s,
-				       struct spare_vm *vm, bool runs_on, bool early, u64 now)
+				       struct spare_vm *vm, u64 now)
 {
 	struct spare_server *by;
-	u32 payer = SPARE_NO_SLOT;
 	u64 key, turn;
-	bool picked;
+	u32 payer;
 
 	/* It moved into the VM while it ran: that wakes the server. */
 	if (s->state == SPARE_INACTIVE)
 		server_wake(c, s, now);
-	picked = c->pick == s->slot && is_ready(c, c->pick_by);
-	if (picked)
+	if (c->pick == s->slot && is_ready(c, c->pick_by)) {
 		payer = c->pick_by;
-	else if (is_ready(c, s->slot))
-		payer = s->slot;
-	else if (is_ready(c, s->lender))
-		payer = s->lender;
+	} else {
+		payer = is_ready(c, s->slot) ? s->slot : is_ready(c, s->lender) ? s->lender : SPARE_NO_SLOT;
+		c->early = 1;
+	}
 	c->pick = SPARE_NO_SLOT;
 	c->cur = s->slot;
 	__sync_lock_test_and_set(&c->began_ns, now);	/* before others can see who pays (server_budget) */
@@ -171,7 +171,9 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 	 * It came past dispatch (a higher class let it go on), or whoever was put since was lent a provider with an earlier
 	 * deadline: whoever is to run now, dispatch must say.
 	 */
-	run_begins(c, cpu, runs_on, now, early || !picked || spare_edf_top(&c->ready, &key) != c->by);
+	if (spare_edf_top(&c->ready, &key) != c->by)
+		c->early = 1;
+	run_begins(c, cpu, now);
 }
 
 /* A thread begins to run while there are servers. */
@@ -181,18 +183,18 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 	struct spare_vm *vm = task_vm(p);
 	struct spare_server *s = NULL;
 	struct task_ctx *t;
-	bool arm, early, runs_on;
+	bool arm;
 	u32 slot;
 	u64 now;
 
 	/* The kernel does not call dispatch while its local queue has something. */
-	early = forward_too_early(c);
-	if (!early)
+	c->early = forward_too_early(c);
+	if (!c->early)
 		forward_flush(c);
 	if (!vm) {
 		arm = host_running(c, p);
 		if (!c->host.servers) {
-			host_run_begins(c, cpu, early, arm);
+			host_run_begins(c, cpu, c->early, arm);
 			return 0;
 		}
 	} else if (c->host.idle) {
@@ -225,13 +227,13 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		c->host.stray = 1;
 	}
 	/* Nobody has switched (something of it was changed while it ran, or it is chosen again): what passed since it stopped is its own. */
-	runs_on = c->left_pid == (u32)p->pid && (cpu != (s32)bpf_get_smp_processor_id() || bpf_get_current_task_btf()->pid == p->pid);
-	t->start_ns = runs_on && t->stray ? c->stamp_ns : now;
+	c->runs_on = c->left_pid == (u32)p->pid && (cpu != (s32)bpf_get_smp_processor_id() || bpf_get_current_task_btf()->pid == p->pid);
+	t->start_ns = c->runs_on && t->stray ? c->stamp_ns : now;
 	c->put_pid = 0;
 	if (s)
-		run_served(c, cpu, p, t, s, vm, runs_on, early, now);
+		run_served(c, cpu, p, t, s, vm, now);
 	else
-		run_host(c, cpu, p, vm, runs_on, early, now);
+		run_host(c, cpu, p, vm, now);
 	return 0;
 }
 

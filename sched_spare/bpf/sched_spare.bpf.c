@@ -73,11 +73,13 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 	u32 cur;
 
 	charge(c, cpu, now);
-	attend(c, cpu, slot, now);
+	if (slot != SPARE_NO_SLOT)
+		attend(c, cpu, slot, now);
 	offer_due(c, cpu);
 	if (c->again_ns)
 		attend_again(c, cpu, now);
-	replenish(c, cpu, now);
+	if (c->throttled.n)
+		replenish(c, cpu, now);
 	c->taken_to = 0;
 	/* Its VM may have lost or won a reservation while it ran. */
 	cur = c->cur;

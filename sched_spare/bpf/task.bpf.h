@@ -192,7 +192,7 @@ static __always_inline bool server_free(struct task_struct *p, s32 cpu)
  * CPU of the VM for p: where it was while its server there is free, else another whose server is, else where it was,
  * else the first that it may run on; -1: none.
  */
-static __always_inline s32 vm_cpu(struct task_struct *p, s32 prev)
+__noinline s32 vm_cpu(struct task_struct *p __arg_trusted, s32 prev)
 {
 	s32 first = -1, cpu;
 	bool prev_ok = false;
@@ -235,7 +235,7 @@ static __always_inline void service_elsewhere(struct spare_server *o, const stru
 }
 
 /* It has, in server `self`. */
-static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const struct spare_server *self, u64 seq, u64 now)
+__noinline int vm_service_elsewhere(struct spare_vm *vm __arg_nonnull, const struct spare_server *self __arg_nonnull, u64 seq, u64 now)
 {
 	struct spare_server *o;
 	s32 cpu;
@@ -243,10 +243,11 @@ static __always_inline void vm_service_elsewhere(struct spare_vm *vm, const stru
 
 	server_for_each_other(self, i, cpu, o)
 		service_elsewhere(o, vm, cpu, seq, now);
+	return 0;
 }
 
 /* It has, up to packet seq; who becomes THROTTLED sees it then (boost_check). A full barrier: who becomes so now sees it, or is seen. */
-static __always_inline void vm_served(struct spare_vm *vm, u64 seq, u64 now)
+__noinline int vm_served(struct spare_vm *vm __arg_nonnull, u64 seq, u64 now)
 {
 	u64 old = vm->served_seq, seen;
 	int i;
@@ -258,10 +259,11 @@ static __always_inline void vm_served(struct spare_vm *vm, u64 seq, u64 now)
 			break;
 		old = seen;	/* another network thread's: only forwards */
 	}
+	return 0;
 }
 
 /* It has, as a stray: p. again: servers that know of the packet are told, too. */
-static __noinline int vm_service_stray(struct task_struct *p, struct spare_vm *vm, u64 seq, bool again, u64 now)
+__noinline int vm_service_stray(struct task_struct *p __arg_trusted, struct spare_vm *vm __arg_nonnull, u64 seq, bool again, u64 now)
 {
 	struct spare_server *o;
 	u32 slot;
@@ -410,7 +412,7 @@ __noinline int take_from(u64 dsq, u32 cpu, u32 first)
 }
 
 /* Server s has budget and no thread: take one over from a sibling that is THROTTLED. */
-static __always_inline bool server_pull(struct spare_server *s)
+__noinline int server_pull(struct spare_server *s __arg_nonnull)
 {
 	struct spare_vm *vm = server_vm(s);
 	struct spare_server *o;
