@@ -54,14 +54,8 @@ killed() {
 	rm -f "/dev/shm/$1"
 }
 
-# The neighbour's, without a process of its own.
-misses() {
-	local key value
-	while read -r key value; do
-		[[ $key != misses ]] || { echo "$value"; return; }
-	done <"${VM[near]}/spare.stat"
-	return 1
-}
+# Sets MISSES, the neighbour's.
+misses() { read_stat "${VM[near]}" misses && MISSES=$STAT; }
 
 declare -A VM=()
 ktap_plan 25
@@ -114,14 +108,17 @@ ktap_check "CBS-5: 3000 threads in 0.5 %: the neighbour missed nothing" equal 0 
 # it runs goes before the neighbour, too: it reads without a process of its own, after a rest, before it runs anything.
 chrt -f -p 60 $$
 sleep 0.5
-before=$(misses)
+misses
+before=$MISSES
 withdraw beyond
-withdrawn=$(misses)
-ktap_check "CBS-5: 3000 threads lose their reservation and are the host's: the neighbour missed nothing" equal "$before" "$withdrawn"
+misses
+ktap_check "CBS-5: 3000 threads lose their reservation and are the host's: the neighbour missed nothing" equal "$before" "$MISSES"
 sleep 0.5
-before=$(misses)
+misses
+before=$MISSES
 sleep 35
-after=$(misses)
+misses
+after=$MISSES
 progress beyond
 report "$MEASURES/beyond" vcpus.gap
 ktap_check "CBS-9: 3000 threads of the host for 35 s: no ejection" class_is enabled
@@ -132,12 +129,13 @@ ktap_check "CBS-5: the neighbour missed nothing" equal "$before" "$after"
 # host's share does; and RCU's softirqs, which go before everything and are nobody's budget: 22 ms of one period of 50, by ftrace, beside 19 ms of this
 # SCHED_FIFO shell. So in one period there may be less than 20 ms left for the neighbour.
 sleep 0.5
-before=$(misses)
+misses
+before=$MISSES
 killed beyond
 sleep 0.5
-after=$(misses)
+misses
 chrt -o -p 0 $$
-ktap_check "CBS-9: 3000 threads are killed: the neighbour missed one deadline at most" at_most 1 $((after - before))
+ktap_check "CBS-9: 3000 threads are killed: the neighbour missed one deadline at most" at_most 1 $((MISSES - before))
 
 ktap_note "slices refilled by the kernel: $refilled at first, $(refills) now"
 standin wakes --cgroup "${VM[wakes]}" --wakers 2 --wake-run-us 900 --wake-sleep-us 50

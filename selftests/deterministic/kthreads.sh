@@ -30,8 +30,7 @@ pktgen_stop() {
 	wait "$2" || true
 }
 
-# Without a process of its own: what the VM, the two threads and the host tasks ran, and CPU 0's timer interrupts. Files at once: read seeks back after each
-# line, and the kernel makes the file anew: 17 ms of a SCHED_FIFO thread, and 6 for the sleep that follows, which now and then made the VM late (1 ms now).
+# Without a process of its own, and files at once (read_stat() says why): what the VM, the two threads and the host tasks ran, and CPU 0's timer interrupts
 look() {
 	local pid line lines
 	RAN=()
@@ -43,12 +42,6 @@ look() {
 	for line in "${lines[@]}"; do [[ $line != *LOC:* ]] || read -r _ TICKS _ <<<"$line"; done
 	NOW=${EPOCHREALTIME/./}
 }
-look_misses() {
-	local line lines
-	mapfile -t lines <"$near/spare.stat"
-	for line in "${lines[@]}"; do [[ $line != 'misses '* ]] || MISSES=${line#* }; done
-}
-
 # judge WHAT: $seconds of it. PPM: what each of the threads had
 judge() {
 	local ran ticks misses now i
@@ -56,15 +49,15 @@ judge() {
 	look
 	ran=("${RAN[@]}") ticks=$TICKS now=$NOW
 	sleep 0.2	# what the look itself has made late is counted when the budget ends
-	look_misses
-	misses=$MISSES
+	read_stat "$near" misses
+	misses=$STAT
 	sleep "$seconds"
-	look_misses
+	read_stat "$near" misses
 	look
 	for i in "${!ran[@]}"; do PPM[i]=$(((RAN[i] - ran[i]) * 1000 / (NOW - now))); done
 	ticks=$(((TICKS - ticks) * 1000000 / (NOW - now)))
 	ktap_note "$1: the VM ${PPM[0]} ppm, kernel threads ${PPM[*]:1:2}, host tasks ${PPM[*]:3}, timer interrupts $ticks a second"
-	ktap_check "CBS-5: $1: the VM missed nothing" equal "$misses" "$MISSES"
+	ktap_check "CBS-5: $1: the VM missed nothing" equal "$misses" "$STAT"
 	ktap_check "CBS-4: $1: the VM has its reservation, one period's in $seconds s at most off" near 400000 $((20000 / seconds)) "${PPM[0]}"
 	ktap_check "CBS-9: $1: each kernel thread runs" at_least 100000 $((PPM[1] < PPM[2] ? PPM[1] : PPM[2]))
 	ktap_check "CBS-9: $1: they do not interrupt each other for nothing" at_most 2000 "$ticks"

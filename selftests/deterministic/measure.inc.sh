@@ -7,6 +7,7 @@
 #   standin_stop NAME         end it now
 #   host_quiet                wait until the work of booting is over
 #   result FILE KEY           a number of a tool's report
+#   read_stat DIR KEY         sets STAT, of DIR's spare.stat, without a process of its own
 #   report FILE PATTERN...    show the lines of a report that match, as notes
 #   equal A B
 
@@ -68,5 +69,16 @@ measure() {
 	shift 2
 	"$TOOLS/$tool" "$@" >"$MEASURES/$name" 2>"$MEASURES/$name.err" && return
 	ktap_note "$name: $tool ended with $?: $(cat "$MEASURES/$name.err")"
+	return 1
+}
+
+# read_stat DIR KEY: sets STAT, for a shell that goes before those whom it watches: without a process of its own, and the file at once. (read seeks back after
+# each line, and the kernel makes the file anew: 13 ms.)
+read_stat() {
+	local line lines
+	mapfile -t lines <"$1/spare.stat"
+	for line in "${lines[@]}"; do
+		[[ $line != "$2 "* ]] || { STAT=${line#* }; return; }
+	done
 	return 1
 }

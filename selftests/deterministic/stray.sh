@@ -20,9 +20,10 @@ exec {NOTHING}<> <(:)
 
 # Sets USED, ns of all its threads, and AT, us, once none of them has run for 30 ms. HOME: its thread that has a server.
 at_rest() {
-	local task name ns last=-1
+	local task ns last=-1
 	while read -rt 0.03 -u "$NOTHING" || true; do
-		while read -r name USED && [[ $name != used_ns ]]; do :; done <"$vm/spare.stat"
+		read_stat "$vm" used_ns
+		USED=$STAT
 		for task in "/proc/${STANDIN[stray]}/task"/*; do
 			[[ $task != "$HOME" ]] || continue
 			read -r ns _ <"$task/schedstat"
