@@ -12,7 +12,7 @@ here=$(dirname "$0")
 # QEMU was started anew: what its -fw_cfg says is the new job.
 modprobe qemu_fw_cfg
 rm -rf /job "${here%/*}"
-(cd / && busybox cpio -idu </sys/firmware/qemu_fw_cfg/by_name/opt/sched_spare/overlay/raw)
+busybox zcat </sys/firmware/qemu_fw_cfg/by_name/opt/sched_spare/overlay/raw | (cd / && busybox cpio -idu)
 rmmod qemu_fw_cfg
 [[ ${1-} == bare ]] || export SPARE_UP=$SPARED_PID
 exec bash /job/run
