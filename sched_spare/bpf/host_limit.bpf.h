@@ -151,12 +151,13 @@ static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
 	vm_event(s, SPARE_EV_STRAY);
 }
 
-/* The server that pays for a stray: the first of its VM with budget, else the first. 0: none that serves. */
+/* The server that pays for a stray: the first of its VM with budget, else the one whose deadline comes first. 0: none that serves. */
 __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 {
 	u64 now = bpf_ktime_get_ns();
 	struct spare_server *s;
 	u32 first = 0, slot;
+	u64 d, first_d = 0;
 	s32 cpu;
 	int i;
 
@@ -168,7 +169,11 @@ __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
 		if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
 			return slot;
-		first = first ?: slot;
+		d = s->cbs.d_ns;
+		if (first && !spare_before(d, first_d))
+			continue;
+		first = slot;
+		first_d = d;
 	}
 	return first;
 }

@@ -7,7 +7,6 @@
 #   standin_stop NAME         end it now
 #   host_quiet                wait until the work of booting is over
 #   result FILE KEY           a number of a tool's report
-#   read_stat DIR KEY         sets STAT, of DIR's spare.stat, without a process of its own
 #   report FILE PATTERN...    show the lines of a report that match, as notes
 #   equal A B
 
@@ -34,15 +33,16 @@ standin_stop() {
 	rm -f "/dev/shm/$1"
 }
 
-idle_ticks() { awk '/^cpu / { print $5 + $6 }' /proc/stat; }
 
 # For a second hardly anything ran (100 ticks a second and CPU).
 second_idle() {
-	local before after
-	before=$(idle_ticks)
+	local before idle iowait cpus
+	cpus=$(nproc)
+	read -r _ _ _ _ idle iowait _ </proc/stat
+	before=$((idle + iowait))
 	sleep 1
-	after=$(idle_ticks)
-	((after - before >= 95 * $(nproc)))
+	read -r _ _ _ _ idle iowait _ </proc/stat
+	((idle + iowait - before >= 95 * cpus))
 }
 
 host_quiet() { wait_for 60 second_idle; }
@@ -53,7 +53,13 @@ tap_is_up() {
 	{ read -r flags <"/sys/class/net/$1/flags"; } 2>/dev/null && ((flags & 1))
 }
 
-result() { awk -v key="$2" '$1 == key { print $2; found = 1 } END { exit !found }' "$1"; }
+result() {
+	local key value
+	while read -r key value _; do
+		[[ $key != "$2" ]] || { echo "$value"; return; }
+	done <"$1"
+	return 1
+}
 
 report() {
 	local file=$1
@@ -69,16 +75,5 @@ measure() {
 	shift 2
 	"$TOOLS/$tool" "$@" >"$MEASURES/$name" 2>"$MEASURES/$name.err" && return
 	ktap_note "$name: $tool ended with $?: $(cat "$MEASURES/$name.err")"
-	return 1
-}
-
-# read_stat DIR KEY: sets STAT, for a shell that goes before those whom it watches: without a process of its own, and the file at once. (read seeks back after
-# each line, and the kernel makes the file anew: 13 ms.)
-read_stat() {
-	local line lines
-	mapfile -t lines <"$1/spare.stat"
-	for line in "${lines[@]}"; do
-		[[ $line != "$2 "* ]] || { STAT=${line#* }; return; }
-	done
 	return 1
 }

@@ -13,26 +13,35 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 
-q=20000 p=100000 seconds=${SPARE_SECONDS:-10}
+q=20000 p=100000 seconds=${SPARE_SECONDS:-10} rest=0.03
 vm=$CGROUP/vm/stray
 HOME=
-exec {NOTHING}<> <(:)
 
-# Sets USED, ns of all its threads, and AT, us, once none of them has run for 30 ms. HOME: its thread that has a server.
-at_rest() {
-	local task ns last=-1
-	while read -rt 0.03 -u "$NOTHING" || true; do
-		read_stat "$vm" used_ns
-		USED=$STAT
-		for task in "/proc/${STANDIN[stray]}/task"/*; do
-			[[ $task != "$HOME" ]] || continue
-			read -r ns _ <"$task/schedstat"
-			((USED += ns)) || true
-		done
-		((USED != last)) || break
-		last=$USED
+# Sets USED, ns of all its threads. HOME: its thread that has a server.
+look() {
+	local task ns
+	read_stat "$vm" used_ns
+	USED=$STAT
+	for task in "/proc/${STANDIN[stray]}/task"/*; do
+		[[ $task != "$HOME" ]] || continue
+		read -r ns _ <"$task/schedstat"
+		((USED += ns)) || true
 	done
+}
+
+# Sets USED, and AT, us, once none of them has run for $rest s.
+at_rest() {
+	local last=-1
+	while sleep $rest; look; ((USED != last)); do last=$USED; done
 	AT=${EPOCHREALTIME/./}
+}
+
+# Until there is a budget again.
+period_begins() {
+	local used
+	at_rest
+	used=$USED
+	while ((USED == used)); do sleep 0.002; look; done
 }
 
 # got WHAT SERVERS [LATE_US]: in $seconds the VM gets what SERVERS of its servers have, to 0.1 %; the last end of budget is seen LATE_US late
@@ -98,8 +107,11 @@ taskset -cp 1 "${HOME##*/}" >/dev/null
 seconds=$((2 * seconds)) got 'two strays and a thread at home' 1 5000
 taskset -cp 0 "${HOME##*/}" >/dev/null
 HOME=
+# The other's periods begin 30 ms after its own, when that budget is spent.
+period_begins
+sleep 0.028
 echo 1-2 >"$vm/spare.cpus"
-got 'three strays of a VM with two servers' 2
+rest=0.012 got 'three strays of a VM with two servers' 2
 # With no server left the mirror in cpu.max holds, which spared wrote.
 echo 1 >"$vm/spare.cpus"
 wait_for 10 grep -q '^20000 100000$' "$vm/cpu.max"

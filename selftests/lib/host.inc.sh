@@ -8,7 +8,7 @@
 
 HOST=$CGROUP/host
 
-now_ns() { awk '{ printf "%.0f\n", $1 * 1000000000 }' /proc/uptime; }
+now_ns() { local up; read -r up _ </proc/uptime && echo "${up/./}0000000"; }
 
 burn() {
 	local report=$1
