@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 600
 # cpus: 2,threads=2
+# config: CONFIG_SCHED_CORE
 # Core scheduling: VMs that may not share a core take turns on it by deadline, each has its reservation, and not more (CBS-4, CBS-5). What is promised
 # beyond the core's time is missed, and the host keeps its floor (CBS-9).
 set -euo pipefail
@@ -10,11 +11,6 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 . "$here/../lib/host.inc.sh"
-
-if ! grep -q ' sched_core_put$' /proc/kallsyms; then
-	spare_up -v # which is up, and goes at the end
-	ktap_skip_all 'this kernel has no core scheduling (--kernel built has)'
-fi
 
 SECONDS_BURN=10
 share() { result "$MEASURES/$1" "$2.share_ppm"; }

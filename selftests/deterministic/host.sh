@@ -85,7 +85,7 @@ ktap_check "CBS-9: a sleeper beside a hog runs within 50 us, 99 of 100 times" at
 # A change of its attributes leaves a running task what was left of its slice; then it goes on, and needs no timer but the tick.
 interrupts() { awk '$1 == "LOC:" { print $2 }' /proc/interrupts; }
 from=${EPOCHREALTIME/./} before=$(interrupts)
-for _ in {1..48}; do chrt --other 0 bash -c 'for ((i = 0; i < 10000; i++)); do :; done'; done
+for _ in {1..16}; do chrt --other 0 bash -c 'for ((i = 0; i < 10000; i++)); do :; done'; done
 interrupts=$(($(interrupts) - before)) ticks=$(((${EPOCHREALTIME/./} - from) / 4000))
 ktap_note "$interrupts timer interrupts in $ticks ticks"
 ktap_check "CBS-9: a task that goes on with what was left of a slice costs no interrupts but the tick's, 2 per tick" at_most $((2 * ticks)) "$interrupts"

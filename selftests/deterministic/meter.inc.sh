@@ -53,15 +53,31 @@ meter_down() {
 	METER=
 }
 
-lines() { wc -l <"$MEASURES/bill"; }
-two_more() { (($(lines) >= $1 + 2)); }
+# Sets LOOKS, the whole lines. (wait_for asks often: no process.)
+looks() {
+	local lines
+	mapfile lines <"$MEASURES/bill"
+	LOOKS=${#lines[@]}
+	[[ -z ${lines[*]: -1} || ${lines[*]: -1} == *$'\n' ]] || LOOKS=$((LOOKS - 1))
+}
+two_more() { looks && ((LOOKS >= $1 + 2)); }
 # The line that is being written is over, and one more.
-settle() { wait_for 20 two_more "$(lines)"; }
+settle() {
+	looks
+	wait_for 20 two_more "$LOOKS"
+}
 
 # billed FROM FIELD [VM]: the sum of a field in the lines FROM and on: of a VM, or of whoever has it
 billed() {
-	tail -n "+$1" "$MEASURES/bill" | sed 's/{"name":/\n&/g' | { [[ -z ${3-} ]] && cat || grep "^{\"name\":\"$3\""; } |
-		grep -o "\"$2\":[0-9]*" | awk -F: '{ sum += $2 } END { print sum + 0 }'
+	awk -v from="$1" -v field="\"$2\":" -v vm="${3:+\"$3\"}" '
+		NR >= from {
+			n = split($0, rows, /{"name":/)
+			for (i = 1; i <= n; i++)
+				if (vm == "" || (i > 1 && index(rows[i], vm) == 1))
+					for (rest = rows[i]; (at = index(rest, field)); sum += rest)
+						rest = substr(rest, at + length(field))
+		}
+		END { printf "%.0f\n", sum }' "$MEASURES/bill"
 }
 
 # Every line: all that passed is billed, nothing twice.

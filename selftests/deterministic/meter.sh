@@ -75,7 +75,8 @@ host_quiet || ktap_note "the host is still busy"
 rounds_of with
 for batch in "${batches[@]}"; do
 	settle
-	from=$(lines)
+	looks
+	from=$LOOKS
 	measure "bill.$batch" spare-vhost --tap spare0 --cgroup "$vm" --netns out --to "$guest" --fifo 50 --batch "$batch" --size 214 --rounds "$rounds"
 	settle
 	n=$((batch * rounds)) rx=$(billed "$from" rx_packets /vm/m) softirq=$(billed "$from" softirq_rx /vm/m) vhost=$(billed "$from" vhost /vm/m)
@@ -96,7 +97,8 @@ ktap_note "instructions of a switch (yield): $(switch without) without the meter
 ktap_check "ACC-1: the meter costs at most 330 instructions of a switch" at_most 330 $(($(switch with) - $(switch without)))
 
 settle
-from=$(lines)
+looks
+from=$LOOKS
 ip netns exec out bash -c "for i in {1..500}; do echo >/dev/udp/$host/9; done" 2>/dev/null || true
 settle
 ktap_note "500 datagrams to the host: billed to the VM $(billed "$from" softirq_rx /vm/m) ns, $(billed "$from" rx_packets /vm/m) packets"

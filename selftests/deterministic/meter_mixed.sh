@@ -23,7 +23,8 @@ declare -A packets bill alone
 send() {
 	local name=$1 pattern=$2 from flow
 	shift 2
-	from=$(($(lines) + 1))
+	looks
+	from=$((LOOKS + 1))
 	measure "$name" spare-mix --device out0 --netns out --nic out1 --listen "$host" --bursts "$bursts" --pattern "$pattern" "$@" \
 		--flow "A=$mac_m,2,64" --flow "B=$mac_n,4,1472" --flow "H=$mac_host,3,64" || exit 1
 	settle
@@ -103,7 +104,8 @@ gro_of() {
 	local from
 	ip -n out link set out0 gso_max_segs 1
 	ip netns exec out tc qdisc del dev out0 root
-	from=$(($(lines) + 1))
+	looks
+	from=$((LOOKS + 1))
 	measure gro spare-nic --tap spare2 --cgroup "$m" --netns out --wire out0 --mac 02:00:00:00:00:79 --packets 100 rx:11584:1:1000:tso || return
 	settle
 	came=$(billed "$from" rx_packets /vm/m)

@@ -46,7 +46,8 @@ sends() {
 	${PREPARE-:}
 	datagrams "$to_m" 5
 	settle
-	from=$(($(lines) + 1))
+	looks
+	from=$((LOOKS + 1))
 	end m
 	settle
 	ktap_note "$name: m sent $(of m tx_packets) in softirqs ($(of m softirq_tx) ns), emulator $(of m emulator) ns; n had $(of n rx_packets) ($(of n softirq_rx) ns); host network $(network) ns"
@@ -85,7 +86,8 @@ ktap_check "ACC-1: the meter runs, without module and class" meter_up /vm/m /vm/
 vm n spare1 --seconds 100000
 
 vm m spare0 --seconds 8
-from=$(($(lines) + 1))
+looks
+from=$((LOOKS + 1))
 datagrams "$to_none" 100
 settle
 ktap_note "flooded: m $(of m rx_packets) packets, $(of m softirq_rx) ns, n $(of n rx_packets), $(of n softirq_rx) ns"
@@ -93,7 +95,8 @@ ktap_check "ACC-4: a packet that a bridge floods is each tap's, once" equal "100
 ktap_check "ACC-4: and each pays for its copy" at_least 100000 "$(($(of m softirq_rx) < $(of n softirq_rx) ? $(of m softirq_rx) : $(of n softirq_rx)))"
 end m
 
-from=$(($(lines) + 1))
+looks
+from=$((LOOKS + 1))
 measure gso spare-vhost --tap spare0 --cgroup "$m" --netns out --to "$to_m" --batch 8 --size 214 --rounds 100
 settle
 ktap_note "GSO: of 101 rounds of 8 datagrams, each one packet until a tap without offloads, m was billed $(of m rx_packets)"
@@ -130,7 +133,8 @@ for way in "routed 82" "VLAN 83"; do
 	read -r name net <<<"$way"
 	datagrams "198.18.$net.2" 5
 	settle
-	from=$(($(lines) + 1))
+	looks
+	from=$((LOOKS + 1))
 	datagrams "198.18.$net.2" 100
 	settle
 	ktap_note "$name: m had $(of m rx_packets) packets, $(of m softirq_rx) ns; host network $(network) ns"
@@ -140,7 +144,8 @@ done
 end m
 
 mkdir -p "$deep"
-from=$(($(lines) + 1))
+looks
+from=$((LOOKS + 1))
 (
 	echo "$BASHPID" >"$deep/cgroup.procs"
 	for ((i = 0; i < 100000; i++)); do :; done

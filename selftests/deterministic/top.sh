@@ -10,14 +10,15 @@ here=$(dirname "$0")
 . "$here/../lib/spare.sh"
 . "$here/measure.inc.sh"
 
+made=0
 # cgroups N: VMs with a reservation, as many as fit on a CPU
 cgroups() {
-	local i dir
-	for ((i = $(find "$CGROUP/top" -mindepth 1 -maxdepth 1 -type d | wc -l); i < $1; i++)); do
-		dir=$CGROUP/top/vm$i
-		mkdir "$dir"
-		echo 500 100000 >"$dir/spare.reservation"
-		((i >= 150)) || echo 0 >"$dir/spare.cpus"
+	local i dirs=()
+	for ((i = made; i < $1; i++)); do dirs[i]=$CGROUP/top/vm$i; done
+	mkdir "${dirs[@]}"
+	for ((; made < $1; made++)); do
+		echo 500 100000 >"${dirs[made]}/spare.reservation"
+		((made >= 150)) || echo 0 >"${dirs[made]}/spare.cpus"
 	done
 }
 

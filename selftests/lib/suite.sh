@@ -71,6 +71,13 @@ cpus_of() {
 # flags_of NAME: a deterministic script says "# cpu: FLAGS" (-erms) when the emulated CPU is to lack something.
 flags_of() { sed -n 's/^# cpu: *\([-+a-z0-9,]*\).*/\1/p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
+# lacks NAME: a deterministic script says "# config: CONFIG_X" when it is for kernels with that; prints what this one lacks.
+lacks() {
+	local config
+	config=$(sed -n 's/^# config: *\([A-Z0-9_]*\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
+	[[ -n $config ]] && ! cat "$KERNEL"/root/usr/src/linux-headers-*/.config | grep -qx "$config=[ym]" && echo "$config"
+}
+
 new_results() {
 	RESULTS=$(mktemp "$CACHE/tmp.results.XXXX.$$")
 	tmp_path "$RESULTS"
@@ -152,7 +159,11 @@ run_units() {
 # A deterministic script goes on from a host with the class up; it says "# boot: bare" for one with nothing of ours, "# boot: own" to boot by itself,
 # and then "# cmdline: ..." when its kernel is to be told more.
 deterministic_boot() {
-	local name=$1 limit status=0 STACK='' told boot_of
+	local name=$1 limit status=0 STACK='' told boot_of config
+	if config=$(lacks "$name"); then
+		record skip "$name" "this kernel is without $config (--kernel built is not)"
+		return
+	fi
 	# Virtual seconds pass faster or slower than real ones, and the real-time host goes first.
 	limit=$(($(limit_of "$name") * 4 + 600))
 	DETERMINISTIC_CPUS=$(cpus_of "$name")

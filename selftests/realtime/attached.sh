@@ -86,15 +86,13 @@ test_no_leak() {
 	stop_burning
 	set_vm $a max 1 >/dev/null
 	sleep 1
+	mkdir $CG/st/n{1..180}
 	for i in {1..180}; do
-		mkdir $CG/st/n$i
 		set_vm st/n$i '500 100000' 1 >/dev/null
 		placed=$((placed + $(key st/n$i/spare.stat placed)))
 	done
 	is 'LIFE-4: no slot was lost' 180 $placed
-	for i in {1..180}; do
-		rmdir $CG/st/n$i
-	done
+	rmdir $CG/st/n{1..180}
 	is 'LIFE-4: the class runs on' enabled "$(class_state)"
 }
 

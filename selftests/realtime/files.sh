@@ -195,8 +195,8 @@ test_admission() {
 
 	# 180 servers of 0.5 % fill 0.90: a slot for each, none for the next.
 	local i
+	mkdir $CG/st/n{1..181}
 	for i in {1..181}; do
-		mkdir -p $CG/st/n$i
 		echo '500 100000' >$CG/st/n$i/spare.reservation
 	done
 	for i in {1..180}; do

@@ -17,6 +17,7 @@ SCX=/sys/kernel/sched_ext
 MOST=180	# servers on a CPU: Q/P is at least 0.5 %, and 90 % are reserved
 a=$CGROUP/vm/a
 crowd=$CGROUP/crowd
+mapfile -t VMS < <(seq -f "$crowd/%g" 0 $((MOST - 1)))
 
 NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --)
 read_for_ever() { while :; do cat "$@" >/dev/null 2>&1; done; }
@@ -104,7 +105,8 @@ fill() {
 refuses_slot() {
 	local i limit=/sys/module/sched_spare/parameters/limit_ppm
 	echo 1000000 >$limit
-	for i in {1..13}; do mkdir "$crowd/slot$i"; echo '500 100000' >"$crowd/slot$i/spare.reservation"; done
+	mkdir "$crowd"/slot{1..13}
+	for i in {1..13}; do echo '500 100000' >"$crowd/slot$i/spare.reservation"; done
 	ktap_check 'CBS-12: as many as there are slots' eval 'for i in {1..12}; do echo 0 >$crowd/slot$i/spare.cpus || exit; done'
 	ktap_refused 'CBS-12: one more is refused' 'Device or resource busy' bash -c "echo 0 >$crowd/slot13/spare.cpus"
 	ktap_check 'CBS-12: and the log says what ran out' eval 'dmesg | tail -n 5 | grep "no slot left" >/dev/null'
@@ -142,7 +144,8 @@ print(refused)' "$crowd" "$1"
 # The class makes queues when somebody forks; what is there is enough for 64 servers more. kthreadd forks what the module asks for.
 test_no_queue() {
 	local i n=60 refused=none try
-	for ((i = 0; i < n; i++)); do mkdir "$crowd/$i"; echo '500 100000' >"$crowd/$i/spare.reservation"; done
+	mkdir "${VMS[@]::n}"
+	for ((i = 0; i < n; i++)); do echo '500 100000' >"$crowd/$i/spare.reservation"; done
 	taskset -cp 0 2 >/dev/null
 	for try in 1 2 3; do
 		refused=$(dry $n)
@@ -157,12 +160,12 @@ test_no_queue() {
 	# (spared may have placed it meanwhile, on one CPU.)
 	ktap_check 'CBS-12: it has not what was asked for' eval '[[ $(<"$crowd/${i/none/0}/spare.cpus") != 0-1 ]]'
 	ktap_check 'CBS-12: once it can the write goes well' eval "echo 0-1 >$crowd/${i/none/0}/spare.cpus"
-	for ((i = 0; i < n; i++)); do rmdir "$crowd/$i"; done
+	rmdir "${VMS[@]::n}"
 }
 
 test_stock() {
-	local i seq
-	for ((i = 0; i < MOST; i++)); do mkdir "$crowd/$i"; done
+	local seq
+	mkdir "${VMS[@]}"
 	seq=$(<$SCX/enable_seq)
 	ktap_check "CBS-12: $MOST servers on each CPU from one process that does not fork" fill
 	ktap_check 'CBS-12: the class has all of them' class_reaches $((2 * MOST))
@@ -178,7 +181,8 @@ test_stock() {
 	spare_up
 	ktap_check 'CBS-12: a class that is loaded with so many has all of them' class_reaches $((2 * MOST))
 	rmdir "$crowd/more"
-	for ((i = 0; i < MOST; i++)); do rmdir "$crowd/$i"; mkdir "$crowd/$i"; done
+	rmdir "${VMS[@]}"
+	mkdir "${VMS[@]}"
 	ktap_check 'CBS-12: what goes leaves its slots at once' fill
 	ktap_check 'CBS-12: the class has those' class_reaches $((2 * MOST))
 	find "$crowd" -depth -type d -exec rmdir {} +

@@ -155,8 +155,8 @@ slots_free() {
 	local i status=0
 	mkdir -p "$CGROUP/slots"
 	controllers "$CGROUP/slots"
+	mkdir "$CGROUP"/slots/{1..180}
 	for i in {1..180}; do
-		mkdir "$CGROUP/slots/$i"
 		{ echo 500 100000 >"$CGROUP/slots/$i/spare.reservation" && echo "$1" >"$CGROUP/slots/$i/spare.cpus"; } || { status=1; break; }
 	done
 	find "$CGROUP/slots" -depth -type d -exec rmdir {} +

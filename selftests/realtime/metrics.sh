@@ -196,10 +196,8 @@ many() {
 	local i
 	mkdir -p "$CGROUP/many"
 	controllers "$CGROUP/many"
-	for ((i = 0; i < 100; i++)); do
-		mkdir "$CGROUP/many/$i"
-		echo '500 100000' >"$CGROUP/many/$i/spare.reservation"
-	done
+	mkdir "$CGROUP"/many/{0..99}
+	for ((i = 0; i < 100; i++)); do echo '500 100000' >"$CGROUP/many/$i/spare.reservation"; done
 	for ((i = 0; i < 100; i++)); do echo $((i % $(nproc))) >"$CGROUP/many/$i/spare.cpus"; done
 }
 

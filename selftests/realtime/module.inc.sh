@@ -90,12 +90,11 @@ get() {
 	echo "$(<"$CG/$1")"
 }
 
-# key FILE KEY: a number of a flat keyed file
+# key FILE KEY: a number of a flat keyed file. (At once: read seeks back after each line, and the kernel makes the file anew.)
 key() {
-	local name value
-	while read -r name value; do
-		[[ $name != "$2" ]] || echo "$value"
-	done <"$CG/$1"
+	local line lines
+	mapfile -t lines <"$CG/$1"
+	for line in "${lines[@]}"; do [[ $line != "$2 "* ]] || echo "${line#* }"; done
 }
 
 # until_is SECONDS WANTED COMMAND...: poll until the command prints WANTED; prints what it printed last

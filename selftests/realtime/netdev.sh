@@ -312,7 +312,7 @@ test_many() {
 # The module comes and goes, each time in the middle of packets. (The hook goes with a grace period of all tasks, some seconds on a busy machine.)
 unload_rounds() {
 	local i
-	for i in {1..20}; do
+	for i in {1..8}; do
 		echo sptap0 >$CG/$a/spare.netdev || return
 		rmmod sched_spare || return
 		insmod "$KO" || return
@@ -345,7 +345,7 @@ test_removal() {
 	is 'LIFE-4: a removed cgroup gives its tap back' OK "$(until_is 5 OK put $b/spare.netdev sptap0)"
 	if [[ $module_was_loaded == yes ]]; then
 		ktap_skip 'LIFE-3: unloading under packets' 'the module was loaded before this test'
-		ktap_skip 'LIFE-3: and loading, 20 times' 'the module was loaded before this test'
+		ktap_skip 'LIFE-3: and loading, 8 times' 'the module was loaded before this test'
 		return
 	fi
 	holder sptap0
@@ -357,7 +357,7 @@ test_removal() {
 	mkdir $CG/$a
 	(while :; do send sptap0 1000 2>/dev/null || true; done) &
 	holders+=($!)
-	ktap_check 'LIFE-3: and loading, 20 times' unload_rounds
+	ktap_check 'LIFE-3: and loading, 8 times' unload_rounds
 	kill $!
 }
 

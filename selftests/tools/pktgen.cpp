@@ -45,7 +45,7 @@ constexpr uint64_t kUs = 1000, kMs = 1000000;
 
 struct options {
 	std::string tap, shm_path = "/dev/shm/spare-standin", stat, provider, csv;
-	unsigned cpu = 0, random = 0, exhaust = 0, replenish = 0, attach = 0, flood = 0, rounds = 5, size = 64, rate = 0;
+	unsigned cpu = 0, random = 0, exhaust = 0, replenish = 0, attach = 0, flood = 0, rounds = 5, size = 64, rate = 0, burst = 1;
 	uint64_t min_us = 25000, max_us = 50000, poisson_us = 0, align_us = 0, aim_us = 200, bound_us = 0, due_us = 1000, gap_ms = 1, settle_ms = 500,
 		 limit_s = 900, seconds = 10;
 	uint64_t seed = 42;
@@ -117,7 +117,7 @@ public:
 	int run()
 	{
 		if (o_.rate)
-			return stream(sock_, o_.rate, o_.seconds);
+			return stream(sock_, o_.rate, o_.seconds, o_.burst);
 		if (o_.flood)
 			return flood();
 		for (unsigned i = 0; i < o_.random; i++) {
@@ -501,6 +501,7 @@ int run(int argc, char **argv)
 	app.add_option("--flood", o.flood, "measure send(): packets per round, below the tap's queue length (500)");
 	app.add_option("--rounds", o.rounds, "rounds of --flood")->capture_default_str();
 	app.add_option("--rate", o.rate, "send so many packets a second, each at its instant");
+	app.add_option("--burst", o.burst, "--rate sends so many at the instant of the first")->capture_default_str()->check(cli::PositiveNumber());
 	app.add_option("--seconds", o.seconds, "how long --rate sends")->capture_default_str();
 	if (const auto status = app.parse(argc, argv))
 		return *status;

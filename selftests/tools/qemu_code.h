@@ -51,6 +51,55 @@ template <typename F> void replace(F *entry, F *with)
 	mprotect(start, 2 * page, PROT_READ | PROT_EXEC);
 }
 
+/*
+ * Bytes of the instruction there, if it is one of those with which functions begin and does the same wherever it stands; else 0: endbr64, push,
+ * mov %reg,%reg, mov %reg,disp32(%reg), testb $imm,disp32(%reg).
+ */
+inline size_t movable(const unsigned char *at)
+{
+	static constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+	const size_t rex = (*at & 0xf0) == 0x40;
+	const unsigned char *op = at + rex;
+
+	if (!std::memcmp(at, endbr64, sizeof(endbr64)))
+		return sizeof(endbr64);
+	if ((*op & 0xf8) == 0x50)
+		return rex + 1;
+	if (*op == 0x89 && op[1] >> 6 == 3)
+		return rex + 2;
+	if (op[1] >> 6 == 2 && (op[1] & 7) != 4) {
+		if (*op == 0x89)
+			return rex + 6;
+		if (*op == 0xf6 && !(op[1] & 0x38))
+			return rex + 7;
+	}
+	return 0;
+}
+
+/* As replace(); returns what does as the function did. Null, and nothing is changed, when it begins with something that cannot be moved. */
+template <typename F> F *wrap(F *entry, F *with)
+{
+	const auto *from = reinterpret_cast<const unsigned char *>(entry);
+	size_t taken = 0;
+
+	while (taken < jump_bytes) {
+		const size_t bytes = movable(from + taken);
+
+		if (!bytes)
+			return nullptr;
+		taken += bytes;
+	}
+	auto *copy = static_cast<unsigned char *>(mmap(nullptr, static_cast<size_t>(sysconf(_SC_PAGESIZE)), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	if (copy == MAP_FAILED)
+		die("no memory for a function's beginning");
+	std::memcpy(copy, from, taken);
+	write_jump(copy + taken, reinterpret_cast<uintptr_t>(from) + taken);
+	mprotect(copy, static_cast<size_t>(sysconf(_SC_PAGESIZE)), PROT_READ | PROT_EXEC);
+	replace(entry, with);
+	return reinterpret_cast<F *>(copy);
+}
+
 } // namespace qemu
 
 #endif /* SPARE_QEMU_CODE_H */

@@ -92,26 +92,27 @@ inline uint64_t own_cpu_ns()
 }
 
 /*
- * Packet i at start + i / rate, by a hard timer. One that the tap's full queue drops has been sent: the hook has seen it.
- * Prints what rate came about and what it cost.
+ * Packet i at start + i / rate, by a hard timer; with burst, at the instant of the first of so many. One that the tap's full queue drops has been sent: the
+ * hook has seen it. Prints what rate came about and what it cost.
  */
-inline int stream(TapSocket &tap, uint64_t rate, uint64_t seconds)
+inline int stream(TapSocket &tap, uint64_t rate, uint64_t seconds, uint64_t burst)
 {
 	constexpr uint64_t second = 1000000000;
 	const uint64_t n = rate * seconds, start = now_ns() + second / 1000, cpu = own_cpu_ns();
 	uint64_t dropped = 0, late_max = 0, last = 0;
 
 	for (uint64_t i = 0; i < n; i++) {
-		const uint64_t due = start + i * second / rate;
+		const uint64_t due = start + i / burst * burst * second / rate;
 		bool full;
 
-		sleep_until(due);
+		if (i % burst == 0)
+			sleep_until(due);
 		last = tap.send(uint32_t(i % standin::kPacketsMax), &full);
 		late_max = std::max(late_max, last - due);
 		dropped += full;
 	}
-	/* n packets lie n - 1 distances apart. */
-	const uint64_t took = last - start + second / rate, used = own_cpu_ns() - cpu, came = n * second / took;
+	/* The last burst begins one distance before the end. */
+	const uint64_t took = last - start + burst * second / rate, used = own_cpu_ns() - cpu, came = n * second / took;
 	fmt::print("sent {}\ndropped {}\nrate {}\nrate.permille {}\nlate.max_ns {}\ncpu_ns {}\ncpu_ppm {}\ncpu_ns_per_packet {}\n", n, dropped, came,
 		   came * 1000 / rate, late_max, used, used * 1000 / (took / 1000), used / n);
 	return 0;
