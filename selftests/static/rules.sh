@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # The table "Rules, code, tests" of sched_spare/DESIGN.md is true: it has every rule that is built; the files and names of its code
-# are there; every test that it names cites the rule.
+# are there; every test that it names cites the rule. And what the simulator is tried with (its defects/) fits the class of today.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . selftests/lib/ktap.sh
 
-rules=(CBS-{1..10} CBS-{11..13} SPARE-{1..9} ACC-1 ACC-2 ACC-3 ACC-4 ACC-5 LIFE-{1..6} LIFE-8)
+rules=(CBS-{1..13} SPARE-{1..10} ACC-{1..5} DEBT-1 LIFE-{1..6} LIFE-8)
 declare -A below=([unit]="selftests/unit userspace/tests" [simulator]=userspace/sim/tests [static]=selftests/static
 	[deterministic]=selftests/deterministic [realtime]=selftests/realtime)
 
@@ -46,7 +46,14 @@ each() {
 	return "$bad"
 }
 
-ktap_plan 2
+patches_fit() {
+	local file bad=0
+	for file in userspace/sim/class/defects/*.patch; do patch -p1 --dry-run --force --quiet <"$file" || { echo "$file does not fit"; bad=1; }; done
+	return "$bad"
+}
+
+ktap_plan 3
 ktap_check "DESIGN: the code of all ${#rules[@]} rules is where the table says" each code
 ktap_check "DESIGN: every rule has a test, and every test that the table names cites its rule" each tests
+ktap_check "DESIGN: each of the class's old defects can be put back into it" patches_fit
 ktap_done

@@ -19,6 +19,8 @@ constexpr Time loan_more = ms;  // a timer that is late, switches
 // The class looks for who may run elsewhere among so many first in a queue, and now and then among more.
 constexpr unsigned look_first = 32, look_most = 1024;
 constexpr Time look_rest = 150 * ms;
+// It looks at so many of those who are parked in one go.
+constexpr unsigned park_look = 512;
 
 constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
 
@@ -183,12 +185,22 @@ void World::check_idle(Cpu& c, Task& p) {
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
     if (!due || (due + soon < now() && now() - c.looked > soon)) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
+    if (const Vm* vm = Module::effective(p); vm && p.queued_at > vm->since && p.in->n <= park_look) check_parked(c, p, *vm, due);
   }
   if (!(id & queue_server) || is_taken(cpu_of(p))) return;  // (As in check_task().)
   const Server* s = module_.by_queue(id);
   if (!s || static_cast<int>(s->cpu) != c.id) return;
   if (s->abi.state != SPARE_THROTTLED) fail("CPU %d is idle, and %s/%d waits in slot %u, which is ready", c.id, p.comm, p.pid, s->slot);
   if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, s->slot, p.comm, p.pid);
+}
+
+// A stray waits on an idle CPU: not beyond the first deadline of its VM's servers, each of which may pay for it (CBS-11).
+void World::check_parked(Cpu& c, Task& p, const Vm& vm, Time due) {
+  module_.each_server(vm, [&](const Server& s) {
+    const Time deadline = s.abi.cbs.d_ns;
+    if (s.withdrawn || !s.abi.cfg_seen || deadline < now() || due <= deadline + soon) return;
+    fail("CPU %d is idle, and %s/%d of VM %llu waits %llu us longer than for the next budget, CPU %u's", c.id, p.comm, p.pid, vm.abi.id, (due - deadline) / us, s.cpu);
+  });
 }
 
 // Of a VM that nobody has changed: over 20 periods and more it has no more than its reservation, what it borrowed, and two budgets.

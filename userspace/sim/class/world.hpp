@@ -109,6 +109,7 @@ class World : public Kernel {
   void check_task(Task& p);
   void check_siblings(Task& p, const Server& s);
   void check_idle(Cpu& c, Task& p);
+  void check_parked(Cpu& c, Task& p, const Vm& vm, Time due);
   void check_use(Vm& vm);
   void check_debt(Vm& vm);
   void check_period(Server& s);
