@@ -131,7 +131,7 @@ const std::array<range, 9> policy_keys{{{"grant_us", 2000, 1, 1000000},
 					{"payback", 0, 0, 1},
 					{"wait", 1, 0, 1},
 					{"hasten", 1, 0, 1},
-					{"charge", 1, 0, 1},
+					{"charge", 1, 0, 1},	/* DEBT-1, as the next */
 					{"interval_us", 500000, 100, 60000000}}};
 constexpr size_t window_us = 2, gain_us = 3, charge = 7;
 
