@@ -101,7 +101,12 @@ __noinline u64 stray_due(u32 id, u64 now)
 	if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
 		return 0;
 	stray_settle(s, now);
-	return spare_before(now, d) ? d : now + SPARE_STRAY_LOOK_NS;
+	if (spare_before(now, d))
+		return d;
+	/* Credited already, and still in debt: only its next period helps. */
+	if (server_sleeps_past(s, now) && !s->taken_ns && !s->debt_ns && s->cbs.period_ns)
+		return d + ((now - d) / s->cbs.period_ns + 1) * s->cbs.period_ns;
+	return now + SPARE_STRAY_LOOK_NS;
 }
 
 /*
@@ -151,13 +156,14 @@ static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
 	vm_event(s, SPARE_EV_STRAY);
 }
 
-/* The server that pays for a stray: the first of its VM with budget, else the one whose deadline comes first. 0: none that serves. */
+/* The server that pays for a stray: the first of its VM with budget, else the one that will have some first. 0: none that serves. */
 __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 {
 	u64 now = bpf_ktime_get_ns();
 	struct spare_server *s;
 	u32 first = 0, slot;
 	u64 d, first_d = 0;
+	s64 left;
 	s32 cpu;
 	int i;
 
@@ -167,9 +173,14 @@ __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 		if (!s || !s->cfg_seen)
 			continue;
 		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
-		if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
+		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_due() */
+		barrier();
+		left = server_budget(s, now);
+		if (left >= (s64)SPARE_LEFT_MIN_NS)
 			return slot;
-		d = s->cbs.d_ns;
+		/* The budgets that it owes take as many periods. */
+		if (left < 0)
+			d += (u64)-left / s->cbs.runtime_ns * s->cbs.period_ns;
 		if (first && !spare_before(d, first_d))
 			continue;
 		first = slot;

@@ -105,7 +105,7 @@ for s in "${others[@]}"; do
 done
 
 stolen=$(stat_of "$CGROUP/vm/other1" stolen_ns)
-seconds=$((seconds / 2)) one over "$over" --any-phase
+seconds=$(((seconds + 1) / 2)) one over "$over" --any-phase
 ktap_check "E3: $over packets/s: sending them exceeds the host's share" at_least $((1000000 - reserved_ppm)) "$(result "$MEASURES/rate.over" cpu_ppm)"
 excess=$(($(result "$MEASURES/rate.over" cpu_ppm) - (1000000 - reserved_ppm)))
 loss=$(lost quiet over)

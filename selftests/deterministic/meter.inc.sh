@@ -55,8 +55,8 @@ meter_down() {
 
 # Sets LOOKS, the whole lines. (wait_for asks often: no process.)
 looks() {
-	local lines
-	mapfile lines <"$MEASURES/bill"
+	local lines=()
+	mapfile lines <"$MEASURES/bill" || return
 	LOOKS=${#lines[@]}
 	[[ -z ${lines[*]: -1} || ${lines[*]: -1} == *$'\n' ]] || LOOKS=$((LOOKS - 1))
 }

@@ -33,7 +33,7 @@ ktap_plan() {
 
 # In the deterministic host a process that is made costs 6 ms, and 40 of the machine's: what each script does again and again makes none.
 exec {KTAP_NEVER}<> <(:)
-sleep() { read -rt "$1" -u "$KTAP_NEVER" || true; }
+sleep() { read -rt "$1" -u "$KTAP_NEVER" || (($? > 128)); }
 KTAP_OUT=$(mktemp)
 
 ktap_diagnose() { [[ -z $1 ]] || printf '%s\n' "$1" | head -n 30 | sed 's/^/# /'; }
@@ -65,7 +65,7 @@ ktap_check() {
 	local name=$1 out status=0
 	shift
 	"$@" >"$KTAP_OUT" 2>&1 || status=$?
-	mapfile out <"$KTAP_OUT"
+	mapfile -t out <"$KTAP_OUT"
 	if ((status == KTAP_BOUND)) && [[ $KTAP_SLOW ]]; then
 		ktap_skip "$name" "a bound, on a debug kernel: ${out[*]: -1}"
 	elif ((status)); then
@@ -73,7 +73,7 @@ ktap_check() {
 $(<"$KTAP_OUT")"
 	else
 		ktap_ok "$name"
-		for out in "${out[@]}"; do [[ $out != close:* ]] || ktap_note "${out%$'\n'}"; done
+		for out in "${out[@]}"; do [[ $out != close:* ]] || ktap_note "$out"; done
 	fi
 }
 

@@ -75,7 +75,7 @@ flags_of() { sed -n 's/^# cpu: *\([-+a-z0-9,]*\).*/\1/p' "$SELFTESTS/${1%@*}.sh"
 lacks() {
 	local config
 	config=$(sed -n 's/^# config: *\([A-Z0-9_]*\).*/\1/p' "$SELFTESTS/$1.sh" | head -n 1)
-	[[ -n $config ]] && ! cat "$KERNEL"/root/usr/src/linux-headers-*/.config | grep -qx "$config=[ym]" && echo "$config"
+	[[ -n $config ]] && ! grep -qsxh "$config=[ym]" "$KERNEL"/root/usr/src/linux-headers-*/.config && echo "$config"
 }
 
 new_results() {

@@ -48,7 +48,7 @@ each() {
 
 patches_fit() {
 	local file bad=0
-	for file in userspace/sim/class/defects/*.patch; do patch -p1 --dry-run --force --quiet <"$file" || { echo "$file does not fit"; bad=1; }; done
+	for file in userspace/sim/class/defects/*.patch; do patch -p1 -F 0 --dry-run --force --quiet <"$file" || { echo "$file does not fit"; bad=1; }; done
 	return "$bad"
 }
 

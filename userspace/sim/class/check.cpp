@@ -194,12 +194,16 @@ void World::check_idle(Cpu& c, Task& p) {
   if (s->abi.cbs.d_ns + soon < now()) fail("CPU %d is idle, and slot %u, for which %s/%d waits, is due", c.id, s->slot, p.comm, p.pid);
 }
 
-// A stray waits on an idle CPU: not beyond the first deadline of its VM's servers, each of which may pay for it (CBS-11).
+// A stray waits on an idle CPU: not beyond the next budget of one of its VM's servers, each of which may pay for it (CBS-11). (Where the queue was longer the next
+// look may come late.)
 void World::check_parked(Cpu& c, Task& p, const Vm& vm, Time due) {
   module_.each_server(vm, [&](const Server& s) {
-    const Time deadline = s.abi.cbs.d_ns;
-    if (s.withdrawn || !s.abi.cfg_seen || deadline < now() || due <= deadline + soon) return;
-    fail("CPU %d is idle, and %s/%d of VM %llu waits %llu us longer than for the next budget, CPU %u's", c.id, p.comm, p.pid, vm.abi.id, (due - deadline) / us, s.cpu);
+    const spare_server& a = s.abi;
+    if (s.withdrawn || !a.cfg_seen || a.cbs.d_ns < now() || !cpu(static_cast<int>(s.cpu)).active || is_taken(cpu(static_cast<int>(s.cpu)))) return;
+    const auto owed = a.taken_ns + static_cast<long long>(a.debt_ns) - a.cbs.q_ns;
+    const Time budget = a.cbs.d_ns + (owed > 0 ? static_cast<Time>(owed) / a.cbs.runtime_ns * a.cbs.period_ns : 0);
+    if (due > budget + late + soon)
+      fail("CPU %d is idle, and %s/%d of VM %llu waits %llu us longer than for the next budget, CPU %u's", c.id, p.comm, p.pid, vm.abi.id, (due - budget) / us, s.cpu);
   });
 }
 
