@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 . selftests/lib/ktap.sh
 
 rules=(CBS-{1..13} SPARE-{1..10} ACC-{1..5} DEBT-1 LIFE-{1..6} LIFE-8)
-declare -A below=([unit]="selftests/unit userspace/tests" [simulator]=userspace/sim/tests [static]=selftests/static
+declare -A below=([unit]="selftests/unit userspace/tests" [simulator]=userspace/sim/tests [fuzz]=userspace/sim/class [static]=selftests/static
 	[deterministic]=selftests/deterministic [realtime]=selftests/realtime)
 
 # cell RULE COLUMN: what the rule's row has there: 3 code, 4 tests
@@ -32,6 +32,7 @@ tests() {
 	while read -r kind names; do
 		while read -r name; do
 			any=1
+			[[ -v below[$kind] ]] || { echo "$1: there is no kind '$kind' of tests"; return 1; }
 			# shellcheck disable=SC2086 # several directories
 			grep -rqw --include="$name" --include="$name.cpp" -- "$1" ${below[$kind]} || { echo "$1: $kind $name does not cite it"; return 1; }
 		done < <(quoted <<<"$names")
