@@ -42,6 +42,7 @@ look() {
 	for line in "${lines[@]}"; do [[ $line != *LOC:* ]] || read -r _ TICKS _ <<<"$line"; done
 	NOW=${EPOCHREALTIME/./}
 }
+
 # judge WHAT: $seconds of it. PPM: what each of the threads had
 judge() {
 	local ran ticks misses now i

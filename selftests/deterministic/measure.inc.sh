@@ -33,7 +33,6 @@ standin_stop() {
 	rm -f "/dev/shm/$1"
 }
 
-
 # For a second hardly anything ran (100 ticks a second and CPU).
 second_idle() {
 	local before idle iowait cpus
