@@ -9,10 +9,6 @@
  *
  * Who finds a bucket of its chain empty waits in its CPU's parking queue, by virtual time, until the refill: so weights hold below a limit, too. Only as
  * many are let out as there is for them to take.
- *
- * A stray, which is a VM's thread on a CPU where that has no server, takes its grants from the budget of one of the VM's servers in
- * the same way (CBS-11). So what a VM has is one sum wherever its threads run, its own threads pay for the strays, and a VM with nothing
- * but strays gets its reservation, in the host's share.
  */
 #ifndef SPARE_HOST_LIMIT_BPF_H
 #define SPARE_HOST_LIMIT_BPF_H
@@ -26,15 +22,10 @@
 #include "cpu.bpf.h"
 #include "task.bpf.h"
 #include "host_group.bpf.h"
+#include "stray.bpf.h"
 
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
-	SPARE_GRANT_MIN_NS	= 200000ULL,	/* shorter ones are all switching */
-	SPARE_STRAY_GRANT_NS	= 2000000ULL,
-	SPARE_STRAY_NET_NS	= 500000ULL,
-	SPARE_STRAY_LOOK_NS	= 1000000ULL,	/* the server that pays has still to be credited on its CPU */
-	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
-	SPARE_LEFT_MIN_NS	= 20000ULL,	/* less in a bucket is nothing */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PARK_SKIP		= 1 << 14,	/* behind so many at most that the goes before have looked at, */
 	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
@@ -47,146 +38,6 @@ enum limit_const : __u64 {
 static __always_inline u64 park_dsq(s32 cpu)
 {
 	return SPARE_DSQ_PARK | (u32)cpu;
-}
-
-enum limit_id : __u32 {
-	SPARE_LIMIT_SERVER	= 1U << 31,	/* | cpu << 8 | slot: not a group, but a server's budget */
-};
-
-static __always_inline struct spare_server *limit_server(u32 id)
-{
-	return server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
-}
-
-/* Have its CPU bring an INACTIVE server's budget up to date. */
-static __always_inline void stray_settle(const struct spare_server *s, u64 now)
-{
-	if ((s->taken_ns || s->debt_ns) && server_sleeps_past(s, now))
-		spare_attend(s->cpu, s->slot);
-}
-
-/* As limit_take(). */
-__noinline u64 stray_take(u32 id, u64 now)
-{
-	struct spare_server *s = limit_server(id);
-	s64 left, got;
-
-	if (!s)
-		return 0;	/* gone meanwhile: it asks for another one when it is queued */
-	stray_settle(s, now);
-	left = server_budget(s, now);
-	/* Half of it, as long as that is worth a switch: a server that wakes meanwhile finds something. */
-	got = left > 0 ? (u64)left / 2 : 0;
-	if (got < (s64)SPARE_GRANT_MIN_NS)
-		got = left < (s64)SPARE_GRANT_MIN_NS ? left : SPARE_GRANT_MIN_NS;
-	if (got > (s64)SPARE_STRAY_GRANT_NS)
-		got = SPARE_STRAY_GRANT_NS;
-	if (got < (s64)SPARE_LEFT_MIN_NS)
-		return 0;
-	__sync_fetch_and_add(&s->taken_ns, got);
-	return got;
-}
-
-/* As limit_due(). */
-__noinline u64 stray_due(u32 id, u64 now)
-{
-	struct spare_server *s = limit_server(id);
-	u64 d;
-
-	if (!s)
-		return 0;
-	/* First: it may be replenished on its CPU meanwhile, and the next deadline with the budget of before would be a period too late. */
-	d = *(volatile u64 *)&s->cbs.d_ns;
-	barrier();
-	if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
-		return 0;
-	stray_settle(s, now);
-	if (spare_before(now, d))
-		return d;
-	/* Credited already, and still in debt: only its next period helps. */
-	if (server_sleeps_past(s, now) && !s->taken_ns && !s->debt_ns && s->cbs.period_ns)
-		return d + ((now - d) / s->cbs.period_ns + 1) * s->cbs.period_ns;
-	return now + SPARE_STRAY_LOOK_NS;
-}
-
-/*
- * A stray that is a network thread runs before there is budget, so that its VM can be served (SPARE-9): paid from the budget to come, and
- * never more than half of one in advance, or packets would leave nothing of each budget to the VM's vCPUs. How long it has run says nothing of
- * what still waits for it: a packet may have come since, and wakes nobody.
- */
-__noinline u64 stray_advance(u32 id, u64 now)
-{
-	struct spare_server *s = id & SPARE_LIMIT_SERVER ? limit_server(id) : NULL;
-	s64 got = SPARE_STRAY_NET_NS;
-
-	if (!s)
-		return 0;
-	if (got > (s64)(s->cbs.runtime_ns / 2))
-		got = s->cbs.runtime_ns / 2;
-	/* Others may do the same on other CPUs: taken before it is looked at. */
-	__sync_fetch_and_add(&s->taken_ns, got);
-	if (server_budget(s, now) < -(s64)(s->cbs.runtime_ns / 2)) {
-		__sync_fetch_and_add(&s->taken_ns, -got);
-		return 0;
-	}
-	return got;
-}
-
-__noinline int stray_add(u32 id, s64 ns)
-{
-	struct spare_server *s = limit_server(id);
-
-	if (s)
-		__sync_fetch_and_add(&s->taken_ns, -ns);
-	return 0;
-}
-
-/* It has run for so long: counted at the first server of its VM, and said once a second. */
-static __always_inline void stray_count(struct task_struct *p, u64 ns, u64 now)
-{
-	struct spare_server *s = task_first_server(p);
-	struct spare_vm *vm = s ? server_vm(s) : NULL;
-
-	if (!s || !vm)
-		return;
-	__sync_fetch_and_add(&s->st.stray_ns, ns);
-	if (now - vm->stray_ns < SPARE_STRAY_EVENT_NS)
-		return;
-	vm->stray_ns = now;
-	vm_event(s, SPARE_EV_STRAY);
-}
-
-/* The server that pays for a stray: the first of its VM with budget, else the one that will have some first. 0: none that serves. */
-__noinline u32 stray_payer(struct task_struct *p __arg_trusted)
-{
-	u64 now = bpf_ktime_get_ns();
-	struct spare_server *s;
-	u32 first = 0, slot;
-	u64 d, first_d = 0;
-	s64 left;
-	s32 cpu;
-	int i;
-
-	task_for_each_cpu(p, i, cpu) {
-		slot = spare_task_slot(p, cpu);
-		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
-		if (!s || !s->cfg_seen)
-			continue;
-		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
-		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_due() */
-		barrier();
-		left = server_budget(s, now);
-		if (left >= (s64)SPARE_LEFT_MIN_NS)
-			return slot;
-		/* The budgets that it owes take as many periods. */
-		if (left < 0)
-			d += (u64)-left / s->cbs.runtime_ns * s->cbs.period_ns;
-		if (first && !spare_before(d, first_d))
-			continue;
-		first = slot;
-		first_d = d;
-	}
-	return first;
 }
 
 static __always_inline void limit_refill(struct host_group *g, u64 now)

@@ -10,8 +10,6 @@
 #   report FILE PATTERN...    show the lines of a report that match, as notes
 #   equal A B
 
-TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-[[ -x $TOOLS/spare-standin ]] || TOOLS=/usr/local/libexec/sched_spare
 MEASURES=$(mktemp -d)
 ktap_cleanup "rm -rf $MEASURES"
 declare -A STANDIN=()

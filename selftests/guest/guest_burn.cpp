@@ -2,9 +2,10 @@
 //
 // guest_burn - the nested guest's workload: computes on every vCPU and reports how fast.
 //
-//   guest_burn [HOST_IPV4 PORT]
+//   guest_burn [--rest] [HOST_IPV4 PORT]
 //
-// One thread per vCPU runs a dependent integer chain at nice 19; a loop is 1024 steps of it. A further thread sends a datagram
+// One thread per vCPU runs a dependent integer chain at nice 19; a loop is 1024 steps of it. (With --rest it burns at no cost of the
+// machine that emulates the host, see tools/resting.cpp, and makes no loops.) A further thread sends a datagram
 //
 //   burn SEQ MONOTONIC_NS LOOPS
 //
@@ -22,10 +23,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include "rest_word.h"
 
 namespace {
 
@@ -57,6 +61,13 @@ std::uint64_t now_ns()
     }
 }
 
+[[noreturn]] void rest()
+{
+    setpriority(PRIO_PROCESS, 0, 19);
+    for (;;)
+        asm volatile("pause" ::"a"(SPARE_REST_WORD) : "memory");
+}
+
 void sleep_ms(unsigned ms)
 {
     timespec ts{.tv_sec = 0, .tv_nsec = static_cast<long>(ms) * 1'000'000};
@@ -69,9 +80,14 @@ int main(int argc, char** argv)
 {
     sockaddr_in to{};
     to.sin_family = AF_INET;
+    const bool rests = argc > 1 && !std::strcmp(argv[1], "--rest");
+    if (rests) {
+        --argc;
+        ++argv;
+    }
     const bool report = argc == 3;
     if (argc != 1 && !report) {
-        std::fprintf(stderr, "usage: guest_burn [HOST_IPV4 PORT]\n");
+        std::fprintf(stderr, "usage: guest_burn [--rest] [HOST_IPV4 PORT]\n");
         return 1;
     }
     if (report) {
@@ -85,8 +101,12 @@ int main(int argc, char** argv)
 
     const unsigned n = std::thread::hardware_concurrency();
     const auto counters = std::make_unique<Counter[]>(n);
-    for (unsigned i = 0; i < n; ++i)
-        std::thread(burn, std::ref(counters[i])).detach();
+    for (unsigned i = 0; i < n; ++i) {
+        if (rests)
+            std::thread(rest).detach();
+        else
+            std::thread(burn, std::ref(counters[i])).detach();
+    }
     std::printf("guest_burn: %u threads\n", n);
     std::fflush(stdout);
 

@@ -7,6 +7,7 @@
 #   --net N           host 198.18.N.1/24, guest 198.18.N.2 (default 71); 198.18.0.0/15 is reserved for measurements (RFC 2544)
 #   --vcpus N         default 1                     --cgroup DIR   cgroup directory to enter first
 #   --serial FILE     default /tmp/TAP.serial       --idle         do not burn CPU
+#                                                 --rest         burn at no cost of the emulator's (tools/resting.cpp)
 #   --guest DIR       image and initrd of guest/build.sh (default: $SPARE_GUEST, else /usr/local/libexec/sched_spare/guest)
 #   --qemu COMMAND    what to run instead of qemu-system-x86_64, words split (spare-qemu …)
 #   --tap-only        make the tap and stop
@@ -16,7 +17,7 @@
 
 set -euo pipefail
 
-tap=spareg0 net=71 vcpus=1 cgroup='' serial='' idle='' qemu=qemu-system-x86_64 tap_only=
+tap=spareg0 net=71 vcpus=1 cgroup='' serial='' load='' qemu=qemu-system-x86_64 tap_only=
 guest=${SPARE_GUEST:-/usr/local/libexec/sched_spare/guest}
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -27,7 +28,8 @@ while [ $# -gt 0 ]; do
 	--serial) serial=$2; shift ;;
 	--guest) guest=$2; shift ;;
 	--qemu) qemu=$2; shift ;;
-	--idle) idle=spare_idle=1 ;;
+	--idle) load=spare_idle=1 ;;
+	--rest) load=spare_rest=1 ;;
 	--tap-only) tap_only=1 ;;
 	--) shift; break ;;
 	*) echo "guest/run.sh: unknown option $1" >&2; exit 2 ;;
@@ -62,7 +64,7 @@ fi
 # shellcheck disable=SC2086 # --qemu is a command with its words
 exec $qemu -name "$tap,debug-threads=on" -machine q35,usb=off,vmport=off,hpet=off -accel kvm -cpu qemu64,+tsc-deadline -smp "$vcpus" -m 256 \
 	-nodefaults -no-user-config -display none -kernel "$guest/image" -initrd "$guest/initrd" \
-	-append "console=ttyS0 quiet nokaslr mitigations=off ipv6.disable=1 panic=-1 spare_ip=$guest_ip/24 spare_gw=$host_ip spare_gwmac=$host_mac spare_port=7171 $idle" \
+	-append "console=ttyS0 quiet nokaslr mitigations=off ipv6.disable=1 panic=-1 spare_ip=$guest_ip/24 spare_gw=$host_ip spare_gwmac=$host_mac spare_port=7171 $load" \
 	-serial "file:$serial" -no-reboot \
 	-netdev "tap,id=net0,ifname=$tap,script=no,downscript=no,vhost=on" \
 	-device "virtio-net-pci,netdev=net0,mac=$guest_mac,rombar=0" "$@"

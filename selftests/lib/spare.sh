@@ -15,6 +15,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/controllers.sh"
 
 SPARE_LIB=${SPARE_LIB:-/usr/local/lib/sched_spare}
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+[[ -x $TOOLS/spare-burn ]] || TOOLS=/usr/local/libexec/sched_spare
+BURNER=("$TOOLS/spare-burn" --rest) # burns until it is ended, where what it computes does not count
 CGROUP=/sys/fs/cgroup
 SPARED_PID=
 SPARED_LOG=${SPARED_LOG:-/tmp/spared.log}

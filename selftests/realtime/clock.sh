@@ -94,7 +94,7 @@ ktap_check "SPEED: the host's clock is the TSC, and the kernel trusts it" tsc_is
 ktap_check "SPEED: and takes it for 1 GHz" grep -qE '^cpu MHz.*: (1000|999)\.' /proc/cpuinfo
 ktap_check "SPEED: the real-time clock agrees" rtc_agrees
 ktap_check "SPEED: no CPU's clock is behind another's" never_back
-"$here/../guest/run.sh" --serial /tmp/clock.serial >/tmp/clock.qemu 2>&1 </dev/null &
+"$here/../guest/run.sh" --rest --serial /tmp/clock.serial >/tmp/clock.qemu 2>&1 </dev/null &
 guest=$!
 ktap_cleanup "kill -KILL $guest 2>/dev/null; wait $guest 2>/dev/null; ip link del spareg0"
 ktap_check "SPEED: a nested guest boots" wait_for 60 grep -q guest_burn: /tmp/clock.serial

@@ -83,7 +83,7 @@ test_dump() {
 		ktap_cleanup "echo $(<$server) >$server"
 		echo 0 >$server
 	fi
-	taskset 2 chrt -f 50 bash -c 'while :; do :; done' &
+	taskset 2 chrt -f 50 "${BURNER[@]}" &
 	hog=$!
 	ktap_check 'LIFE-2: a thread that waits for 30 s: ejected, and spared says which' wait_for 60 said 'ejected the class: runnable task stall'
 	ktap_check "LIFE-2: and leaves the kernel's dump in the log" wait_for 5 grep -q 'dump: CPU 1 *: nr_run=' "$SPARED_LOG"
@@ -108,7 +108,7 @@ test_impossible() {
 	ktap_check 'CBS-12: a state that cannot be ends the class, and spared says which' \
 		wait_for 20 said 'no queue is left for a server'
 	wait_for 60 class_is enabled
-	sparectl run /vm/last -- bash -c 'while :; do :; done' &
+	sparectl run /vm/last -- "${BURNER[@]}" &
 	disown
 	ktap_check 'CBS-12: loaded again it serves that server' wait_for 20 eval "(( \$(stat_of $CG/vm/last used_ns) > 0 ))"
 	cgroup_remove "$CG/vm/last"
@@ -126,7 +126,7 @@ test_stale_pins() {
 
 test_eject() {
 	local use state
-	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
+	sparectl run /vm/burn -- "${BURNER[@]}" &
 	disown
 	wait_for 10 eval "(( \$(usage_us) > 500000 ))"
 	use=$(stat_of "$BURN" used_ns)

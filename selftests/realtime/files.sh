@@ -28,13 +28,14 @@ fresh() {
 
 # set_vm CGROUP RESERVATION CPUS [PROVIDE]
 set_vm() {
-	local got
-	for got in "$(put "$1/spare.cpus" '\n')" "$(put "$1/spare.reservation" "$2")" "$(put "$1/spare.cpus" "$3")" "$(put "$1/spare.provide" "${4:-0}")"; do
-		[[ $got == OK ]] || {
-			echo "# set_vm $*: $got"
-			return 1
-		}
-	done
+	write "$1/spare.cpus" '\n'
+	[[ $GOT != OK ]] || write "$1/spare.reservation" "$2"
+	[[ $GOT != OK ]] || write "$1/spare.cpus" "$3"
+	[[ $GOT != OK ]] || write "$1/spare.provide" "${4:-0}"
+	[[ $GOT == OK ]] || {
+		echo "# set_vm $*: $GOT"
+		return 1
+	}
 }
 
 test_forms() {
@@ -178,7 +179,7 @@ test_admission() {
 	want 'CBS-6: full CPU in a list' EBUSY $b/spare.cpus 0-1
 	is 'CBS-6: nothing half applied' '1 1' "$(get $b/spare.cpus) $(key $b/spare.stat nr_servers)"
 	set_vm $p0 '40000 100000' 0 1
-	put $p1/spare.reservation '20000 100000' >/dev/null
+	write $p1/spare.reservation '20000 100000'
 	want 'CBS-6: providers count' EBUSY $p1/spare.cpus 0
 	want 'CBS-6: a reservation that is not placed costs nothing' OK $a/spare.cpus '\n'
 	is 'CBS-6: not placed any more' '0 0' "$(key $a/spare.stat placed) $(key $a/spare.stat nr_servers)"
@@ -211,12 +212,12 @@ test_admission() {
 	fresh
 	local both=0
 	for i in {1..30}; do
-		put $a/spare.cpus '\n' >/dev/null
-		put $b/spare.cpus '\n' >/dev/null
-		put $a/spare.reservation '60000 100000' >/dev/null
-		put $b/spare.reservation '60000 100000' >/dev/null
-		put $a/spare.cpus 0 >/dev/null &
-		put $b/spare.cpus 0 >/dev/null &
+		write $a/spare.cpus '\n'
+		write $b/spare.cpus '\n'
+		write $a/spare.reservation '60000 100000'
+		write $b/spare.reservation '60000 100000'
+		write $a/spare.cpus 0 &
+		write $b/spare.cpus 0 &
 		wait
 		[[ "$(key $a/spare.stat placed)$(key $b/spare.stat placed)" =~ ^(01|10)$ ]] || both=$((both + 1))
 	done
@@ -303,13 +304,13 @@ test_names() {
 	is 'files: no cgroup has a newline in its name' EINVAL "$(errno_of "$(mkdir $CG/st/$'a\nb' 2>&1)")"
 	for name in "$(printf 'n%.0s' {1..255})" $'\x1b[31m\xff'; do
 		mkdir "$CG/st/$name" && set_vm "st/$name" '1000 10000' 0 1
-		put $b/spare.cpus 0 >/dev/null
-		put $b/spare.use "/st/$name" >/dev/null
+		write $b/spare.cpus 0
+		write $b/spare.use "/st/$name"
 		is "files: a provider of ${#name} odd bytes reads back" "/st/$name" "$(get $b/spare.use)"
-		put $b/spare.use none >/dev/null
+		write $b/spare.use none
 		rmdir "$CG/st/$name"
 	done
-	put $b/spare.cpus '\n' >/dev/null
+	write $b/spare.cpus '\n'
 }
 
 test_lifecycle() {

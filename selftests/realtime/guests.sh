@@ -55,7 +55,7 @@ drop_guest() {
 start_guest() { # CGROUP_DIR ARG...
 	local dir=$1
 	shift
-	"$here/../guest/run.sh" --tap "$tap" --net 72 --cgroup "$dir" "$@" </dev/null >"/tmp/$tap.qemu" 2>&1 &
+	"$here/../guest/run.sh" --rest --tap "$tap" --net 72 --cgroup "$dir" "$@" </dev/null >"/tmp/$tap.qemu" 2>&1 &
 	qemu=$!
 }
 

@@ -73,9 +73,9 @@ three_vms() {
 	provider p0 4000 10000 1 >/dev/null
 	for name in a b c; do ktap_cleanup "cgroup_remove $CGROUP/vm/$name"; done
 	ktap_cleanup "cgroup_remove $CGROUP/pool/p0"
-	standin a --cgroup "$CGROUP/vm/a"
-	standin b --cgroup "$CGROUP/vm/b" --tap "$1"
-	standin c --cgroup "$CGROUP/vm/c" --vcpus 3
+	standin a --rest --cgroup "$CGROUP/vm/a"
+	standin b --rest --cgroup "$CGROUP/vm/b" --tap "$1"
+	standin c --rest --cgroup "$CGROUP/vm/c" --vcpus 3
 	wait_for 20 tap_is_up "$1"
 	echo "$1" >"$CGROUP/vm/b/spare.netdev"
 	echo /pool/p0 >"$CGROUP/vm/b/spare.use"

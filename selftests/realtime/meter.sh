@@ -52,7 +52,7 @@ net_up() {
 start_guest() { # TAP NET ARG...
 	local tap=$1 net=$2
 	shift 2
-	"$here/../guest/run.sh" --tap "$tap" --net "$net" "$@" </dev/null >"/tmp/$tap.qemu" 2>&1 &
+	"$here/../guest/run.sh" --rest --tap "$tap" --net "$net" "$@" </dev/null >"/tmp/$tap.qemu" 2>&1 &
 	guests+=($!)
 }
 up() { grep -qs guest_burn: "/tmp/$1.serial"; }

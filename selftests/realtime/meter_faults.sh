@@ -55,7 +55,7 @@ ktap_plan 18
 meter_config true
 meter_spared
 vm_cgroup b 40000 100000 1 >/dev/null
-standin b --cgroup "$b" --tap spare0
+standin b --rest --cgroup "$b" --tap spare0
 ktap_check "ACC-4: a VM that stays" wait_for 20 has_vm /vm/b
 
 now=$(date +%s)

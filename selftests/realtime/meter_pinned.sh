@@ -33,7 +33,7 @@ ktap_plan 27
 meter_config true
 ktap_check "ACC-1: spared keeps a meter" meter_spared
 vm_cgroup a 40000 100000 0 >/dev/null
-standin a --cgroup "$a" --tap spare0
+standin a --rest --cgroup "$a" --tap spare0
 ktap_check "ACC-4: a cgroup with a reservation is a VM" wait_for 20 has_vm /vm/a
 
 before=$(programs)
@@ -68,7 +68,7 @@ ktap_check "LIFE-1: they add up" exact away
 standin_stop a
 cgroup_remove "$a"
 vm_cgroup b 40000 100000 1 >/dev/null
-standin b --cgroup "$b"
+standin b --rest --cgroup "$b"
 sleep 1
 : >"$SPARED_LOG"
 ktap_check "LIFE-1: the next spared goes on with them" meter_spared

@@ -14,7 +14,7 @@ vm=$CGROUP/vm/multi
 
 # threads N: N threads burn; both servers are used by half at least, and neither beyond its reservation.
 threads() {
-	standin multi --cgroup "$vm" --vcpus "$1"
+	standin multi --rest --cgroup "$vm" --vcpus "$1"
 	sleep 1
 	ktap_check "CBS-8: $1 burning, 40/100 ms on each of two CPUs: each server is used" shares_within 4 "25 52 $vm 0" "25 52 $vm 1"
 	ktap_note "$1 burning: $(stat_of "$vm" migrated) threads have moved"

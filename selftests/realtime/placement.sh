@@ -141,7 +141,7 @@ test_deadline() {
 	cgroup_remove "$CG"/vm/{late,one,manual}
 	is 'CBS-6: no deadline thread, nothing held' '0 0' "$(deadline_ppm 0) $(deadline_ppm 1)"
 	for i in 0 1; do
-		chrt -d -T 40000000 -P 100000000 0 bash -c 'while :; do :; done' &
+		chrt -d -T 40000000 -P 100000000 0 "${BURNER[@]}" &
 		burners[i]=$!
 		ktap_cleanup "kill -KILL ${burners[i]} 2>/dev/null"
 	done

@@ -22,7 +22,7 @@ said() { grep -qF -- "$1" "$SPARED_LOG"; }
 inode() { stat -c %i "$CG$1"; }
 value() { cat "$CG$1" 2>/dev/null; }
 burn() {
-	sparectl run "$1" -- bash -c 'while :; do :; done' &
+	sparectl run "$1" -- "${BURNER[@]}" &
 	disown
 }
 

@@ -357,7 +357,7 @@ test_guest() {
 	# shellcheck disable=SC2119 # no options
 	spare_up
 	sparectl set /pool/p0 -r 1ms/10ms
-	"$here/../guest/run.sh" --tap wrapped --net 79 --qemu \
+	"$here/../guest/run.sh" --rest --tap wrapped --net 79 --qemu \
 		'spare-qemu --spare-reservation 80ms/100ms --spare-cpus 1 --spare-use /pool/p0 --' </dev/null >"$work/log" 2>&1 &
 	WRAPPER=$!
 	up() { grep -qs guest_burn: /tmp/wrapped.serial || ended; }

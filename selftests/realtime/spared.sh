@@ -97,7 +97,7 @@ broken() {
 
 burn() {
 	vm_cgroup burn 40000 100000 1 >/dev/null
-	sparectl run /vm/burn -- bash -c 'while :; do :; done' &
+	sparectl run /vm/burn -- "${BURNER[@]}" &
 	disown
 }
 

@@ -24,15 +24,15 @@ suspended() {
 
 tsc_is_used() { equal tsc "$(</sys/devices/system/clocksource/clocksource0/current_clocksource)"; }
 
-reservations_hold() { share_within 20 45 "$CGROUP/vm/a" 3 && share_within 25 60 "$CGROUP/vm/c" 3; }
+reservations_hold() { shares_within 3 "20 45 $CGROUP/vm/a" "25 60 $CGROUP/vm/c"; }
 
 ktap_plan 8
 spare_up
 vm_cgroup a 30000 100000 1 >/dev/null
 vm_cgroup c 20000 100000 0-1 >/dev/null
 ktap_cleanup "cgroup_remove $CGROUP/vm/a $CGROUP/vm/c"
-standin a --cgroup "$CGROUP/vm/a"
-standin c --cgroup "$CGROUP/vm/c" --vcpus 3
+standin a --rest --cgroup "$CGROUP/vm/a"
+standin c --rest --cgroup "$CGROUP/vm/c" --vcpus 3
 seq=$(<$SCX/enable_seq)
 ktap_check 'LIFE-4: before: reservations hold' reservations_hold
 for time in first second; do

@@ -179,7 +179,7 @@ pool_conf() {
 
 burn() {
 	sparectl set --create /vm/a -r 40ms/100ms -c 0
-	systemd-run -q --scope --collect sparectl run /vm/a -- bash -c 'while :; do :; done' &
+	systemd-run -q --scope --collect sparectl run /vm/a -- "${BURNER[@]}" &
 	disown
 	wait_for 20 grep -q . "$CG"/vm/a/cgroup.procs
 }

@@ -23,7 +23,7 @@ def live(n):
     vcpu = fcntl.ioctl(vm, KVM_CREATE_VCPU, 0)
     mmap.mmap(vcpu, fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0))
     for pause in (LIFE, 0):
-        for _ in range(20):
+        for _ in range(3):
             try:
                 fcntl.ioctl(vcpu, KVM_RUN, 0)
             except OSError:

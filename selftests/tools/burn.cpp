@@ -4,6 +4,7 @@
  *
  *   spare-burn --seconds 10 a=/sys/fs/cgroup/a,1 b=/sys/fs/cgroup/b,3 c=/sys/fs/cgroup,1,5
  *   spare-burn                 burn until somebody ends it, at hardly any cost of the emulator's
+ *   spare-burn --rest          the same for the real-time host
  *
  * A group is NAME=DIRECTORY,THREADS[,NICE]. Each thread counts chunks of the same work. The CPU that a group got is its chunks times the
  * shortest time that any chunk took (nobody was switched away in that one): no kernel account is asked, some of them miss time.
@@ -202,16 +203,18 @@ int run(int argc, char **argv)
 	std::string fifo_text;
 	double seconds = 10, warm = 1;
 	unsigned nr = 0;
+	bool rests = false;
 
 	app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]; none: this thread burns until somebody ends it");
 	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
 	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
 	app.add_option("--real-time", fifo_text, "N,M: each thread is SCHED_FIFO for N of M chunks, by itself");
 	app.add_option("--cookie", cookies, "a group whose threads share a core with nobody else")->allow_extra_args(false);
+	app.add_flag("--rest", rests, "without groups: burn as rest() does");
 	if (const auto status = app.parse(argc, argv))
 		return *status;
 	while (specs.empty())
-		spend();
+		rests ? rest() : spend();
 	if (!fifo_text.empty()) {
 		const size_t comma = std::min(fifo_text.find(','), fifo_text.size() - 1);
 

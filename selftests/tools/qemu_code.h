@@ -53,7 +53,7 @@ template <typename F> void replace(F *entry, F *with)
 
 /*
  * Bytes of the instruction there, if it is one of those with which functions begin and does the same wherever it stands; else 0: endbr64, push,
- * mov %reg,%reg, mov %reg,disp32(%reg), testb $imm,disp32(%reg).
+ * mov %reg,%reg, mov %reg,disp32(%reg), andl $imm8,disp32(%reg), testb $imm,disp32(%reg).
  */
 inline size_t movable(const unsigned char *at)
 {
@@ -70,7 +70,7 @@ inline size_t movable(const unsigned char *at)
 	if (op[1] >> 6 == 2 && (op[1] & 7) != 4) {
 		if (*op == 0x89)
 			return rex + 6;
-		if (*op == 0xf6 && !(op[1] & 0x38))
+		if ((*op == 0xf6 && !(op[1] & 0x38)) || (*op == 0x83 && (op[1] & 0x38) == 0x20))
 			return rex + 7;
 	}
 	return 0;

@@ -52,7 +52,7 @@ struct options {
 	unsigned vcpus = 1, queues = 1;
 	unsigned wakers = 0;
 	uint64_t work_us = 0, gap_us = 100, seconds = 0, provoke_us = 0, wake_run_us = 500, wake_sleep_us = 100;
-	bool idle = false, reply = false, hold = false, release = false, report = false;
+	bool idle = false, rest = false, reply = false, hold = false, release = false, report = false;
 };
 
 /* Packets on their way from the vhost thread to one vCPU; one producer, one consumer. */
@@ -351,7 +351,7 @@ private:
 	/* Looks at the clock; the time since the last look if the thread ran all along, else 0. */
 	uint64_t beat(pulse &p)
 	{
-		spend();
+		o_.rest ? rest() : spend();
 		const uint64_t t = now_ns(), d = t - std::exchange(p.prev, t);
 
 		p.loops++;
@@ -477,6 +477,7 @@ int run(int argc, char **argv)
 		->check(cli::Range(1u, standin::kVcpusMax))
 		->capture_default_str();
 	app.add_flag("--idle", o.idle, "vCPUs sleep until a packet comes instead of burning");
+	app.add_flag("--rest", o.rest, "vCPUs burn as rest() does; what they say of gaps and loops means nothing then");
 	app.add_option("--work-us", o.work_us, "CPU time that a vCPU spends on each packet")->capture_default_str();
 	app.add_flag("--reply", o.reply, "answer each packet");
 	app.add_option("--provoke-us", o.provoke_us, "each vCPU sends a packet after so much time; 0: none")->capture_default_str();

@@ -19,6 +19,8 @@
 
 #include <fmt/format.h>
 
+#include "rest_word.h"
+
 namespace tool {
 
 class Fd {
@@ -58,6 +60,12 @@ template <typename... T>
 inline void spend()
 {
 	asm volatile(".rept 500; nop; .endr" ::: "memory");
+}
+
+/* Burns until the next interrupt, at no cost of the real-time host's machine (resting.cpp); in the deterministic host it is a PAUSE. */
+inline void rest()
+{
+	asm volatile("pause" ::"a"(SPARE_REST_WORD) : "memory");
 }
 
 inline uint64_t now_ns()
