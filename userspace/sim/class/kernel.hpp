@@ -29,6 +29,7 @@ constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
 constexpr unsigned cpus_max = 64;
 constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
+constexpr u64 dl_whole = 1 << 20;  // BW_UNIT
 constexpr Time forever = ~0ULL >> 2;
 
 struct Task;
@@ -256,7 +257,8 @@ class Kernel {
     bool operator<(const Event& o) const { return when != o.when ? when > o.when : seq > o.seq; }
   };
   struct Timer {
-    Time when = 0, again = 0;  // when 1: it has fired
+    static constexpr Time fired = 1;
+    Time when = 0, again = 0;
     std::uint32_t gen = 0;
     bool queued = false, unanswered = false;
   };
@@ -329,6 +331,19 @@ class Kernel {
 };
 
 extern constinit thread_local Kernel* kernel;  // kfuncs have no other way to it
+
+// sched_change_begin(), sched_change_end()
+template <class F>
+void Kernel::change(Task& p, F f) {
+  Cpu& c = cpu_of(p);
+  const bool queued = p.on_rq, runs = c.curr == &p;
+  update_clock(c);
+  if (queued) dequeue(c, p, false);
+  if (runs) put_prev(c, p, nullptr);
+  f();
+  if (queued) enqueue(c, p, 0);
+  if (runs) set_next(c, p);
+}
 
 }  // namespace spare::model
 
