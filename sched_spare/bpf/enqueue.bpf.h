@@ -103,7 +103,7 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	net = is_net(p, t);
 	s = c ? server_for(p, c, now) : NULL;
 	if (!s || !c) {
-		/* It is the host's, paid from its VM's budget (host_limit.bpf.h). */
+		/* It is the host's, paid from its VM's budget (stray.bpf.h). */
 		task_unqueued(t);
 		return host_enqueue(p, enq_flags);
 	}

@@ -22,6 +22,7 @@
 #include "task.bpf.h"
 #include "host_group.bpf.h"
 #include "host_limit.bpf.h"
+#include "stray.bpf.h"
 #include "host_timer.bpf.h"
 #include "host_balance.bpf.h"
 #include "host_kthread.bpf.h"

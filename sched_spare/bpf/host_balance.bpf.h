@@ -21,6 +21,7 @@
 #include "task.bpf.h"
 #include "host_group.bpf.h"
 #include "host_limit.bpf.h"
+#include "stray.bpf.h"
 
 enum balance_const : __u64 {
 	SPARE_BALANCE_NS	= 32ULL * 1000000,

@@ -15,6 +15,7 @@
 #include "boost.bpf.h"
 #include "task.bpf.h"
 #include "host_limit.bpf.h"
+#include "stray.bpf.h"
 #include "host_timer.bpf.h"
 #include "host_floor.bpf.h"
 #include "host_kthread.bpf.h"

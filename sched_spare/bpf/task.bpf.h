@@ -23,7 +23,7 @@ enum spare_serves {
 struct task_ctx {
 	u32 group;		/* host task: group that counts it as runnable, 0: none, */
 	u64 group_weight;	/* and what it counts there (host_group.bpf.h) */
-	u64 grant_ns;		/* queued: taken from its cgroup's cpu.max, or its VM's budget (host_limit.bpf.h), */
+	u64 grant_ns;		/* queued: taken from its cgroup's cpu.max, or its VM's budget (host_limit.bpf.h, stray.bpf.h), */
 	u32 grant_of;		/* of which that is; while a stray runs, who pays for it */
 	u64 ran_ns;	/* CPU used since it last woke */
 	u64 start_ns;	/* of the current run */

@@ -40,7 +40,7 @@ done
 stage=$(mktemp -d "${rootfs%/}/tmp/spare-guest.XXXXXX")
 in_stage=/tmp/${stage##*/}
 mkdir -p "$stage"/root/{bin,dev,proc,sys,modules}
-cp "$here/guest_burn.cpp" "$here/../tools/rest_word.h" "$stage/"
+cp "$here/guest_burn.cpp" "$here/../tools/rest.h" "$stage/"
 install -m 0755 "$here/init" "$stage/root/init"
 install -m 0755 "${rootfs%/}/usr/bin/busybox" "$stage/root/bin/busybox" || die "no busybox-static in $rootfs"
 inside g++ -std=c++20 -O2 -Wall -Wextra -static -s -pthread -o "$in_stage/root/guest_burn" "$in_stage/guest_burn.cpp" ||

@@ -29,7 +29,7 @@
 #include <thread>
 #include <vector>
 
-#include "rest_word.h"
+#include "rest.h"
 
 namespace {
 
@@ -61,11 +61,11 @@ std::uint64_t now_ns()
     }
 }
 
-[[noreturn]] void rest()
+[[noreturn]] void burn_at_rest()
 {
     setpriority(PRIO_PROCESS, 0, 19);
     for (;;)
-        asm volatile("pause" ::"a"(SPARE_REST_WORD) : "memory");
+        rest();
 }
 
 void sleep_ms(unsigned ms)
@@ -103,7 +103,7 @@ int main(int argc, char** argv)
     const auto counters = std::make_unique<Counter[]>(n);
     for (unsigned i = 0; i < n; ++i) {
         if (rests)
-            std::thread(rest).detach();
+            std::thread(burn_at_rest).detach();
         else
             std::thread(burn, std::ref(counters[i])).detach();
     }

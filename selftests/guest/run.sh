@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
 	--guest) guest=$2; shift ;;
 	--qemu) qemu=$2; shift ;;
 	--idle) load=spare_idle=1 ;;
-	--rest) load=spare_rest=1 ;;
+	--rest) [ "${SPARE_HOST-}" != realtime ] || load=spare_rest=1 ;; # (a real KVM takes a guest's PAUSE for a lock that it waits for)
 	--tap-only) tap_only=1 ;;
 	--) shift; break ;;
 	*) echo "guest/run.sh: unknown option $1" >&2; exit 2 ;;

@@ -11,13 +11,18 @@
 #   stat_of DIR KEY               one value of DIR/spare.stat
 #   read_stat DIR KEY             sets STAT to it, without a process of its own
 #   class_state                   enabled, disabled, ...
+#   $TOOLS                        where the tools are
+#   "${BURNER[@]}"                a command that burns until it is ended, where what it computes does not count (tools/resting.cpp)
+#   "${ENTER[@]}" DIR COMMAND...  a command in that cgroup
 
 . "$(dirname "${BASH_SOURCE[0]}")/controllers.sh"
 
 SPARE_LIB=${SPARE_LIB:-/usr/local/lib/sched_spare}
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 [[ -x $TOOLS/spare-burn ]] || TOOLS=/usr/local/libexec/sched_spare
-BURNER=("$TOOLS/spare-burn" --rest) # burns until it is ended, where what it computes does not count
+BURNER=("$TOOLS/spare-burn" --rest)
+# shellcheck disable=SC2016 # expands inside
+ENTER=(bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' enter)
 CGROUP=/sys/fs/cgroup
 SPARED_PID=
 SPARED_LOG=${SPARED_LOG:-/tmp/spared.log}

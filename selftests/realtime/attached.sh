@@ -28,7 +28,7 @@ ktap_cleanup cleanup
 
 # burn CGROUP: compute in it until the test ends
 burn() {
-	bash -c "echo \$\$ >$CG/$1/cgroup.procs; exec ${BURNER[*]}" &
+	"${ENTER[@]}" "$CG/$1" "${BURNER[@]}" &
 	burners+=($!)
 }
 

@@ -67,7 +67,7 @@ cycle() {
 		sleep "0.$((2 + i % 5))"
 		if ((i % 4 == 0)); then
 			# While it is away, the others are served and the VM of both CPUs keeps to one reservation.
-			shares_within 2 "20 45 $CGROUP/vm/a" "8 35 $CGROUP/vm/c" || { cat "$CGROUP/vm/c/spare.stat"; return 1; }
+			shares_within 2 "20 45 $CGROUP/vm/a" "8 35 $CGROUP/vm/c" || return
 		fi
 		echo 1 >"$CPU1" || return
 		sleep "0.$((2 + (i + 2) % 5))"
@@ -144,7 +144,7 @@ go_while_throttled() {
 	local d=$1 i pid
 	for i in {1..6}; do
 		# shellcheck disable=SC2016 # expands inside
-		for _ in {1..4}; do background taskset -c 1 bash -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' bound "$d" "${BURNER[@]}"; done
+		for _ in {1..4}; do background taskset -c 1 "${ENTER[@]}" "$d" "${BURNER[@]}"; done
 		wait_for 5 eval "((\$(grep -c . $d/cgroup.procs) == 4))" || { echo "round $i: they do not begin"; return 1; }
 		sleep 0.5
 		wait_for 5 grep -q '^cpu1.state throttled' "$d/spare.stat" || { echo "round $i: they do not exhaust it"; return 1; }

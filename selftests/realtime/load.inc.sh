@@ -7,7 +7,8 @@
 #   background_stop               end all of them
 #   slow_writers FILE TEXT        four that write TEXT to a spare.* file and have 1 ms in a second each, until slow_writers_stop: others wait for spare_config
 #   packets TAP SHM               a stream of packets to a stand-in's tap, 3 to 9 ms apart, until stopped
-#   three_vms TAP                 VM a on CPU 0, b on 1 with provider p0 there and TAP, c on both; all burn
+#   three_vms TAP                 VM a on CPU 0, b on 1 with provider p0 there and TAP, c on both; all burn, at rest (tools/resting.cpp):
+#                                 lifecycle.sh, trace.sh and the experiments have VMs that compute
 #   share DIR SECONDS [CPU]       per cent of one CPU that the VM (its server on CPU) uses in that time, by the class's account
 #   share_within LOW HIGH DIR SECONDS [CPU]
 #   shares_within SECONDS "LOW HIGH DIR [CPU]"...   several, over the same time

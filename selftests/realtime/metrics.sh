@@ -230,7 +230,7 @@ TOML
 configure <<<"$CONFIG"
 spare_up -c "$work/spared.toml"
 vm_cgroup m 20000 100000 0 >/dev/null
-background bash -c "echo \$\$ >$CGROUP/vm/m/cgroup.procs; exec ${BURNER[*]}"
+background "${ENTER[@]}" "$CGROUP/vm/m" "${BURNER[@]}"
 mkdir "$CGROUP/$ODD" "$CGROUP/vm/nowhere"
 echo '10000 100000' >"$CGROUP/vm/nowhere/spare.reservation"
 echo '10000 100000' >"$CGROUP/$ODD/spare.reservation"

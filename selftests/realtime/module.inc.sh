@@ -53,14 +53,16 @@ errno_of() { errno_name "$1" && echo "$GOT"; }
 # write FILE TEXT: one write(2); sets GOT to OK or the errno's name. TEXT is a printf format, so \0 and \n work. put prints GOT.
 # (No process: each takes 15 ms of the virtual host.)
 write() {
+	local status=0
 	# shellcheck disable=SC2059
 	if [[ $2 == *'\n'?* ]]; then
 		# bash writes line by line, cat does not
-		{ printf -- "$2" | LC_ALL=C cat >"$CG/$1"; } 2>"$COMPLAINT" || true
+		{ printf -- "$2" | LC_ALL=C cat >"$CG/$1"; } 2>"$COMPLAINT" || status=$?
 	else
-		{ LC_ALL=C printf -- "$2" >"$CG/$1"; } 2>"$COMPLAINT" || true
+		{ LC_ALL=C printf -- "$2" >"$CG/$1"; } 2>"$COMPLAINT" || status=$?
 	fi
 	errno_name "$(<"$COMPLAINT")"
+	[[ $status == 0 || $GOT != OK ]] || GOT="status $status without a word"
 }
 put() { write "$@" && echo "$GOT"; }
 COMPLAINT=$(mktemp)

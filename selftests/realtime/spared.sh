@@ -9,7 +9,6 @@ here=$(dirname "$0")
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
-TOOLS=/usr/local/libexec/sched_spare
 SCX=/sys/kernel/sched_ext
 OTHER=/sys/fs/bpf/spare-other
 BURN=$CGROUP/vm/burn

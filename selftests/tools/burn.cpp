@@ -205,12 +205,12 @@ int run(int argc, char **argv)
 	unsigned nr = 0;
 	bool rests = false;
 
-	app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]; none: this thread burns until somebody ends it");
+	auto *of_groups = app.add_option("groups", specs, "NAME=DIRECTORY,THREADS[,NICE]; none: this thread burns until somebody ends it");
 	app.add_option("--seconds", seconds, "measured time")->check(cli::PositiveNumber());
 	app.add_option("--warm", warm, "time before it")->check(cli::NonNegativeNumber());
 	app.add_option("--real-time", fifo_text, "N,M: each thread is SCHED_FIFO for N of M chunks, by itself");
 	app.add_option("--cookie", cookies, "a group whose threads share a core with nobody else")->allow_extra_args(false);
-	app.add_flag("--rest", rests, "without groups: burn as rest() does");
+	app.add_flag("--rest", rests, "without groups: burn as rest() does")->excludes(of_groups);
 	if (const auto status = app.parse(argc, argv))
 		return *status;
 	while (specs.empty())

@@ -241,36 +241,6 @@ __attribute__((constructor)) void replace_tsc()
 	qemu::replace(entry, &ticks);
 }
 
-/*
- * PAUSE, which Linux runs in its spinning loops, gives the outer CPU away, too. Where the machine has fewer CPUs free than are emulated,
- * one that has sent an interrupt under a lock is put aside for the one that takes it; that spins for the lock, until a tick (4 ms).
- */
-void (*helper_pause)(void *env);
-
-void yield_and_pause(void *env)
-{
-	sched_yield();
-	helper_pause(env);
-}
-
-__attribute__((constructor)) void replace_pause()
-{
-	/* endbr64; push %rbx; mov %rdi, %rbx; andl $imm8, disp32(%rdi): 15 bytes that run anywhere */
-	constexpr unsigned char known[] = {0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0x48, 0x89, 0xfb, 0x83, 0xa7};
-	constexpr size_t whole = sizeof(known) + 5;
-	auto *entry = qemu::function<void(void *)>("helper_pause");
-
-	if (!entry || std::memcmp(reinterpret_cast<void *>(entry), known, sizeof(known)))
-		return; /* another QEMU: it spins */
-	auto *rest = static_cast<unsigned char *>(mmap(nullptr, whole + qemu::jump_bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	if (rest == MAP_FAILED)
-		return;
-	std::memcpy(rest, reinterpret_cast<void *>(entry), whole);
-	qemu::write_jump(rest + whole, reinterpret_cast<uintptr_t>(entry) + whole);
-	helper_pause = reinterpret_cast<void (*)(void *)>(rest);
-	qemu::replace(entry, &yield_and_pause);
-}
-
 } // namespace
 
 extern "C" {

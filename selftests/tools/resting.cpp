@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * libspare-resting.so - preloaded into the real-time host's QEMU: a thread that does nothing but burn (rest(), tool_util.h) takes no time of the machine's. Its
- * PAUSE, one with the word in RAX, makes the emulated CPU wait for the next interrupt as HLT does. The host cannot tell: it has given the CPU to
- * the thread, and whatever takes it away is an interrupt.
+ * libspare-resting.so - preloaded into the real-time host's QEMU: what PAUSE does.
  *
- * helper_pause() and helper_hlt() differ in nothing else (target/i386: RIP is behind the instruction when they are called, and a guest's PAUSE is its
- * own unless its host asks for it, which has been looked at before). In a QEMU whose function begins otherwise a rest is a PAUSE: burners cost what they did.
+ * A thread that does nothing but burn (rest.h) takes no time of the machine's: its PAUSE, one with the word in RAX, makes the emulated CPU wait for the
+ * next interrupt as HLT does. The host cannot tell: it has given the CPU to the thread, and whatever takes it away is an interrupt.
+ *
+ * Any other PAUSE, which Linux runs in its spinning loops, gives the outer CPU away. Where the machine has fewer CPUs free than are emulated, one that has
+ * sent an interrupt under a lock is put aside for the one that takes it; that would spin for the lock until a tick (4 ms).
+ *
+ * QEMU 9.1 and later: helper_pause() and helper_hlt() take the CPU alone, with RIP behind the instruction; the translated code has asked before whether a
+ * guest's PAUSE is its host's. They differ in what the CPU is told: to come back at once, or at an interrupt.
  */
+#include <sched.h>
+
 #include "qemu_code.h"
-#include "rest_word.h"
+#include "rest.h"
 
 namespace {
 struct Env; /* QEMU's CPUX86State; it begins with the registers, RAX first */
@@ -21,15 +27,21 @@ void our_pause(Env *env)
 	uint64_t rax;
 
 	std::memcpy(&rax, env, sizeof(rax));
-	(rax == SPARE_REST_WORD ? halt_cpu : pause_cpu)(env);
+	if (rax == SPARE_REST_WORD)
+		halt_cpu(env);
+	sched_yield();
+	pause_cpu(env);
 }
 
-__attribute__((constructor)) void rest()
+__attribute__((constructor)) void replace_pause()
 {
-	auto *pause = qemu::function<void(Env *)>("helper_pause");
+	auto *entry = qemu::function<void(Env *)>("helper_pause");
 
+	if (!entry)
+		return; /* a program that QEMU is started by (env, timeout) */
 	halt_cpu = qemu::function<void(Env *)>("helper_hlt");
-	if (pause && halt_cpu)
-		pause_cpu = qemu::wrap(pause, &our_pause);
+	pause_cpu = halt_cpu ? qemu::wrap(entry, &our_pause) : nullptr;
+	if (!pause_cpu)
+		qemu::die("this QEMU has no helper_hlt(), or its helper_pause() begins otherwise: burners would not rest, and locks be spun for");
 }
 } // namespace

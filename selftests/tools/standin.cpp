@@ -476,11 +476,11 @@ int run(int argc, char **argv)
 	app.add_option("--vcpus", o.vcpus, "vCPU threads; packet n goes to vCPU n modulo this")
 		->check(cli::Range(1u, standin::kVcpusMax))
 		->capture_default_str();
-	app.add_flag("--idle", o.idle, "vCPUs sleep until a packet comes instead of burning");
-	app.add_flag("--rest", o.rest, "vCPUs burn as rest() does; what they say of gaps and loops means nothing then");
-	app.add_option("--work-us", o.work_us, "CPU time that a vCPU spends on each packet")->capture_default_str();
+	auto *idle = app.add_flag("--idle", o.idle, "vCPUs sleep until a packet comes instead of burning");
+	auto *rest = app.add_flag("--rest", o.rest, "vCPUs burn as rest() does; what they say of gaps and loops means nothing then")->excludes(idle);
+	app.add_option("--work-us", o.work_us, "CPU time that a vCPU spends on each packet")->excludes(rest)->capture_default_str();
 	app.add_flag("--reply", o.reply, "answer each packet");
-	app.add_option("--provoke-us", o.provoke_us, "each vCPU sends a packet after so much time; 0: none")->capture_default_str();
+	app.add_option("--provoke-us", o.provoke_us, "each vCPU sends a packet after so much time; 0: none")->excludes(rest)->capture_default_str();
 	app.add_option("--wakers", o.wakers, "threads that run and sleep in turns")->capture_default_str();
 	app.add_option("--wake-run-us", o.wake_run_us, "CPU time that they run")->capture_default_str();
 	app.add_option("--wake-sleep-us", o.wake_sleep_us, "and sleep")->capture_default_str();

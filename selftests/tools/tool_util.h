@@ -19,7 +19,7 @@
 
 #include <fmt/format.h>
 
-#include "rest_word.h"
+#include "rest.h"
 
 namespace tool {
 
@@ -60,12 +60,6 @@ template <typename... T>
 inline void spend()
 {
 	asm volatile(".rept 500; nop; .endr" ::: "memory");
-}
-
-/* Burns until the next interrupt, at no cost of the real-time host's machine (resting.cpp); in the deterministic host it is a PAUSE. */
-inline void rest()
-{
-	asm volatile("pause" ::"a"(SPARE_REST_WORD) : "memory");
 }
 
 inline uint64_t now_ns()
