@@ -62,8 +62,8 @@ qemu_args() {
 			-drive if=virtio,format=raw,file=/run/host/out.img
 			-append "$cmdline loglevel=5 tsc=reliable tsc_early_khz=1000000 spare.mode=realtime${HOST_INIT:+ spare.init=$HOST_INIT systemd.getty_auto=no}")
 	else
-		# tools/steady_clock.cpp and tools/global_pages.cpp say why
-		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so:/stage/libspare-global-pages.so "${QEMU[@]}" -machine q35
+		# tools/steady_clock.cpp, tools/global_pages.cpp and tools/repeats.cpp say why
+		QEMU=(env LD_PRELOAD=/stage/libspare-steady-clock.so:/stage/libspare-global-pages.so:/stage/libspare-repeats.so "${QEMU[@]}" -machine q35
 			-accel tcg,thread=single -icount shift=1,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm -seed 42
 			-cpu "max,+svm,-rdrand,-rdseed${DETERMINISTIC_FLAGS:+,$DETERMINISTIC_FLAGS}" -smp "$DETERMINISTIC_CPUS" -m "${memory[1]}" -net none
 			-kernel /kernel/image -serial chardev:console -serial chardev:job
