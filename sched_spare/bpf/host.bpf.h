@@ -130,7 +130,7 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 
 	if (t && t->grant_ns)
 		limit_return(t);
-	due = limit_due(limit, bpf_ktime_get_ns());
+	due = task_due(p, limit, bpf_ktime_get_ns());
 	if (due && t && is_net(p, t)) {
 		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
 		t->grant_of = limit;

@@ -149,8 +149,6 @@ __noinline u64 limit_due(u32 id, u64 now)
 	u64 due = 0;
 	int i;
 
-	if (id & SPARE_LIMIT_SERVER)
-		return stray_due(id, now);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = group(id);
 		if (!g)
@@ -161,6 +159,12 @@ __noinline u64 limit_due(u32 id, u64 now)
 		id = g->limit_up;
 	}
 	return due;
+}
+
+/* The same for p. */
+static __always_inline u64 task_due(struct task_struct *p, u32 limit, u64 now)
+{
+	return limit & SPARE_LIMIT_SERVER ? stray_due(p, now) : limit_due(limit, now);
 }
 
 /*
@@ -256,7 +260,7 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
-			limit_parks(h, limit_due(limit, now) ?: now);
+			limit_parks(h, task_due(p, limit, now) ?: now);
 	}
 	return 0;
 }
@@ -354,7 +358,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		h->dry = limit;
 		h->dry_vm = vm_id;
 		h->dry_net = net;	/* its network threads get nothing in advance either */
-		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
+		at = task_due(p, limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
 	}

@@ -12,10 +12,11 @@ trap 'rm -rf "$work"' EXIT
 
 # A defect is in the class's headers, or in one of the model's sources: nothing else is compiled again.
 build() { # DIR
-	local dir=$1/userspace/sim/class f
+	local dir=$1/userspace/sim/class path f
 	local flags=(-O1 -w -I"$dir/shim" -I"$dir" -I"$1/sched_spare/bpf" -I"$1/sched_spare/include")
 	"$cc" -std=gnu2x "${flags[@]}" -c "$dir/class.c" -o "$1/class.o"
-	for f in check kernel kfuncs main module world; do
+	for path in "$dir"/*.cpp; do
+		f=$(basename "$path" .cpp)
 		if [[ $1 != "$work/none" ]] && cmp -s "$dir/$f.cpp" "$work/none/userspace/sim/class/$f.cpp"; then
 			cp "$work/none/$f.o" "$1"
 			continue
@@ -38,7 +39,7 @@ for patch in "$here"/defects/*.patch; do
 	name=$(basename "$patch" .patch)
 	[[ $# -eq 0 || " $* " == *" $name "* ]] || continue
 	copy "$name"
-	(cd "$work/$name" && GIT_CEILING_DIRECTORIES=$work git apply "$patch")
+	(cd "$work/$name" && patch -p1 -F 0 --force --quiet <"$patch")
 	build "$work/$name"
 	begin=$EPOCHREALTIME
 	if "$work/$name/class_fuzz" "$seeds" "$events" >"$work/out"; then
