@@ -49,18 +49,19 @@ for i in range(4000):
 PY
 }
 
-# The guest's CLOCK_MONOTONIC in its reports against ours: within 1000 ppm over 4 s.
+# The guest's CLOCK_MONOTONIC in its reports against ours: within 1000 ppm over 6 s, by the median of all pairs that are 2 s apart: a report that came late, as the
+# outer machine was busy, is in few of them.
 guest_agrees() {
 	python3 - <<'PY'
-import socket, statistics, time
+import itertools, socket, statistics, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("198.18.71.1", 7171))
 s.settimeout(10)
-rows, end = [], time.monotonic() + 4
+rows, end = [], time.monotonic() + 6
 while time.monotonic() < end:
     words = s.recv(256).split()
     rows.append((time.monotonic(), int(words[2]) / 1e9))
-slope = statistics.linear_regression([r[0] for r in rows], [r[1] for r in rows]).slope
+slope = statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.combinations(rows, 2) if b[0] - a[0] > 2)
 print(f"a second of the guest takes {1 / slope:.6f} s, {len(rows)} reports")
 raise SystemExit(abs(slope - 1) > 0.001)
 PY
