@@ -104,7 +104,7 @@ static __always_inline bool choose_host(struct cpu_ctx *c, s32 cpu, struct task_
 	struct task_struct *host = prev_runs && task_stays_host(prev, cpu) ? prev : NULL;
 	bool some;
 
-	if (kthread_dispatch(c, cpu, host))
+	if ((c->host.kthreads || (host && is_percpu_kthread(host))) && kthread_dispatch(c, cpu, host))
 		return true;
 	some = host_dispatch(&c->host, cpu, host);
 	if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
