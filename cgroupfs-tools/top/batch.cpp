@@ -65,10 +65,10 @@ void arrange(std::vector<Row>& rows, const View& view, std::string_view filter, 
   }
 }
 
-std::vector<const Column*> all_of(Subject subject, bool metered) {
+std::vector<const Column*> all_of(Subject subject) {
   std::vector<const Column*> found;
   for (const Column& column : all_columns()) {
-    if (column.subject == subject && (metered || !column.metered)) {
+    if (column.subject == subject) {
       found.push_back(&column);
     }
   }
@@ -166,7 +166,7 @@ json json_of(const Interval& last, const Interval& longer, const View& view, con
     }
     json list = json::array();
     for (const Row& row : rows) {
-      list.push_back(json_of_row(row, columns.empty() ? all_of(of_all.subject, now.metered) : columns));
+      list.push_back(json_of_row(row, columns.empty() ? all_of(of_all.subject) : columns));
     }
     line[name] = std::move(list);
   }

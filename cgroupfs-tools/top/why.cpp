@@ -144,7 +144,7 @@ Found valve(const Case& c) {
 
 Found missed(const Case& c) {
   const double n = c.had(C::misses);
-  return n == 0 ? Found() : Found({50 + n, fmt::format("{:.0f} deadlines passed with budget left: its CPU does not keep what it has promised (sparectl status: host_overrun_ns)", n)});
+  return n == 0 ? Found() : Found({50 + n, fmt::format("{:.0f} deadlines passed with budget left: its CPU does not keep what it has promised (sparectl status --json: host_overrun_ns)", n)});
 }
 
 Found drops(const Case& c) {

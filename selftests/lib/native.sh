@@ -44,7 +44,9 @@ native_check() {
 		missing "the nested guest" "$SELFTESTS/guest/build.sh $(uname -r) / /usr/local/libexec/sched_spare/guest"
 	((NATIVE_MISSING == 0)) || die "this machine cannot run the tests natively: $NATIVE_MISSING things are missing" \
 		"see the list above; or leave --native out and use the virtual host"
-	say "native: $(uname -r), KVM, sched_ext, installed sched_spare: all there"
+	[[ $(cat /sys/kernel/sched_ext/state) == disabled && ! -d /sys/module/sched_spare ]] ||
+		die "a sched_ext scheduler or the module is in use here" "stop it first (spared --stop, rmmod sched_spare): what runs here loads its own, and unloads it"
+	say "native: $(uname -r), KVM, sched_ext, installed sched_spare: all there, and none in use"
 }
 
 # spared --check wants the module loaded: load it for that moment.
@@ -67,8 +69,6 @@ native_test() {
 	local realtime
 	cache_init
 	native_check
-	[[ $(cat /sys/kernel/sched_ext/state) == disabled && ! -d /sys/module/sched_spare ]] ||
-		die "a sched_ext scheduler or the module is in use here" "stop it first (spared --stop, rmmod sched_spare): the tests load their own"
 	mapfile -t realtime < <(realtime_tests)
 	new_results
 	((${#realtime[@]} == 0)) || follow native_runner "${realtime[@]}" || true

@@ -130,9 +130,14 @@ ClassWatch::Clock::time_point ClassWatch::next() const {
 // The class has ended under us: says why.
 std::optional<int> ClassWatch::ended() {
   const auto pinned = PinnedClass::open(roots_);
-  if (!pinned) {
+  if (!pinned && pinned.error().code == ENOENT) {
     spdlog::info("the class was unloaded; ending");
     return 0;
+  }
+  if (!pinned) {
+    spdlog::error("the class has ended, and why cannot be read: {}", pinned.error().text);
+    schedule(Clock::now() - since_);
+    return std::nullopt;
   }
   const ExitInfo info = pinned->globals().exit_info();
   drop_pins(roots_);

@@ -132,6 +132,10 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
     return fail(alone.error());
   }
   auto config = read_config(config_file);
+  if (!config && config.error().code == ENOENT && config_file == config_path) {
+    spdlog::info("{} is not there: no pools, no meter", config_path);
+    config = Config();
+  }
   if (!config) {
     fail(config.error());
     return EX_CONFIG;  // the unit does not start it again

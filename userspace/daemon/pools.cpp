@@ -176,6 +176,9 @@ Result<void> build_spare(Pass& pass, const PoolConfig& pool, const std::string& 
     const std::string why = pass.ledger.refusal(path, pool.spare, target.full, pass.online());
     return Error{why.empty() ? "the kernel refuses CPUs " + format_cpu_list(target.full) + ", see dmesg" : why};
   }
+  if (const Cpus away = pool.cpus ? difference(*pool.cpus, pass.online()) : Cpus(); !away.empty()) {
+    return Error{"CPUs " + format_cpu_list(away) + " of its configuration are not online: nothing is spare there"};
+  }
   return {};
 }
 

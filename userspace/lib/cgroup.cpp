@@ -50,7 +50,7 @@ std::string_view meaning(std::string_view name, int code) {
       return "the value is malformed";
     case ERANGE:
       if (name == file::cpus) {
-        return "this host does not have all of these CPUs";
+        return "not all of these CPUs are there and online";
       }
       if (name == file::policy) {
         return policy_form;
@@ -60,7 +60,7 @@ std::string_view meaning(std::string_view name, int code) {
       if (name == file::provide || name == file::use) {
         return "a VM uses this provider, or a CPU has no room for it; unlink it, or lower a reservation";
       }
-      return "a CPU has no room for it (admission): lower a reservation or choose other CPUs";
+      return "a CPU has no room for it (admission): lower a reservation or choose other CPUs; or it is a provider that a VM uses: sparectl unlink it first";
     case EEXIST:
       return name == file::netdev ? "the interface is another cgroup's; unbind it there first" : "";
     case ELOOP:
@@ -70,6 +70,9 @@ std::string_view meaning(std::string_view name, int code) {
     case EACCES:
       return "the file is not writable for this user: run it as root";
     case EOPNOTSUPP:
+      if (name == file::netdev) {
+        return "this kernel does not let the module see the packets of such a tap";
+      }
       return "the cgroup lacks the cpu or io controller: `sparectl create` enables them also for one that is there";
     case ENOENT:
     case ENOTDIR:

@@ -320,7 +320,7 @@ Result<Config> parse_config(std::string_view text, const std::string& name) {
 Result<Config> read_config(const std::filesystem::path& path) {
   const auto text = read_file(path);
   if (!text) {
-    return text.error().code == ENOENT ? Result<Config>(Config()) : Result<Config>(text.error());
+    return text.error();
   }
   return parse_config(*text, path.string());
 }

@@ -50,7 +50,7 @@ struct Config {
 
 // A mistake is "NAME:LINE: what is wrong".
 Result<Config> parse_config(std::string_view text, const std::string& name);
-// A file that is not there is an empty one.
+// ENOENT: there is none.
 Result<Config> read_config(const std::filesystem::path& path);
 
 // The pool whose members pattern is the first to match the cgroup; null: none does.

@@ -30,7 +30,7 @@ MembershipStep membership_step(const std::string& use, const std::optional<Membe
   if (use != wanted->pool) {
     step.use = wanted->pool;
   }
-  if (!record || record->policy != wanted->policy) {
+  if (!bound || record->policy != wanted->policy) {  // (a module that was loaded anew has none)
     step.policy = wanted->policy;
   }
   return step;

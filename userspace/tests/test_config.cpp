@@ -51,7 +51,9 @@ TEST_CASE("SPARE-5: an empty configuration places one server per vCPU and has no
   CHECK(config->place);
   CHECK_FALSE(config->servers);
   CHECK(config->pools.empty());
-  CHECK(spare::read_config("/nonexistent/spared.toml"));
+  const auto missing = spare::read_config("/nonexistent/spared.toml");
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().code == ENOENT);
 }
 
 TEST_CASE("SPARE-5: the example that is installed is a good one, with its pool too") {
