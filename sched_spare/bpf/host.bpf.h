@@ -54,7 +54,9 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 
 	if (!idle_cpus)
 		return prev_cpu;
-	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+	/* (Who may run everywhere needs no look at a mask.) */
+	if (!smt_active && (p->nr_cpus_allowed == nr_cpus || bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) &&
+	    scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		cpu = prev_cpu;
 		idle = true;
 	} else {

@@ -117,12 +117,15 @@ judge() {
 	judge_btf "$btf"
 }
 
-# newest_source: "PACKAGE VERSION COMPILER" of the newest kernel source, and the compiler that builds it: sid's gcc.
+# newest_source: "PACKAGE VERSION COMPILER" of the newest kernel source, and the compiler that builds it: that of Debian's own kernel of this version, as bounds
+# are shares of what the kernel's paths take, and another compiler makes them up to a tenth shorter; else sid's.
 newest_source() {
-	local sources
+	local sources package version cc
 	mapfile -t sources < <(apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d' ' -f1)
-	apt-cache madison "${sources[@]}" | awk '$1 ~ /^linux-source-/ { print $1, $3 }' | sort -k2,2Vr | sed -n 1p |
-		sed "s/\$/ $(apt-cache show gcc | grep -o 'gcc-[0-9]\+' | sed -n 1p)/"
+	read -r package version < <(apt-cache madison "${sources[@]}" | awk '$1 ~ /^linux-source-/ { print $1, $3 }' | sort -k2,2Vr)
+	cc=$(candidates | awk -v version="${version%%-*}" 'index($1, version "+") == 1 { print $3; exit }')
+	[[ -n $cc ]] || cc=$(apt-cache show gcc | grep -o 'gcc-[0-9]\+' | sed -n 1p)
+	echo "$package $version $cc"
 }
 
 # pick_kernel DIR MIRROR WANTED: writes DIR/kver, "KVER" of a stock kernel or "built PACKAGE VERSION COMPILER" ("debug ..."), and DIR/why.

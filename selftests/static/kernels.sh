@@ -13,10 +13,11 @@ SELFTESTS=$here TOP=${here%/*} CACHE=$work
 
 # --- the choice
 
+more='' # one kernel more that the archive has
 apt-cache() {
 	case $* in
 	search*source*) printf '%s\n' 'linux-source-7.2 - x' 'linux-source-7.3 - x' ;;
-	search*) printf '%s - x\n' linux-headers-7.2.{13+deb14,2+deb13,12+deb13}-cloud-amd64 ;;
+	search*) printf '%s - x\n' linux-headers-7.2.{13+deb14,2+deb13,12+deb13}-cloud-amd64 ${more:+"linux-headers-$more"} ;;
 	madison*source*)
 		echo 'linux-source-7.2 | 7.2.13-1 | http://a.example/debian sid/main amd64 Packages'
 		echo 'linux-source-7.3 | 7.3.4-1~bpo13+1 | http://a.example/debian trixie-backports/main amd64 Packages'
@@ -25,12 +26,14 @@ apt-cache() {
 		echo 'linux-headers-7.2.13+deb14-cloud-amd64 | 7.2.13-1 | http://a.example/debian sid/main amd64 Packages'
 		echo 'linux-headers-7.2.2+deb13-cloud-amd64 | 7.2.2-1~bpo13+1 | http://a.example/debian trixie-backports/main amd64 Packages'
 		echo 'linux-headers-7.2.12+deb13-cloud-amd64 | 7.2.12-1~bpo13+1 | http://a.example/debian trixie-backports/main amd64 Packages'
+		[[ -z $more ]] || echo "linux-headers-$more | ${more%%+*}-1 | http://a.example/debian trixie-backports/main amd64 Packages"
 		;;
 	'show gcc') printf '%s\n' 'Package: gcc' 'Depends: cpp (= 4:16.1.0-3), gcc-16 (>= 16.1.0-3~)' ;;
 	show*)
 		printf '%s\n' 'Package: linux-headers-7.2.13+deb14-cloud-amd64' 'Depends: gcc-16-for-host, linux-base' ''
 		printf '%s\n' 'Package: linux-headers-7.2.2+deb13-cloud-amd64' 'Depends: gcc-14-for-host, linux-base' ''
-		printf '%s\n' 'Package: linux-headers-7.2.12+deb13-cloud-amd64' 'Depends: gcc-14-for-host, linux-base'
+		printf '%s\n' 'Package: linux-headers-7.2.12+deb13-cloud-amd64' 'Depends: gcc-14-for-host, linux-base' ''
+		[[ -z $more ]] || printf '%s\n' "Package: linux-headers-$more" 'Depends: gcc-15-for-host, linux-base'
 		;;
 	esac
 }
@@ -57,6 +60,7 @@ then_toolchain() { serve=7.2.13 && takes '' 7.2.13+deb14-cloud-amd64 7.2.12 7.2.
 then_built() { serve='' && takes '' 'built linux-source-7.3 7.3.4-1~bpo13+1 gcc-16' 7.2.12 7.2.2 7.2.13; }
 built_by_name() { serve='7.2.12' && takes built 'built linux-source-7.3 7.3.4-1~bpo13+1 gcc-16'; }
 debug_by_name() { serve='7.2.12' && takes debug 'debug linux-source-7.3 7.3.4-1~bpo13+1 gcc-16'; }
+built_as_its_own() { serve='' && more=7.3.4+deb13-cloud-amd64 takes built 'built linux-source-7.3 7.3.4-1~bpo13+1 gcc-15'; }
 by_version() { serve='7.2.13 7.2.12' && takes 7.2.13 7.2.13+deb14-cloud-amd64; }
 not_another() { serve='7.2.12' && takes_none 7.2.13 && takes_none 9.9; }
 
@@ -84,13 +88,14 @@ verdict() {
 	[[ $(judge_btf "$work/btf") == "$2" ]] || { judge_btf "$work/btf"; return 1; }
 }
 
-ktap_plan 13
+ktap_plan 14
 ktap_check "HOST: the newest that serves with the userland's compiler is taken first" first_own_compiler
 ktap_check "HOST: then an older one" then_older
 ktap_check "HOST: then one whose module needs another compiler" then_toolchain
 ktap_check "HOST: then the newest source is built" then_built
 ktap_check "HOST: --kernel built" built_by_name
 ktap_check "HOST: --kernel debug" debug_by_name
+ktap_check "HOST: one that is built is built by the compiler of Debian's own of that version" built_as_its_own
 ktap_check "HOST: --kernel VERSION" by_version
 ktap_check "HOST: --kernel VERSION takes no other" not_another
 ktap_check "LIFE-5: whole BTF" verdict '# all\nf\nh\n' ''
