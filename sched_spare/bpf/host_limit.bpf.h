@@ -194,6 +194,12 @@ static __always_inline void limit_note(struct host_cpu *h, u64 due)
 		h->park_ns = due;
 }
 
+/* Somebody may have one now, and there are idle CPUs. */
+static __always_inline bool host_parked_idle(const struct host_cpu *h, u64 now)
+{
+	return h->park_ns && idle_cpus && !spare_before(now, h->park_ns);
+}
+
 /* p waits for the refill at `due`, behind those whom an open circle (limit_unpark) still looks at. */
 static __always_inline void limit_parks(struct host_cpu *h, u64 due)
 {
@@ -213,6 +219,7 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	u64 now = bpf_ktime_get_ns();
 
 	h->limit = t && t->grant_ns ? t->grant_of : limit;
+	h->used_ns = 0;
 	h->grant_ns = t ? t->grant_ns : 0;
 	if (t)
 		t->grant_ns = 0;
@@ -222,11 +229,20 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 }
 
 /*
- * It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to
- * 0.4 %. A run that began without a wake-up on an idle CPU and ends before the next tick is missed: DESIGN, "The rq clock".)
+ * A run that has stopped and that the kernel's account has missed as a whole (one that began without a wake-up on an idle CPU and ends before the next
+ * tick: DESIGN, "The rq clock"), by the clock: for nothing a tenant could have as many as it likes.
  */
+static __always_inline u64 limit_unseen(const struct host_cpu *h)
+{
+	u64 now = bpf_ktime_get_ns(), began = h->grant_end_ns - h->grant_ns;
+
+	return h->grant_ns && spare_before(began, now) ? now - began : 0;
+}
+
+/* It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to 0.4 %.) */
 static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 {
+	h->used_ns += used;
 	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
 	h->limit = 0;
 	h->detour |= DETOUR;	/* so that dispatch looks after the timer */

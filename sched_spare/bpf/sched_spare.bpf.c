@@ -81,6 +81,11 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 	if (c->throttled.n)
 		replenish(c, cpu, now);
 	c->taken_to = 0;
+	/* Somebody is parked here who has a turn again, and another CPU may run him: not only when the servers leave something. */
+	if (host_parked_idle(&c->host, now)) {
+		limit_unpark(&c->host, cpu, now);
+		host_tell_idle(&c->host, cpu);
+	}
 	/* Its VM may have lost or won a reservation while it ran. */
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
@@ -174,6 +179,8 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 		return;
 	}
 	now = bpf_ktime_get_ns();
+	if (host_parked_idle(&c->host, now))
+		spare_kick(cpu);
 	by = server(cpu, c->by);
 	if (!by || (s64)(now - c->stamp_ns) >= (s64)server_left(by)) {
 		scx_bpf_task_set_slice(p, 0);

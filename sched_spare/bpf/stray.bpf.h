@@ -23,16 +23,25 @@ enum grant_const : __u64 {
 	SPARE_STRAY_GRANT_NS	= 2000000ULL,
 	SPARE_STRAY_NET_NS	= 500000ULL,
 	SPARE_STRAY_LOOK_NS	= 1000000ULL,	/* the server that pays has still to be credited on its CPU */
+	SPARE_STRAY_UNSEEN_NS	= 20000ULL,	/* of a run, which the kernel's account may have missed */
 	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
 };
 
 enum limit_id : __u32 {
-	SPARE_LIMIT_SERVER	= 1U << 31,	/* | cpu << 8 | slot: not a group, but a server's budget */
+	SPARE_LIMIT_SERVER	= 1U << 31,	/* | of its id << 18 | cpu << 8 | slot: not a group, but a server's budget */
+	SPARE_LIMIT_ID		= 0x1fff,	/* so much of its id: a slot may be another VM's before a grant comes back */
 };
+
+static __always_inline u32 server_limit(const struct spare_server *s)
+{
+	return SPARE_LIMIT_SERVER | (s->id & SPARE_LIMIT_ID) << 18 | s->cpu << 8 | s->slot;
+}
 
 static __always_inline struct spare_server *limit_server(u32 id)
 {
-	return server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
+	struct spare_server *s = server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
+
+	return s && server_limit(s) == id ? s : NULL;
 }
 
 /* Have its CPU bring an INACTIVE server's budget up to date. */
@@ -171,7 +180,7 @@ __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
 		if (!s || !s->cfg_seen)
 			continue;
-		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
+		slot = server_limit(s);
 		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_server_due() */
 		barrier();
 		left = server_budget(s, now);

@@ -99,6 +99,7 @@ struct Cpu : rq {
   bool bypass = false;     // SCX_RQ_BYPASSING: the class is not asked
   bool need_resched = false;
   bool idle_bit = false;   // sched_ext's own idle mask
+  bool skip_clock = false; // RQCF_REQ_SKIP: the next schedule() does not read the clock
   Time clock = 0;
   Time switched = 0;       // last sched_switch
   Time run_from = 0;       // the current task does its own work since
