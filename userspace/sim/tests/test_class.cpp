@@ -276,3 +276,18 @@ TEST_CASE("CBS-11: a VM that moves its server with each used-up budget has no mo
   CHECK(thread.ran > 1900 * ms);
   CHECK(thread.ran < 2850 * ms);
 }
+
+// It is cut short in each gap: its turn ends all the same.
+TEST_CASE("CBS-8: two threads of a VM that runs in gaps of 13 us only take turns") {
+  Bench bench;
+  Vm &first = bench.vm(87, 100), &vm = bench.vm(2000, 100000);
+  Task& other = bench.thread(&first, Role::burner, forever);
+  const std::vector<Task*> two = {&bench.thread(&vm, Role::burner, forever), &bench.thread(&vm, Role::burner, forever)};
+  bench.at_ms(0, [&] {
+    bench.wake(0, other);
+    for (Task* p : two) bench.wake(0, *p);
+  });
+  CHECK(bench.ended_by(3000) == "");
+  CHECK(two[0]->ran > 10 * ms);
+  CHECK(two[1]->ran > 10 * ms);
+}
