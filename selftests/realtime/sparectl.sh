@@ -12,7 +12,7 @@ ODD=$CGROUP/vm/$'odd \e[31m\xff'
 
 cleanup() {
 	local group
-	for group in /vm/a /vm/b /pool/p0 /pool/p1; do
+	for group in /vm/a /vm/b /pool/p0 /pool/p1 /pool/p2; do
 		sparectl remove "$group" 2>/dev/null || true
 	done
 	ip link del spare-t0 2>/dev/null || true
@@ -111,7 +111,7 @@ test_refusals() {
 		sparectl set /vm/a --reservation 10ms/100ms --use none --netdev spare-none
 	unchanged 'sparectl: itself as provider' 'circle' /vm/a sparectl set /vm/a --use /vm/a
 	unchanged 'sparectl: lo is no tap' 'only taps' /vm/a sparectl set /vm/a --netdev lo
-	unchanged 'sparectl: a CPU that is not there' 'not have all of these CPUs' /vm/a sparectl set /vm/a --cpus 0,999
+	unchanged 'sparectl: a CPU that is not there' 'not all of these CPUs' /vm/a sparectl set /vm/a --cpus 0,999
 	unchanged 'sparectl: a malformed CPU list' 'malformed' /vm/a sparectl set /vm/a --cpus 1-
 	unchanged 'sparectl: without CAP_SYS_NICE' 'CAP_SYS_NICE' /vm/a capsh --drop=cap_sys_nice -- -c 'sparectl set /vm/a -r 1ms/10ms'
 	ktap_refused 'sparectl: nothing to set' 'nothing to set' sparectl set /vm/a
@@ -129,6 +129,12 @@ test_refusals() {
 	wait $! 2>/dev/null || true
 	ktap_refused 'sparectl: a path with ..' 'is not a cgroup' sparectl show /vm/../etc
 	unchanged 'sparectl: CPUs without any of its providers' 'none of the providers' /vm/a sparectl set /vm/a --cpus 0
+	sparectl set --create /pool/p2 -r 1ms/10ms -c 0 --provide
+	ktap_check 'SPARE-1: CPUs and providers change together, where neither can alone' sparectl set /vm/a --cpus 0 --use /pool/p2
+	is 'SPARE-1: and are as wanted' '0 /pool/p2' "$(file /vm/a/spare.cpus) $(file /vm/a/spare.use)"
+	unchanged 'SPARE-1: all or nothing: CPUs, and a provider that is not on them' 'none of the providers' /vm/a sparectl set /vm/a --cpus 1 --use /pool/p2
+	sparectl set /vm/a -u none
+	sparectl remove /pool/p2
 	sparectl set /vm/a -r 10ms/100ms -c 0-1 -u none
 	ktap_check 'CBS-6: reservation and CPUs change together, in whichever order fits' sparectl set /vm/a -r 75ms/100ms -c 0
 	ktap_refused 'sparectl: a new cgroup that is refused is not left behind' 'is full' sparectl set --create /vm/b -r 90ms/100ms -c 0
@@ -186,7 +192,7 @@ test_run() {
 }
 
 insmod "$SPARE_LIB/sched_spare.ko"
-ktap_plan 76
+ktap_plan 79
 test_set
 test_link
 test_show

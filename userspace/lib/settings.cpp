@@ -51,7 +51,7 @@ Result<void> apply_in_order(const Cgroup& cgroup, const std::vector<Setting>& se
 
 Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings) {
   auto applied = apply_in_order(cgroup, settings);
-  if (applied || applied.error().code != EBUSY) {
+  if (applied || (applied.error().code != EBUSY && applied.error().code != EINVAL)) {
     return applied;
   }
   const auto position = [&](const char* file) {
@@ -59,10 +59,15 @@ Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings) {
   };
   const auto reservation = position(file::reservation);
   const auto cpus = position(file::cpus);
-  if (reservation == settings.end() || cpus == settings.end()) {
+  const bool refused = applied.error().code == EINVAL;
+  if (cpus == settings.end() || (refused ? position(file::use) : reservation) == settings.end()) {
     return applied;
   }
-  std::iter_swap(reservation, cpus);
+  if (refused) {  // the old providers are on none of the new CPUs, perhaps
+    settings.insert(settings.begin(), Setting{file::use, "none"});
+  } else {
+    std::iter_swap(reservation, cpus);
+  }
   return apply_in_order(cgroup, settings) ? Result<void>() : applied;
 }
 

@@ -18,7 +18,8 @@ struct Setting {
 };
 
 // Writes all of them or none: when one is refused, the earlier ones get their former values back. Where a change of both
-// reservation and CPUs is refused in one order because the state between them does not fit (admission), the other is tried.
+// reservation and CPUs is refused in one order because the state between them does not fit (admission), the other is tried; where one of CPUs and
+// providers is, as the old providers are on none of the new CPUs, the list is emptied first.
 Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings);
 
 // Everything a cgroup's files say.
