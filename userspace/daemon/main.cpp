@@ -28,7 +28,7 @@ constexpr int exit_usage = 2;
 int stop(const spare::Roots& roots) {
   // A spared whose class has been ejected loads it again; one whose class has been unloaded ends.
   const auto loaded = [&] { return std::filesystem::exists(spare::PinnedClass::directory(roots) / spare::pin::link); };
-  for (int i = 0; !loaded() && spare::running_daemon() && i < 30; i++) {
+  for (int i = 0; !loaded() && spare::running_daemon() && i < 20; i++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   if (const auto daemon = spare::running_daemon(); daemon && !loaded()) {
