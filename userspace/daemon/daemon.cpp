@@ -43,13 +43,29 @@ void wait(const Fd& signals, const Watcher& watcher, const MeterKeeper& meter, c
   ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp(left, milliseconds{0}, PassClock::interval).count()));
 }
 
+// The default file may be missing as long as it has not been there: one that is gone, or another one, is a mistake.
+struct ConfigFile {
+  std::filesystem::path path;
+  bool was_there = false;
+
+  Result<Config> read() {
+    auto config = read_config(path);
+    if (!config && config.error().code == ENOENT && path == config_path && !was_there) {
+      spdlog::info("{} is not there: no pools, no meter", path.string());
+      return Config();
+    }
+    was_there = was_there || config;
+    return config;
+  }
+};
+
 // Reads the configuration again. A broken one changes nothing.
-void reload(Manager& manager, MeterKeeper& meter, Metrics& metrics, const std::filesystem::path& file, ReloadReport& report) {
-  auto config = read_config(file);
+void reload(Manager& manager, MeterKeeper& meter, Metrics& metrics, ConfigFile& file, ReloadReport& report) {
+  auto config = file.read();
   report.count++;
   report.mistake = config ? "" : config.error().text;
   if (config) {
-    spdlog::info("configuration {} is in force", file.string());
+    spdlog::info("configuration {} is in force", file.path.string());
     const bool metered = config->meter;
     metrics.configure(config->metrics);
     manager.configure(std::move(*config));
@@ -64,7 +80,7 @@ void reload(Manager& manager, MeterKeeper& meter, Metrics& metrics, const std::f
 }
 
 int watch(const Fd& signals, ClassWatch& watched, Manager& manager, MeterKeeper& meter, const MetricsConfig& metrics_config,
-          const std::filesystem::path& file) {
+          ConfigFile& file) {
   PassClock clock(Clock::now());
   auto look = Clock::now();
   ReloadReport report;
@@ -131,11 +147,8 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   if (!alone) {
     return fail(alone.error());
   }
-  auto config = read_config(config_file);
-  if (!config && config.error().code == ENOENT && config_file == config_path) {
-    spdlog::info("{} is not there: no pools, no meter", config_path);
-    config = Config();
-  }
+  ConfigFile file{config_file};
+  auto config = file.read();
   if (!config) {
     fail(config.error());
     return EX_CONFIG;  // the unit does not start it again
@@ -157,7 +170,7 @@ int run_daemon(const Roots& roots, const std::filesystem::path& config_file) {
   static_cast<void>(ReloadReport().write());
   MeterKeeper meter(roots);
   meter.configure(metered);
-  return watch(signals, watched, manager, meter, metrics, config_file);
+  return watch(signals, watched, manager, meter, metrics, file);
 }
 
 }  // namespace spare

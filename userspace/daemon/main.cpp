@@ -4,10 +4,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <chrono>
 #include <filesystem>
 #include <string>
-#include <thread>
 
 #include "class_loader.hpp"
 #include "class_state.hpp"
@@ -26,13 +24,9 @@ namespace {
 constexpr int exit_usage = 2;
 
 int stop(const spare::Roots& roots) {
-  // A spared whose class has been ejected loads it again; one whose class has been unloaded ends.
-  const auto loaded = [&] { return std::filesystem::exists(spare::PinnedClass::directory(roots) / spare::pin::link); };
-  for (int i = 0; !loaded() && spare::running_daemon() && i < 20; i++) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  if (const auto daemon = spare::running_daemon(); daemon && !loaded()) {
-    spdlog::error("spared runs, pid {}, and will load the class again; end it first: systemctl stop spared, or kill {}", *daemon, *daemon);
+  // A spared whose class has been ejected will load it again. (One whose class has been unloaded ends within some seconds.)
+  if (const auto daemon = spare::running_daemon(); daemon && !std::filesystem::exists(spare::PinnedClass::directory(roots) / spare::pin::link)) {
+    spdlog::error("no class is loaded, but spared runs, pid {}, and may load it again; end it first: systemctl stop spared, or kill {}", *daemon, *daemon);
     return 1;
   }
   if (auto meter = spare::unpin_meter(roots); !meter) {
