@@ -246,7 +246,7 @@ static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct 
 	h->kthread_runs = 0;
 	if (h->grant_end_ns) {
 		if (h->limit)
-			limit_stopping(h, h->start_ns - start ?: limit_unseen(h));
+			limit_stopping(h, limit_used(h, h->start_ns - start));
 		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
 		else if (runnable && spare_before(bpf_ktime_get_ns(), h->valve_half_ns))
 			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));

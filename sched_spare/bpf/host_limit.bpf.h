@@ -26,6 +26,7 @@
 
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
+	SPARE_UNSEEN_NS		= 20000ULL,	/* so much, and an eighth, two accounts of a run may be apart */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PARK_SKIP		= 1 << 14,	/* behind so many at most that the goes before have looked at, */
 	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
@@ -219,7 +220,7 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	u64 now = bpf_ktime_get_ns();
 
 	h->limit = t && t->grant_ns ? t->grant_of : limit;
-	h->used_ns = 0;
+	h->late_ns = p->se.exec_start == h->unseen_at ? h->unseen_ns : 0;
 	h->grant_ns = t ? t->grant_ns : 0;
 	if (t)
 		t->grant_ns = 0;
@@ -229,20 +230,26 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 }
 
 /*
- * A run that has stopped and that the kernel's account has missed as a whole (one that began without a wake-up on an idle CPU and ends before the next
- * tick: DESIGN, "The rq clock"), by the clock: for nothing a tenant could have as many as it likes.
+ * What a run that ends is charged, `used` by the kernel's account. That misses what was run since the last tick where the run began without a wake-up on an
+ * idle CPU, and gives it to whoever comes next, or, where the CPU goes idle, to nobody (DESIGN, "The rq clock"): a tenant could have it so, again and
+ * again. So this one pays for it by the clock, and whoever comes next without a gap pays so much less.
  */
-static __always_inline u64 limit_unseen(const struct host_cpu *h)
+static __always_inline u64 limit_used(struct host_cpu *h, u64 used)
 {
-	u64 now = bpf_ktime_get_ns(), began = h->grant_end_ns - h->grant_ns;
+	u64 began = h->grant_end_ns - h->grant_ns, run = bpf_ktime_get_ns() - began + h->late_ns;
+	u64 late = h->late_ns;
 
-	return h->grant_ns && spare_before(began, now) ? now - began : 0;
+	h->unseen_ns = 0;
+	h->unseen_at = h->start_ns;
+	if (h->grant_ns && (s64)run > (s64)(used + used / 8 + SPARE_UNSEEN_NS) && !rq_clock_task_own())
+		h->unseen_ns = run - used;
+	used += h->unseen_ns;
+	return used > late ? used - late : 0;
 }
 
 /* It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to 0.4 %.) */
 static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 {
-	h->used_ns += used;
 	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
 	h->limit = 0;
 	h->detour |= DETOUR;	/* so that dispatch looks after the timer */

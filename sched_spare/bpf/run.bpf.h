@@ -255,18 +255,12 @@ static __always_inline void host_stops(struct cpu_ctx *c, s32 cpu, u64 used, u64
 /* A stray has paid for what softirqs took on top of it, too, unless the kernel's account, by which it pays, leaves them out: it gets that back. */
 static __always_inline void stray_stops(struct cpu_ctx *c, s32 cpu, struct task_struct *p, const struct task_ctx *t, u64 now)
 {
-	u64 above = now - c->stamp_ns, own, paid = c->host.used_ns;
+	u64 above = now - c->stamp_ns;
 
 	above -= own_time_since(c, cpu, now);
-	own = now - t->start_ns - above;
-	if (t->grant_of & SPARE_LIMIT_SERVER) {
-		if (above && !rq_clock_task_own())
-			limit_add(t->grant_of, 0, above);
-		/* (The two clocks are apart by less, where the account has not missed what was run since the last tick: limit_unseen.) */
-		if (own > paid + paid / 8 + SPARE_STRAY_UNSEEN_NS)
-			limit_add(t->grant_of, 0, paid - own);
-	}
-	stray_count(p, own, now);
+	if (above && t->grant_of & SPARE_LIMIT_SERVER && !rq_clock_task_own())
+		limit_add(t->grant_of, 0, above);
+	stray_count(p, now - t->start_ns - above, now);
 }
 
 /* A VM's thread stops, or a host task on a CPU with servers, which host_stopping() has charged. */

@@ -23,7 +23,6 @@ enum grant_const : __u64 {
 	SPARE_STRAY_GRANT_NS	= 2000000ULL,
 	SPARE_STRAY_NET_NS	= 500000ULL,
 	SPARE_STRAY_LOOK_NS	= 1000000ULL,	/* the server that pays has still to be credited on its CPU */
-	SPARE_STRAY_UNSEEN_NS	= 20000ULL,	/* of a run, which the kernel's account may have missed */
 	SPARE_STRAY_EVENT_NS	= 1000000000ULL,
 };
 
