@@ -276,6 +276,8 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 	if (limit) {
 		now = bpf_ktime_get_ns();
 		h->limit = limit;
+		h->began_ns = now;
+		h->late_ns = 0;
 		h->grant_ns = task_take(prev, limit, now);
 		/* (Without a grant it stops at once: no timer.) */
 		h->grant_end_ns = now + (h->grant_ns ?: SPARE_HOST_SLICE_NS);

@@ -227,6 +227,7 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	if (!h->grant_ns)
 		h->grant_ns = task_take(p, h->limit, now);
 	h->grant_end_ns = now + h->grant_ns;
+	h->began_ns = now;
 }
 
 /*
@@ -236,12 +237,11 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
  */
 static __always_inline u64 limit_used(struct host_cpu *h, u64 used)
 {
-	u64 began = h->grant_end_ns - h->grant_ns, run = bpf_ktime_get_ns() - began + h->late_ns;
-	u64 late = h->late_ns;
+	u64 late = h->late_ns, run = bpf_ktime_get_ns() - h->began_ns + late;
 
 	h->unseen_ns = 0;
 	h->unseen_at = h->start_ns;
-	if (h->grant_ns && (s64)run > (s64)(used + used / 8 + SPARE_UNSEEN_NS) && !rq_clock_task_own())
+	if (run > used + used / 8 + SPARE_UNSEEN_NS && !rq_clock_task_own())
 		h->unseen_ns = run - used;
 	used += h->unseen_ns;
 	return used > late ? used - late : 0;
