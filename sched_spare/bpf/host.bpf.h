@@ -75,12 +75,6 @@ static __always_inline u64 host_wakes_at(const struct host_cpu *h, u64 v)
 	return spare_before(v, least) ? (least & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED) : v;
 }
 
-/* v, with p counted in its group. One that is put as it was has been counted since it woke: whatever changes (group, weight) queues it with a flag. */
-static __always_inline u64 host_counted(struct task_struct *p, u64 v, u64 enq_flags)
-{
-	return enq_flags & ~SCX_ENQ_LAST ? group_enter(p, task_group_id(p), v) : v;
-}
-
 /*
  * To the local queue, where that is fair: neither a queue of ours nor ops.dispatch is on the way. Who would have to wait there although
  * another CPU may get idle and take it does not go (nobody can take from a local queue). The caller knows that the CPU has no server and
@@ -108,7 +102,10 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	preempt = enq_flags & SCX_ENQ_WAKEUP && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v);
 	if (!preempt && nr_cpus > 1 && p->nr_cpus_allowed > 1)
 		return false;
-	set_dsq_vtime(p, host_counted(p, v, enq_flags));
+	/* (One that is put as it was has been counted since it woke: whatever changes, group or weight, queues it with a flag.) */
+	if (enq_flags & ~SCX_ENQ_LAST)
+		v = group_enter(p, task_group_id(p), v);
+	set_dsq_vtime(p, v);
 	h->local = 1;
 	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
@@ -207,7 +204,7 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	limit = task_limit(p);
 	if (!limit && !h->servers && host_short_cut(c, p, enq_flags))
 		return 0;
-	v = host_counted(p, host_wakes_at(h, p->scx.dsq_vtime), enq_flags);
+	v = group_enter(p, task_group_id(p), host_wakes_at(h, p->scx.dsq_vtime));
 	if (spare_before(h->vnow + SPARE_HOST_GRAIN_NS, v))
 		v = host_behind(h, p, v);
 	if (limit && host_park(c, p, limit, v, enq_flags))
