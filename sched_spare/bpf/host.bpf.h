@@ -54,9 +54,7 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 
 	if (!idle_cpus)
 		return prev_cpu;
-	/* (Who may run everywhere needs no look at a mask.) */
-	if (!smt_active && (p->nr_cpus_allowed == nr_cpus || bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) &&
-	    scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		cpu = prev_cpu;
 		idle = true;
 	} else {
@@ -102,10 +100,7 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	preempt = enq_flags & SCX_ENQ_WAKEUP && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v);
 	if (!preempt && nr_cpus > 1 && p->nr_cpus_allowed > 1)
 		return false;
-	/* (One that is put as it was has been counted since it woke: whatever changes, group or weight, queues it with a flag.) */
-	if (enq_flags & ~SCX_ENQ_LAST)
-		v = group_enter(p, task_group_id(p), v);
-	set_dsq_vtime(p, v);
+	set_dsq_vtime(p, group_enter(p, task_group_id(p), v));
 	h->local = 1;
 	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
@@ -135,7 +130,7 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 
 	if (t && t->grant_ns)
 		limit_return(t);
-	due = task_due(p, limit, bpf_ktime_get_ns());
+	due = limit_due(limit, bpf_ktime_get_ns());
 	if (due && t && is_net(p, t)) {
 		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
 		t->grant_of = limit;
@@ -243,7 +238,7 @@ static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct 
 	h->kthread_runs = 0;
 	if (h->grant_end_ns) {
 		if (h->limit)
-			limit_stopping(h, limit_used(h, h->start_ns - start));
+			limit_stopping(h, h->start_ns - start);
 		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
 		else if (runnable && spare_before(bpf_ktime_get_ns(), h->valve_half_ns))
 			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
@@ -273,8 +268,6 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 	if (limit) {
 		now = bpf_ktime_get_ns();
 		h->limit = limit;
-		h->began_ns = now;
-		h->late_ns = 0;
 		h->grant_ns = task_take(prev, limit, now);
 		/* (Without a grant it stops at once: no timer.) */
 		h->grant_end_ns = now + (h->grant_ns ?: SPARE_HOST_SLICE_NS);

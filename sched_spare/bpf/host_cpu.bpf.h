@@ -64,10 +64,6 @@ struct host_cpu {
 	u8 armed;	/* the hard timer may be armed for the host's sake */
 	u32 limit;	/* the current host task is under this limit (host_limit.bpf.h), 0: none; */
 	u64 grant_ns;	/* what it has taken from it, */
-	u64 unseen_ns;	/* what the kernel's account has missed of the last run under a limit, */
-	u64 unseen_at;	/* which ended then by that account; */
-	u64 late_ns;	/* so much of that is in this run's, */
-	u64 began_ns;	/* which began then (CLOCK_MONOTONIC) */
 	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC), or the valve's turn without a limit; 0: it does not */
 	u64 valve_half_ns;/* until then the last turn by the valve has had less than half of it */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */

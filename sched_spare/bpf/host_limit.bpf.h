@@ -26,7 +26,6 @@
 
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
-	SPARE_UNSEEN_NS		= 20000ULL,	/* so much, and an eighth, two accounts of a run may be apart */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PARK_SKIP		= 1 << 14,	/* behind so many at most that the goes before have looked at, */
 	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
@@ -150,6 +149,8 @@ __noinline u64 limit_due(u32 id, u64 now)
 	u64 due = 0;
 	int i;
 
+	if (id & SPARE_LIMIT_SERVER)
+		return stray_due(id, now);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = group(id);
 		if (!g)
@@ -160,12 +161,6 @@ __noinline u64 limit_due(u32 id, u64 now)
 		id = g->limit_up;
 	}
 	return due;
-}
-
-/* The same for p. */
-static __always_inline u64 task_due(struct task_struct *p, u32 limit, u64 now)
-{
-	return limit & SPARE_LIMIT_SERVER ? stray_due(p, now) : limit_due(limit, now);
 }
 
 /*
@@ -195,12 +190,6 @@ static __always_inline void limit_note(struct host_cpu *h, u64 due)
 		h->park_ns = due;
 }
 
-/* Somebody may have one now, and there are idle CPUs. */
-static __always_inline bool host_parked_idle(const struct host_cpu *h, u64 now)
-{
-	return h->park_ns && idle_cpus && !spare_before(now, h->park_ns);
-}
-
 /* p waits for the refill at `due`, behind those whom an open circle (limit_unpark) still looks at. */
 static __always_inline void limit_parks(struct host_cpu *h, u64 due)
 {
@@ -220,34 +209,18 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	u64 now = bpf_ktime_get_ns();
 
 	h->limit = t && t->grant_ns ? t->grant_of : limit;
-	h->late_ns = p->se.exec_start == h->unseen_at ? h->unseen_ns : 0;
 	h->grant_ns = t ? t->grant_ns : 0;
 	if (t)
 		t->grant_ns = 0;
 	if (!h->grant_ns)
 		h->grant_ns = task_take(p, h->limit, now);
 	h->grant_end_ns = now + h->grant_ns;
-	h->began_ns = now;
 }
 
 /*
- * What a run that ends is charged, `used` by the kernel's account. That misses what was run since the last tick where the run began without a wake-up on an
- * idle CPU, and gives it to whoever comes next, or, where the CPU goes idle, to nobody (DESIGN, "The rq clock"): a tenant could have it so, again and
- * again. So this one pays for it by the clock, and whoever comes next without a gap pays so much less.
+ * It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to
+ * 0.4 %. A run that began without a wake-up on an idle CPU and ends before the next tick is missed: DESIGN, "The rq clock".)
  */
-static __always_inline u64 limit_used(struct host_cpu *h, u64 used)
-{
-	u64 late = h->late_ns, run = bpf_ktime_get_ns() - h->began_ns + late;
-
-	h->unseen_ns = 0;
-	h->unseen_at = h->start_ns;
-	if (run > used + used / 8 + SPARE_UNSEEN_NS && !rq_clock_task_own())
-		h->unseen_ns = run - used;
-	used += h->unseen_ns;
-	return used > late ? used - late : 0;
-}
-
-/* It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to 0.4 %.) */
 static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
 {
 	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
@@ -283,7 +256,7 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		if (t->grant_ns)
 			break;
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
-			limit_parks(h, task_due(p, limit, now) ?: now);
+			limit_parks(h, limit_due(limit, now) ?: now);
 	}
 	return 0;
 }
@@ -381,7 +354,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		h->dry = limit;
 		h->dry_vm = vm_id;
 		h->dry_net = net;	/* its network threads get nothing in advance either */
-		at = task_due(p, limit, now) ?: now + SPARE_GRANT_MIN_NS;
+		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
 	}

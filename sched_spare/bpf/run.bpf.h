@@ -332,7 +332,7 @@ __noinline int idle_begins(s32 cpu)
 	if (!c)
 		return 0;
 	/* While a sibling runs somebody of another cookie it has nothing to offer. */
-	rq = smt_active ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
+	rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (rq && rq_core_cookie(rq))
 		scx_bpf_test_and_clear_cpu_idle(cpu);
 	else

@@ -81,11 +81,6 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 	if (c->throttled.n)
 		replenish(c, cpu, now);
 	c->taken_to = 0;
-	/* Somebody is parked here who has a turn again, and another CPU may run him: not only when the servers leave something. */
-	if (host_parked_idle(&c->host, now)) {
-		limit_unpark(&c->host, cpu, now);
-		host_tell_idle(&c->host, cpu);
-	}
 	/* Its VM may have lost or won a reservation while it ran. */
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
@@ -109,7 +104,7 @@ static __always_inline bool choose_host(struct cpu_ctx *c, s32 cpu, struct task_
 	struct task_struct *host = prev_runs && task_stays_host(prev, cpu) ? prev : NULL;
 	bool some;
 
-	if ((c->host.kthreads || (host && is_percpu_kthread(host))) && kthread_dispatch(c, cpu, host))
+	if (kthread_dispatch(c, cpu, host))
 		return true;
 	some = host_dispatch(&c->host, cpu, host);
 	if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
@@ -179,8 +174,6 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 		return;
 	}
 	now = bpf_ktime_get_ns();
-	if (host_parked_idle(&c->host, now))
-		spare_kick(cpu);
 	by = server(cpu, c->by);
 	if (!by || (s64)(now - c->stamp_ns) >= (s64)server_left(by)) {
 		scx_bpf_task_set_slice(p, 0);

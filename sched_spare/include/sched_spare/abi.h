@@ -174,18 +174,6 @@ struct spare_server {
 	struct spare_stats st;	/* [c] */
 };
 
-/*
- * A server that a VM gets on one CPU, and by the same write loses another's: budget, deadline and debts go with it, so that moving mints no CPU time, as
- * rewriting does not (spare_cbs_configure). Before it is published. What the other one still runs until the class drops it, some milliseconds, is on no account.
- */
-static inline void spare_server_inherit(struct spare_server *to, const struct spare_server *from)
-{
-	to->cbs = from->cbs;
-	to->cfg_seen = from->cfg_seen;
-	to->debt_ns = from->debt_ns;
-	to->taken_ns = from->taken_ns;
-}
-
 enum spare_vm_flags {
 	SPARE_VM_PAYBACK	= 1 << 0,	/* SPARE-6: boosts are charged as debt */
 	SPARE_VM_NOWAIT		= 1 << 1,	/* SPARE-5: a packet that finds no provider free is denied at once */

@@ -160,7 +160,7 @@ static inline __u64 spare_cbs_debt_room(const struct spare_cbs *s, __u64 debt_ns
 #define SPARE_WATCHDOG_NS	30000000000ULL
 #define SPARE_TURN_MIN_NS	50000ULL
 #define SPARE_TURN_NS		1000000ULL
-#define SPARE_TURN_REST_NS	(SPARE_TURN_MIN_NS / 2)	/* less of a turn is not worth a switch: it is over, or one that is cut again and again would be for ever */
+#define SPARE_TURN_REST_NS	10000ULL	/* less of a turn is not worth a switch: it is over */
 
 /* What n threads may take in turns of the least length, each within T/4, in one period. n <= 2^22 (PID_MAX_LIMIT). */
 static inline __u64 spare_crowd_ns(const struct spare_cbs *s, __u64 n)
