@@ -70,18 +70,20 @@ static void show_server(const struct spare_server_kern *srv, unsigned int cpu, s
 		[SPARE_INACTIVE] = "inactive", [SPARE_READY] = "ready",
 		[SPARE_RUNNING] = "running", [SPARE_THROTTLED] = "throttled",
 	};
-	const struct spare_server *s = &srv->abi;
-	u32 state = READ_ONCE(s->state);
+	struct spare_server s;
 
-	seq_printf(m, "cpu%u.state %s\n", cpu, state < ARRAY_SIZE(states) ? states[state] : "?");
-	seq_printf(m, "cpu%u.q_ns %lld\n", cpu, READ_ONCE(s->cbs.q_ns));
-	seq_printf(m, "cpu%u.d_ns %llu\n", cpu, READ_ONCE(s->cbs.d_ns));
-	seq_printf(m, "cpu%u.used_ns %llu\n", cpu, READ_ONCE(s->st.used_ns));
-	seq_printf(m, "cpu%u.periods %llu\n", cpu, READ_ONCE(s->st.periods));
-	seq_printf(m, "cpu%u.overrun_max_ns %llu\n", cpu, READ_ONCE(s->st.overrun_max_ns));
-	seq_printf(m, "cpu%u.misses %llu\n", cpu, READ_ONCE(s->st.misses));
-	seq_printf(m, "cpu%u.cost_paid_ns %llu\n", cpu, READ_ONCE(s->st.repaid_ns));
-	seq_printf(m, "cpu%u.claimed %d\n", cpu, READ_ONCE(s->borrower) != SPARE_NO_SLOT);
+	/* At once: a period that begins between two of its figures would be in one and not in the other. */
+	scoped_guard(irqsave)
+		s = data_race(srv->abi);
+	seq_printf(m, "cpu%u.state %s\n", cpu, s.state < ARRAY_SIZE(states) ? states[s.state] : "?");
+	seq_printf(m, "cpu%u.q_ns %lld\n", cpu, s.cbs.q_ns);
+	seq_printf(m, "cpu%u.d_ns %llu\n", cpu, s.cbs.d_ns);
+	seq_printf(m, "cpu%u.used_ns %llu\n", cpu, s.st.used_ns);
+	seq_printf(m, "cpu%u.periods %llu\n", cpu, s.st.periods);
+	seq_printf(m, "cpu%u.overrun_max_ns %llu\n", cpu, s.st.overrun_max_ns);
+	seq_printf(m, "cpu%u.misses %llu\n", cpu, s.st.misses);
+	seq_printf(m, "cpu%u.cost_paid_ns %llu\n", cpu, s.st.repaid_ns);
+	seq_printf(m, "cpu%u.claimed %d\n", cpu, s.borrower != SPARE_NO_SLOT);
 }
 
 static void show_servers(struct spare_vm_kern *vm, struct seq_file *m)

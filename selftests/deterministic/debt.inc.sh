@@ -8,7 +8,6 @@
 #   known_cost N        that many cgroups have an entry in the map that class and meter share
 #   owes DIR NS         as if that VM had cost so much
 #   softirqs            what VM vm's packets have cost, the host's network, and elapsed time, in ns, by the meter, since it counts
-#   look DIR            periods, own use up to this period's end if it uses that up, cost, paid, owed: of a VM on CPU 0
 
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/../lib/ktap.sh"
@@ -51,8 +50,4 @@ softirqs() {
 	spared --meter --pinned --total --json >"$MEASURES/bill"
 	echo "$(grep -o '{"name":"/vm/vm"[^}]*' "$MEASURES/bill" | grep -o '"softirq_[rt]x":[0-9]*' | sum_of)" \
 		"$(grep -o '"network":[0-9]*' "$MEASURES/bill" | sum_of) $(grep -o '"elapsed_ns":[0-9]*' "$MEASURES/bill" | sum_of)"
-}
-look() {
-	awk '{ v[$1] = $2 } END { printf "%d %d %d %d %d\n", v["cpu0.periods"], v["cpu0.used_ns"] + v["cpu0.q_ns"], v["cost_ns"], v["cost_paid_ns"], v["cost_owed_ns"] }' \
-		"$1/spare.stat"
 }

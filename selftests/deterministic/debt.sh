@@ -27,9 +27,9 @@ through() {
 	recorder=$!
 	sleep 3	# (each softirq that is recorded costs more); and the first intervals: what is owed comes to be what one of them costs
 	bill0=$(softirqs)
-	from=$(look "$vm") calm_from=$(look "$calm")
+	from=$(account_of "$vm") calm_from=$(account_of "$calm")
 	sleep $((intervals / 2))
-	to=$(look "$vm") calm_to=$(look "$calm")
+	to=$(account_of "$vm") calm_to=$(account_of "$calm")
 	bill1=$(softirqs)
 	wait "$recorder" || { ktap_note "$(<"$MEASURES/$1.err")"; exit 1; }
 	wait "$sender" || { ktap_note "$(<"$MEASURES/rate.$1")"; exit 1; }
@@ -94,9 +94,9 @@ tc qdisc del dev out0 root
 
 owes "$vm" "$deep"
 sleep 1
-read -r p0 u0 _ paid0 _ < <(look "$vm")
+read -r p0 u0 _ paid0 _ < <(account_of "$vm")
 sleep 5
-read -r p1 u1 _ paid owed < <(look "$vm")
+read -r p1 u1 _ paid owed < <(account_of "$vm")
 own=$(((u1 - u0) / (p1 - p0)))
 ktap_note "deep: $own ns a period, paid $(((paid - paid0) / (p1 - p0))), owed $owed"
 ktap_check "DEBT-1: a debt beyond all budgets: a tenth of each is left, and its overrun" eval "at_least $((q / 10)) $own && at_least $own $((q / 10 + 50000))"
@@ -108,9 +108,9 @@ wait_for 60 ready
 owes "$small" "$deep"
 "$TOOLS/spare-standin" --shm /dev/shm/small --release
 wait_for 60 all_ran || ktap_note "not all threads ran within 60 s"
-read -r p0 u0 _ paid0 _ < <(look "$small")
+read -r p0 u0 _ paid0 _ < <(account_of "$small")
 sleep 24
-read -r p1 u1 _ paid owed < <(look "$small")
+read -r p1 u1 _ paid owed < <(account_of "$small")
 all_ran || true
 report "$MEASURES/small" vcpus
 ktap_note "small: $(((u1 - u0) / (p1 - p0))) ns a period, paid $(((paid - paid0) / (p1 - p0))), owed $owed, by the valve $(stat_of "$small" valve_ns) ns in all"

@@ -18,9 +18,9 @@ standin vm --cgroup "$vm" --tap spare0 --provoke-us 10
 debt_tap
 sleep 2
 read -r c0 n0 e0 < <(softirqs)
-read -r p0 u0 _ _ _ < <(look "$vm")
+read -r p0 u0 _ _ _ < <(account_of "$vm")
 sleep 5
-read -r p1 u1 _ _ owed < <(look "$vm")
+read -r p1 u1 _ _ owed < <(account_of "$vm")
 read -r c1 n1 e1 < <(softirqs)
 own=$(((u1 - u0) / (p1 - p0))) each=$(((n1 - n0) * 100000 / ((e1 - e0) / 1000))) billed=$(((c1 - c0) * 100000 / ((e1 - e0) / 1000)))
 ktap_note "of each period of 100 ms: own $own ns, softirqs that it was billed $billed ns, the host's network $each ns: $((each * 1000 / own)) per mille of its own use; owed $owed"

@@ -9,6 +9,7 @@
 #   result FILE KEY           a number of a tool's report
 #   report FILE PATTERN...    show the lines of a report that match, as notes
 #   equal A B
+#   account_of DIR [CPU]      of a VM with a server on that CPU (0): periods, own use up to this period's end if it uses that up, cost, paid, owed; in ns
 
 MEASURES=$(mktemp -d)
 ktap_cleanup "rm -rf $MEASURES"
@@ -65,6 +66,11 @@ report() {
 }
 
 equal() { [[ $1 == "$2" ]] || { echo "'$1' is not '$2'"; return 1; }; }
+
+account_of() {
+	awk -v "cpu=cpu${2:-0}." '{ v[$1] = $2 }
+		END { printf "%d %d %d %d %d\n", v[cpu "periods"], v[cpu "used_ns"] + v[cpu "q_ns"], v["cost_ns"], v[cpu "cost_paid_ns"], v["cost_owed_ns"] }' "$1/spare.stat"
+}
 
 # Run a tool and keep its report in $MEASURES/NAME; without a report there is nothing to judge.
 measure() {

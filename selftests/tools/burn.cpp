@@ -13,7 +13,8 @@
  * The tool itself sleeps, as SCHED_FIFO, and takes the difference of two readings.
  *
  * Figures: NAME.cpu_ns; NAME.share_ppm of one CPU; NAME.least_ppm and .most_ppm of its threads; NAME.gap_max_ns, the longest time in
- * which one of its threads did not run (it counts from the thread's first run, and to the end).
+ * which one of its threads did not run (it counts from the thread's first run, and to the end); NAME.usage_ppm: what the kernel says that the cgroup had
+ * (cpu.stat), with the ticks and the switches that are on nobody's chunks.
  */
 #include "cli/options.hpp"
 #include "tool_util.h"
@@ -161,15 +162,17 @@ pid_t start(const group &g)
 
 struct reading {
 	uint64_t at;
-	std::vector<uint64_t> chunks;
+	std::vector<uint64_t> chunks, usage_us;
 };
 
-reading read_counters(unsigned nr)
+reading read_counters(unsigned nr, const std::vector<group> &groups)
 {
-	reading r{now_ns(), {}};
+	reading r{now_ns(), {}, {}};
 
 	for (unsigned i = 0; i < nr; i++)
 		r.chunks.push_back(counters[i].chunks.load());
+	for (const auto &g : groups)
+		r.usage_us.push_back(flat_number<uint64_t>(read_file(g.dir + "/cpu.stat").value_or(""), "usage_usec").value_or(0));
 	return r;
 }
 
@@ -251,18 +254,20 @@ int run(int argc, char **argv)
 	if (sched_setscheduler(0, SCHED_FIFO, &fifo))
 		die("SCHED_FIFO");
 	sleep_for(uint64_t(warm * 1e9));
-	const reading from = read_counters(nr);
+	const reading from = read_counters(nr, groups);
 
 	sleep_for(uint64_t(seconds * 1e9));
-	const reading to = read_counters(nr);
+	const reading to = read_counters(nr, groups);
 	uint64_t chunk_ns = UINT64_MAX;
 
 	for (unsigned i = 0; i < nr; i++)
 		if (counters[i].chunks)
 			chunk_ns = std::min(chunk_ns, counters[i].shortest.load());
 	fmt::print("elapsed_ns {}\nchunk_ns {}\n", to.at - from.at, chunk_ns);
-	for (const auto &g : groups)
-		report(g, from, to, chunk_ns);
+	for (size_t i = 0; i < groups.size(); i++) {
+		report(groups[i], from, to, chunk_ns);
+		fmt::print("{}.usage_ppm {:.0f}\n", groups[i].name, double(to.usage_us[i] - from.usage_us[i]) * 1e9 / double(to.at - from.at));
+	}
 	for (const pid_t pid : pids)
 		kill(pid, SIGKILL);
 	for (const pid_t pid : pids)
