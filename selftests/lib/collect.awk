@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Reads what runner.sh prints; writes one line per result as it comes, and to the file `results` "pass|fail|skip<TAB>name<TAB>why"
-# and "time<TAB>script<TAB>seconds".
+# "time<TAB>script<TAB>seconds", and "speed<TAB>script<TAB>units" for each look at the machine's speed (spare-speed), as it is at k = 1.
 # A script fails also when it says nothing, breaks its plan, ends with a bad status, runs over its limit, leaves something behind,
 # upsets the kernel, or never ends because the host died.
 function result(what, name, why) {
@@ -49,6 +49,12 @@ function fail_script(why) {
 	fflush(results)
 	fflush()
 	current = ""
+	next
+}
+/^@@ speed_before / { speed = $3; next }
+/^@@ dilation / {
+	printf "speed\t%s\t%d\n", current, speed / $3 >>results
+	fflush(results)
 	next
 }
 /^@@ / { next }

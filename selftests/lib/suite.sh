@@ -94,9 +94,13 @@ record() {
 	printf '%s\t%s\t%s\n' "$1" "$2" "${3-}" >>"$RESULTS"
 }
 
-# By area, the directory of a test: results, seconds (as its host's clock counts them); then what was skipped and why, and what failed.
+# By area, the directory of a test: results, seconds (as its host's clock counts them); then what was skipped and why, and what failed. Before it how fast
+# the machine was.
 summary() {
+	awk -F '\t' '$1 == "speed" { print $3 }' "$RESULTS" | sort -n |
+		awk '{ look[NR] = $1 } END { if (NR) printf "\nthe machine'"'"'s CPUs, with all that ran: %d thousand units per second (spare-speed, at k = 1; median of %d looks)\n", look[int((NR + 1) / 2)] / 1000, NR }'
 	awk -F '\t' '
+		$1 == "speed" { next }
 		{ area = $2; sub(/[\/ ].*/, "", area) }
 		!(area in known) { known[area]; order[++areas] = area }
 		$1 == "time" { seconds[area] += $3; next }
