@@ -99,7 +99,7 @@ static void reconfigure(struct spare_server_kern *srv, const struct spare_vm_con
 static void apply(struct spare_vm_kern *vm, const struct spare_vm_config *new, struct list_head *fresh)
 {
 	bool was_placed = spare_vm_placed(vm), moved = !list_empty(fresh), provider = vm->cfg.provide || new->provide;
-	struct spare_server_kern *srv, *next;
+	struct spare_server_kern *srv, *next, *from;
 	LIST_HEAD(lost);
 	unsigned int cpu;
 
@@ -123,6 +123,13 @@ static void apply(struct spare_vm_kern *vm, const struct spare_vm_config *new, s
 		list_add_tail(&srv->dying, &lost);
 		list_add_tail(&srv->gone, &vm->gone);
 		moved = true;
+	}
+	from = list_first_entry(&lost, struct spare_server_kern, dying);
+	list_for_each_entry(srv, fresh, dying) {
+		if (list_entry_is_head(from, &lost, dying))
+			break;
+		spare_server_inherit(&srv->abi, &from->abi);
+		from = list_next_entry(from, dying);
 	}
 	list_for_each_entry_safe(srv, next, fresh, dying)
 		publish(vm, srv);

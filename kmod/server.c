@@ -297,11 +297,17 @@ void spare_server_attend(s32 cpu, u32 slot)
 u32 spare_server_attention(s32 cpu)
 {
 	struct spare_cpu *c = per_cpu_ptr(spare_cpus, cpu);
-	unsigned int slot;
+	unsigned int i, slot;
+	unsigned long word;
 
-	for_each_set_bit(slot, c->attention, SPARE_SLOTS)
-		if (test_and_clear_bit(slot, c->attention))
-			return slot;
+	/* (Each switch to idle comes here, and find_first_bit() is a call.) */
+	for (i = 0; i < BITS_TO_LONGS(SPARE_SLOTS); i++) {
+		while ((word = READ_ONCE(c->attention[i]))) {
+			slot = i * BITS_PER_LONG + __ffs(word);
+			if (test_and_clear_bit(slot, c->attention))
+				return slot;
+		}
+	}
 	return SPARE_NO_SLOT;
 }
 

@@ -39,7 +39,6 @@ struct budget_timer {
 	u64 when_ns;	/* what it is armed for; 0: not armed; FIRED: it has fired and repeats until the class answers */
 	u64 end_ns;	/* from then on what runs may leave the kernel first; 0: it may not, or has been let to */
 	u64 again_ns;	/* fires so much later at the earliest */
-	bool unanswered;/* has fired at a task of the class, which has not looked since */
 	int cpu;
 	struct spare_ipi ipi;
 	u64 asked_when_ns;	/* what another CPU has asked for, */
@@ -48,6 +47,8 @@ struct budget_timer {
 };
 
 static DEFINE_PER_CPU(struct budget_timer, timers);
+/* It has fired at a task of the class, which has not looked since. */
+DEFINE_PER_CPU(bool, spare_timer_unanswered);
 
 static enum hrtimer_restart fired(struct hrtimer *timer)
 {
@@ -59,10 +60,10 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 		return HRTIMER_NORESTART;
 	if (t->end_ns && ktime_get_ns() >= t->end_ns && spare_kick_leaving()) {
 		t->end_ns = 0;
-		t->unanswered = true;
+		__this_cpu_write(spare_timer_unanswered, true);
 		hrtimer_forward_now(timer, ns_to_ktime(SPARE_LEAVE_NS));
 	} else if (spare_kick_current()) {
-		t->unanswered = true;
+		__this_cpu_write(spare_timer_unanswered, true);
 		hrtimer_forward_now(timer, ns_to_ktime(t->again_ns));
 		t->again_ns = min_t(u64, 2 * t->again_ns, AGAIN_MAX_NS);
 	} else {
@@ -80,7 +81,7 @@ static void arm(struct budget_timer *t, u64 when_ns, u64 end_ns)
 	struct hrtimer *timer = &t->timer;
 
 	t->end_ns = end_ns;
-	if (!t->unanswered)
+	if (!this_cpu_read(spare_timer_unanswered))
 		t->again_ns = AGAIN_NS;
 	else if (when_ns)
 		when_ns = max(when_ns, ktime_get_ns() + t->again_ns);
@@ -129,19 +130,6 @@ void spare_timer_set(unsigned int cpu, u64 when_ns, u64 end_ns)
 	WRITE_ONCE(t->asked_end_ns, end_ns);
 	smp_store_release(&t->asked, ASKED);	/* pairs with the cmpxchg in arm_asked() */
 	spare_ipi_send(&t->ipi, cpu);
-}
-
-/**
- * spare_timer_answered - ops.dispatch looks at what is due
- * @cpu: where
- *
- * (Unless it arms the timer anew, too, that goes on ever later: a pinned kernel thread is let run on.)
- *
- * Context: under the run-queue lock of @cpu.
- */
-void spare_timer_answered(unsigned int cpu)
-{
-	per_cpu_ptr(&timers, cpu)->unanswered = false;
 }
 
 /**

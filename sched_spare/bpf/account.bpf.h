@@ -82,13 +82,13 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	by = server(cpu, c->by);
 	if (!by)
 		return 0;
-	by->st.used_ns += delta;
 	host_floor_owe(&c->host, delta);
 	c->run_ns += delta;
 	/* One that is THROTTLED pays when it is replenished, or its place in the heap would be wrong. */
 	if (by->state != SPARE_THROTTLED && server_pay_debt(by, now) && is_ready(c, by->slot))
 		heap_put(&c->ready, by->slot, spare_deadline(&by->far, &by->cbs));
 	exhausted = spare_cbs_charge(&by->cbs, delta) && !valve_open(by, delta);
+	by->st.used_ns += delta;	/* (Afterwards: spare_server_inherit.) */
 	if (exhausted)
 		server_throttle(c, by, now);
 	else if (spare_far_charge(&by->far, delta) && is_ready(c, by->slot))
@@ -160,7 +160,7 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *by = c->left == SPARE_NO_SLOT ? NULL : server(cpu, c->left), *s;
 	struct task_struct *prev = bpf_get_current_task_btf();
-	bool higher = prev->prio < MAX_RT_PRIO;
+	bool higher = prev->prio < MAX_RT_PRIO, goes_on;
 	u64 stopped = c->stamp_ns, delta;
 	struct spare_vm *vm;
 
@@ -173,12 +173,13 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		return 0;
 	if (!by)
 		return 0;
-	by->st.used_ns += delta;
 	s = c->left_of == by->slot ? NULL : server(cpu, c->left_of);
 	vm = s ? server_vm(s) : NULL;
 	if (s && vm)
 		boost_charge(s, by, vm, delta, now);
-	if (!spare_cbs_charge(&by->cbs, delta) || valve_open(by, delta) || by->state == SPARE_THROTTLED)
+	goes_on = !spare_cbs_charge(&by->cbs, delta) || valve_open(by, delta);
+	by->st.used_ns += delta;
+	if (goes_on || by->state == SPARE_THROTTLED)
 		return 0;
 	server_throttle(c, by, now);
 	boost_check(c, by, now);

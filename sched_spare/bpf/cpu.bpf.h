@@ -254,25 +254,38 @@ __noinline int server_configure(struct cpu_ctx *c __arg_nonnull, struct spare_se
 	return 0;
 }
 
-/* What strays took, or gave back, since (CBS-11): it was part of the budget, so nothing of it is forgiven, nor is it an overrun. */
-static __always_inline void server_pay_taken(struct spare_server *s)
+/*
+ * What strays took, or gave back, since (CBS-11): it was part of the budget, so nothing of it is forgiven, nor is it an overrun. One that goes and has an heir
+ * leaves it to that (server_bequeath).
+ */
+__noinline int server_take_off(struct spare_server *s __arg_nonnull)
 {
 	s64 taken;
 
-	if (!s->taken_ns)
-		return;
+	if (s->heir_id)
+		return 0;
 	taken = __sync_lock_test_and_set(&s->taken_ns, 0);
 	s->cbs.q_ns -= taken;
 	if (s->cbs.q_ns > (s64)s->cbs.runtime_ns)
 		s->cbs.q_ns = s->cbs.runtime_ns;
 	s->strayed_ns += taken;
+	return 0;
+}
+
+static __always_inline void server_pay_taken(struct spare_server *s)
+{
+	if (s->taken_ns)
+		server_take_off(s);
 }
 
 /* The rest of it. */
 __noinline int server_repay(struct spare_server *s __arg_nonnull, u64 now)
 {
-	u64 debt = __sync_lock_test_and_set(&s->debt_ns, 0), unused;
+	u64 debt, unused;
 
+	if (s->heir_id)
+		return 0;
+	debt = __sync_lock_test_and_set(&s->debt_ns, 0);
 	unused = spare_debt_unused(&s->cbs, now);
 	if (!spare_cbs_settle(&s->cbs, debt, now))
 		return 0;

@@ -24,6 +24,7 @@ struct cpu_ctx {
 	u64 above_ns;			/* and what softirqs and real-time threads had had of the CPU by then (spare_above_ns) */
 	u64 began_ns;			/* when it began: the stamp is of an earlier one until its switch has been charged */
 	u64 turn_end_ns;		/* of the current thread, when others of its server wait (CBS-8) */
+	u64 turn_longer_ns;		/* so much longer than what was left of it (spare_turn_resume): nothing of that is ever left */
 	u64 switch_ns;			/* what the last switch at the end of a turn took, up to the next thread's start */
 	u32 cur;			/* server whose thread runs; SPARE_NO_SLOT: a host task or nothing */
 	u32 by;				/* server that pays: cur or the provider it has claimed */

@@ -122,8 +122,11 @@ __noinline int replenish(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		runs = s->cbs.q_ns > 0;
 		spare_trace(cpu, slot, SPARE_TRACE_REPLENISH, SPARE_NO_SLOT);
 		s->valve_ns = spare_valve_ns(&s->cbs, debt_budget(s), server_queued(s), s->valve_ns);
-		/* What its real-time threads and strays owe may grow for ever: who has waited for long gets a turn before the watchdog looks (CBS-7). */
-		if (!runs && s->valve_ns <= 0 && server_first_waits(s, now)) {
+		/*
+		 * What its real-time threads and strays owe may grow for ever, and they may take most of each budget before the queue comes to it: who
+		 * has waited for long gets a turn before the watchdog looks (CBS-7).
+		 */
+		if (s->valve_ns <= 0 && server_first_waits(s, now)) {
 			/* No more in a period than serves all of them within T/4, or than the budget. */
 			most = spare_crowd_ns(&s->cbs, server_queued(s));
 			if (most < s->cbs.runtime_ns)
@@ -164,7 +167,7 @@ __noinline int net_to_front(struct cpu_ctx *c __arg_nonnull, u64 dsq)
 
 	if (!p || (t && t->counted))
 		return 1;
-	first = p->scx.dsq_vtime - 1;
+	first = (p->scx.dsq_vtime - 1) & ~SPARE_VTIME_COUNTED;
 	c->host.scan = 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		t = task_ctx(p);
@@ -215,8 +218,10 @@ __noinline int run_from(struct cpu_ctx *c __arg_nonnull, struct spare_server *s 
 	if (!prev || (!keep && !is_ready(c, by->slot)))
 		return false;
 	scx_bpf_task_set_slice(prev, SPARE_SLICE_NS);
-	if (!spare_before(now, c->turn_end_ns))
+	if (!spare_before(now, c->turn_end_ns)) {
 		c->turn_end_ns = now + server_turn(s);
+		c->turn_longer_ns = 0;
+	}
 	if (by->slot != s->slot && c->by != by->slot)
 		s->mark.chances++;
 	paid = c->by == by->slot ? NULL : server(s->cpu, c->by);

@@ -114,7 +114,8 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
 	t->waits_in = vm->id;
-	dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key, enq_flags);
+	/* (No group counts it now.) */
+	dsq_insert_vtime(p, s->dsq, SPARE_SLICE_NS, t->key & ~SPARE_VTIME_COUNTED, enq_flags);
 	if (s->cpu == (u32)here) {
 		server_gets(c, here, s, vm, p, t->ran_ns < SPARE_TURN_NS, net, now);
 		return 0;

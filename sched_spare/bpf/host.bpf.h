@@ -54,7 +54,9 @@ static __always_inline s32 host_select_cpu(struct task_struct *p, s32 prev_cpu, 
 
 	if (!idle_cpus)
 		return prev_cpu;
-	if (!smt_active && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+	/* (Who may run everywhere needs no look at a mask.) */
+	if (!smt_active && (p->nr_cpus_allowed == nr_cpus || bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr)) &&
+	    scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		cpu = prev_cpu;
 		idle = true;
 	} else {
@@ -100,7 +102,10 @@ static __always_inline bool host_short_cut(struct cpu_ctx *c, struct task_struct
 	preempt = enq_flags & SCX_ENQ_WAKEUP && c->cur == SPARE_NO_SLOT && host_is_ahead(h, task_cpu(p), v);
 	if (!preempt && nr_cpus > 1 && p->nr_cpus_allowed > 1)
 		return false;
-	set_dsq_vtime(p, group_enter(p, task_group_id(p), v));
+	/* (One that is put as it was has been counted since it woke: whatever changes, group or weight, queues it with a flag.) */
+	if (enq_flags & ~SCX_ENQ_LAST)
+		v = group_enter(p, task_group_id(p), v);
+	set_dsq_vtime(p, v);
 	h->local = 1;
 	if (preempt)
 		enq_flags |= SCX_ENQ_PREEMPT;
@@ -130,7 +135,7 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 
 	if (t && t->grant_ns)
 		limit_return(t);
-	due = limit_due(limit, bpf_ktime_get_ns());
+	due = task_due(p, limit, bpf_ktime_get_ns());
 	if (due && t && is_net(p, t)) {
 		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
 		t->grant_of = limit;
@@ -143,7 +148,7 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 			c->look = LOOK_IDLE;
 		return false;
 	}
-	dsq_insert_vtime(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, v, enq_flags);
+	dsq_insert_vtime(p, park_dsq(cpu), SPARE_HOST_SLICE_NS, limit_place(h, p, limit, v), enq_flags);
 	limit_parks(h, due);
 	h->detour |= DETOUR;
 	/*
@@ -163,10 +168,9 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	return true;
 }
 
-/* An idle CPU that may run p looks for it, in the queue of CPU `at`. Returns whether there is one. */
-static __always_inline bool kick_idle_for(struct task_struct *p, s32 at)
+/* CPU `cpu`, which is idle, looks in the queue of CPU `at`. */
+static __always_inline bool kick_idle(s32 cpu, s32 at)
 {
-	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 	struct cpu_ctx *c = cpu < 0 ? NULL : cpu_ctx(cpu);
 
 	if (!c)
@@ -176,6 +180,49 @@ static __always_inline bool kick_idle_for(struct task_struct *p, s32 at)
 		cpus_end = at + 1;
 	spare_kick(cpu);
 	return true;
+}
+
+/* One that may run p does. Returns whether there is one. */
+static __always_inline bool kick_idle_for(struct task_struct *p, s32 at)
+{
+	return kick_idle(scx_bpf_pick_idle_cpu(p->cpus_ptr, 0), at);
+}
+
+/* Those of the first in the parking queue who have a turn again and may run elsewhere do so, on idle CPUs. (The others wait until the host has one here.) */
+__noinline int host_unpark_idle(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
+{
+	struct task_struct *p;
+	struct task_ctx *t;
+	u32 limit;
+	s32 idle;
+
+	h->park_idle_ns = now + SPARE_PARK_REST_NS;
+	h->scan = 0;
+	bpf_for_each(scx_dsq, p, park_dsq(cpu), 0) {
+		if (h->scan++ >= SPARE_PASS_SCAN)
+			break;
+		if (p->nr_cpus_allowed == 1 || task_pinned(p))
+			continue;
+		limit = task_limit(p);
+		t = limit ? task_ctx(p) : NULL;
+		if (!t)
+			continue;	/* the host has no limit for it now: at its next look */
+		t->grant_ns = task_take(p, limit, now);
+		t->grant_of = limit;
+		if (!t->grant_ns)
+			continue;
+		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (idle >= 0 && scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, host_dsq(cpu), 0)) {
+			/* (Of those at the place to which a circle has come one less has stayed.) */
+			if (h->park_goes && h->park_same && p->scx.dsq_vtime == h->park_at)
+				h->park_same--;
+			h->queued = 1;
+		} else {
+			limit_return(t);
+		}
+		kick_idle(idle, cpu);
+	}
+	return 0;
 }
 
 __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
@@ -216,19 +263,6 @@ __noinline int host_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	return 0;
 }
 
-/* What a run costs p, of this group. */
-static __always_inline u64 host_price(struct task_struct *p, u32 id)
-{
-	struct host_group *g = id ? task_group_of(p, id) : NULL;
-	u64 cost = g ? g->cost : SPARE_COST_ONE;
-	u32 w = p->scx.weight;
-
-	if (w == 100)
-		return cost;
-	cost = cost * 100 / (w ?: 1);
-	return cost > SPARE_COST_MAX ? SPARE_COST_MAX : cost;
-}
-
 static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct *p, bool runnable)
 {
 	struct host_cpu *h = &c->host;
@@ -238,7 +272,7 @@ static __always_inline void host_stopping(struct cpu_ctx *c, struct task_struct 
 	h->kthread_runs = 0;
 	if (h->grant_end_ns) {
 		if (h->limit)
-			limit_stopping(h, h->start_ns - start);
+			limit_stopping(h, p, h->start_ns - start);
 		/* A server cut the valve's turn short: as if it woke, or it would wait as long again. */
 		else if (runnable && spare_before(bpf_ktime_get_ns(), h->valve_half_ns))
 			set_dsq_vtime(p, ((h->vnow - SPARE_HOST_CREDIT_NS) & ~SPARE_VTIME_COUNTED) | (h->v & SPARE_VTIME_COUNTED));
@@ -257,17 +291,19 @@ __noinline int host_keep(struct host_cpu *h __arg_nonnull, struct task_struct *p
 	u32 limit;
 
 	host_charge(h, prev);
+	if (h->limit)
+		limit_stopping(h, prev, used);
 	if (spare_before(h->vnow, h->v))
 		h->vnow = h->v;
 	h->cost = host_price(prev, task_group_id(prev));
 	h->grant_end_ns = 0;
-	if (h->limit)
-		limit_stopping(h, used);
 	/* Not the one it had, or had not: its VM may have won or lost a server, its cgroup a cpu.max. */
 	limit = task_limit(prev);
 	if (limit) {
 		now = bpf_ktime_get_ns();
 		h->limit = limit;
+		limit_begins(h, prev, now);
+		h->dispatch_ns = 0;
 		h->grant_ns = task_take(prev, limit, now);
 		/* (Without a grant it stops at once: no timer.) */
 		h->grant_end_ns = now + (h->grant_ns ?: SPARE_HOST_SLICE_NS);
@@ -403,7 +439,8 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, 
 	limit = servers || host_limits ? task_limit_in(p, id) : 0;
 	if (limit)
 		limit_running(h, p, limit);
-	else if (p->scx.slice <= SPARE_VALVE_SLICE_NS) {
+	h->dispatch_ns = 0;
+	if (!limit && p->scx.slice <= SPARE_VALVE_SLICE_NS) {
 		h->grant_end_ns = bpf_ktime_get_ns() + p->scx.slice;
 		if (p->scx.slice >= SPARE_VALVE_SLICE_MIN_NS)
 			h->valve_half_ns = h->grant_end_ns - p->scx.slice / 2;

@@ -66,6 +66,12 @@ struct host_cpu {
 	u64 grant_ns;	/* what it has taken from it, */
 	u64 grant_end_ns;/* and when that ends (CLOCK_MONOTONIC), or the valve's turn without a limit; 0: it does not */
 	u64 valve_half_ns;/* until then the last turn by the valve has had less than half of it */
+	u64 began_ns;	/* when the run of a task under a limit, or the look by which it goes on, began (CLOCK_MONOTONIC); */
+	u64 unseen_ns;	/* what the kernel's account has missed of the last such run, */
+	u64 unseen_at;	/* which ended then by that account; */
+	u64 late_ns;	/* so much of that is in this run's */
+	u64 dispatch_ns;/* when ops.dispatch has begun since somebody began to run; 0: it has not */
+	u64 park_idle_ns;/* next look for those whom an idle CPU may run */
 	u64 park_ns;	/* when somebody in the parking queue may have a turn (CLOCK_MONOTONIC); 0: nobody waits there */
 	u32 park_left;	/* of a circle through it, */
 	u8 park_goes;	/* which a look has begun: */
@@ -178,6 +184,16 @@ static __always_inline void host_idle(struct host_cpu *h, bool idle)
 	}
 	h->idle = true;
 	__sync_fetch_and_add(&idle_cpus, 1);
+}
+
+/* Virtual time of a run of delta ns. */
+static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
+{
+	if (h->cost == SPARE_COST_ONE)
+		return delta;
+	if (delta > SPARE_COST_RUN_MAX_NS)
+		delta = SPARE_COST_RUN_MAX_NS;
+	return delta * h->cost >> SPARE_COST_SHIFT;
 }
 
 #endif

@@ -309,6 +309,19 @@ static __always_inline struct host_group *task_group_of(struct task_struct *p, u
 	return g;
 }
 
+/* What a run costs p, of this group. */
+static __always_inline u64 host_price(struct task_struct *p, u32 id)
+{
+	struct host_group *g = id ? task_group_of(p, id) : NULL;
+	u64 cost = g ? g->cost : SPARE_COST_ONE;
+	u32 w = p->scx.weight;
+
+	if (w == 100)
+		return cost;
+	cost = cost * 100 / (w ?: 1);
+	return cost > SPARE_COST_MAX ? SPARE_COST_MAX : cost;
+}
+
 static __always_inline void group_uncount(struct task_ctx *t)
 {
 	u32 id = t->group;

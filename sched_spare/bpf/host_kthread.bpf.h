@@ -39,16 +39,6 @@ static __always_inline bool is_percpu_kthread(const struct task_struct *p)
 	return (p->flags & bound) == bound && p->nr_cpus_allowed == 1;
 }
 
-/* Virtual time of a run of delta ns. */
-static __always_inline u64 host_cost(const struct host_cpu *h, u64 delta)
-{
-	if (h->cost == SPARE_COST_ONE)
-		return delta;
-	if (delta > SPARE_COST_RUN_MAX_NS)
-		delta = SPARE_COST_RUN_MAX_NS;
-	return delta * h->cost >> SPARE_COST_SHIFT;
-}
-
 /* Charge the current host task up to now: the kernel has just brought its account up to date. */
 static __always_inline void host_charge(struct host_cpu *h, struct task_struct *p)
 {

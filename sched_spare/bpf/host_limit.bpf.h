@@ -26,6 +26,7 @@
 
 enum limit_const : __u64 {
 	SPARE_GRANT_MAX_NS	= SPARE_HOST_SLICE_NS,
+	SPARE_TURNS_AHEAD	= 4,		/* of its own, that one may be ahead of those who are parked */
 	SPARE_PARK_SCAN		= 512,		/* parked tasks looked at in one go, */
 	SPARE_PARK_SKIP		= 1 << 14,	/* behind so many at most that the goes before have looked at, */
 	SPARE_PARK_REST_NS	= 10000000ULL,	/* so much later the next, when none of them had anything to take */
@@ -98,11 +99,38 @@ __noinline u64 bucket_take(struct host_group *g __arg_nonnull, u64 want, u64 now
 	return old;
 }
 
+/* What a task takes at once. A crowd takes less each, so that all get their turn in few periods. */
+static __always_inline u64 limit_turn(const struct host_group *g)
+{
+	u64 nr = g->sum / (100 << SPARE_WEIGHT_SHIFT) + 1, turn = g->quota_us * 1000 / nr;
+
+	if (turn > SPARE_GRANT_MAX_NS)
+		turn = SPARE_GRANT_MAX_NS;
+	return turn < SPARE_GRANT_MIN_NS ? SPARE_GRANT_MIN_NS : turn;
+}
+
+/*
+ * Where p, of virtual time v, is parked. Who has just run before there was a limit, or a wider one, is ahead of the others by slices, and they would take
+ * turns by the dozen before the next one of its own: here by one.
+ */
+__noinline u64 limit_place(const struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted, u32 limit, u64 v)
+{
+	struct host_group *g = limit & SPARE_LIMIT_SERVER ? NULL : group(limit);
+	u64 turn;
+
+	if (!g || spare_before(v, h->vnow))
+		return v;
+	turn = limit_turn(g) * host_price(p, task_group_id(p)) >> SPARE_COST_SHIFT;
+	if (v - h->vnow <= SPARE_TURNS_AHEAD * turn)
+		return v;
+	return ((h->vnow + turn) & ~SPARE_VTIME_COUNTED) | (v & SPARE_VTIME_COUNTED);
+}
+
 /* Take a grant from the chain of limits that begins with `id`. 0: one of them is exhausted. */
 __noinline u64 limit_take(u32 id, u64 now)
 {
 	struct host_group *g;
-	u64 got, nr, given;
+	u64 got, given;
 	u32 at = id;
 	int i;
 
@@ -111,13 +139,7 @@ __noinline u64 limit_take(u32 id, u64 now)
 	g = group(id);
 	if (!g)
 		return SPARE_GRANT_MAX_NS;
-	/* A crowd takes less each, so that all get their turn in few periods. */
-	nr = g->sum / (100 << SPARE_WEIGHT_SHIFT) + 1;
-	got = g->quota_us * 1000 / nr;
-	if (got > SPARE_GRANT_MAX_NS)
-		got = SPARE_GRANT_MAX_NS;
-	if (got < SPARE_GRANT_MIN_NS)
-		got = SPARE_GRANT_MIN_NS;
+	got = limit_turn(g);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = group(at);
 		if (!g)
@@ -149,8 +171,6 @@ __noinline u64 limit_due(u32 id, u64 now)
 	u64 due = 0;
 	int i;
 
-	if (id & SPARE_LIMIT_SERVER)
-		return stray_due(id, now);
 	bpf_for(i, 0, SPARE_GROUP_LEVELS) {
 		g = group(id);
 		if (!g)
@@ -161,6 +181,12 @@ __noinline u64 limit_due(u32 id, u64 now)
 		id = g->limit_up;
 	}
 	return due;
+}
+
+/* The same for p. */
+static __always_inline u64 task_due(struct task_struct *p, u32 limit, u64 now)
+{
+	return limit & SPARE_LIMIT_SERVER ? stray_due(p, now) : limit_due(limit, now);
 }
 
 /*
@@ -190,6 +216,12 @@ static __always_inline void limit_note(struct host_cpu *h, u64 due)
 		h->park_ns = due;
 }
 
+/* Somebody may have one now, and there are idle CPUs. */
+static __always_inline bool host_parked_idle(const struct host_cpu *h, u64 now)
+{
+	return h->park_ns && idle_cpus && !spare_before(now, h->park_ns) && !spare_before(now, h->park_idle_ns);
+}
+
 /* p waits for the refill at `due`, behind those whom an open circle (limit_unpark) still looks at. */
 static __always_inline void limit_parks(struct host_cpu *h, u64 due)
 {
@@ -200,6 +232,13 @@ static __always_inline void limit_parks(struct host_cpu *h, u64 due)
 			return;	/* its next look comes, and its end notes this */
 	}
 	limit_note(h, due);
+}
+
+/* p's run under a limit begins. */
+static __always_inline void limit_begins(struct host_cpu *h, struct task_struct *p, u64 now)
+{
+	h->late_ns = p->se.exec_start == h->unseen_at ? h->unseen_ns : 0;
+	h->began_ns = now;
 }
 
 /* A task under `limit` begins to run. Returns whether the timer has to be armed. */
@@ -215,17 +254,34 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 	if (!h->grant_ns)
 		h->grant_ns = task_take(p, h->limit, now);
 	h->grant_end_ns = now + h->grant_ns;
+	limit_begins(h, p, now);
 }
 
 /*
- * It has run for `used` ns since, by the kernel's account: by sched_switch a VM's strays have their reservation to 0.02 % so. (By the clock, to
- * 0.4 %. A run that began without a wake-up on an idle CPU and ends before the next tick is missed: DESIGN, "The rq clock".)
+ * p's run under a limit ends, after `used` ns by the kernel's account. By that its limit is charged, as sched_switch sees it: a VM's strays have their
+ * reservation to 0.02 % so. (By the clock, to 0.4 %.) But the kernel misses what was run since the last tick where the run began without a wake-up on an idle
+ * CPU, and gives it to whoever comes next, or, where the CPU goes idle, to nobody (DESIGN, "The rq clock"): a tenant could have it so, again and again. So this
+ * one pays for it by the clock, and whoever comes next without a gap pays so much less.
+ *
+ * Virtual time is of the run alone: the look for work before it, which a long queue of parked ones makes long, is their cgroup's, but who happens to be the
+ * first after it is not behind the others for that.
  */
-static __always_inline void limit_stopping(struct host_cpu *h, u64 used)
+__noinline int limit_stopping(struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted, u64 used)
 {
-	limit_add(h->limit, 0, (s64)(h->grant_ns - used));
+	u64 now = bpf_ktime_get_ns(), run = (h->dispatch_ns ?: now) - h->began_ns, late = h->late_ns, bill = used;
+
+	h->unseen_ns = 0;
+	h->unseen_at = h->start_ns;
+	if (!rq_clock_task_own() && (!used || run + late > used + SPARE_MOMENT_NS)) {
+		bill = now - h->began_ns + late;
+		h->unseen_ns = bill > used ? bill - used : 0;
+	}
+	limit_add(h->limit, 0, (s64)(h->grant_ns - (bill > late ? bill - late : 0)));
+	h->v += (host_cost(h, run) & ~SPARE_VTIME_COUNTED) - (host_cost(h, used) & ~SPARE_VTIME_COUNTED);
+	set_dsq_vtime(p, h->v);
 	h->limit = 0;
 	h->detour |= DETOUR;	/* so that dispatch looks after the timer */
+	return 0;
 }
 
 /* A task that was queued with a grant is queued again: it gives it back. */
@@ -255,8 +311,9 @@ __noinline int limit_pass(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		t->grant_of = limit;
 		if (t->grant_ns)
 			break;
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, limit_place(h, p, limit, p->scx.dsq_vtime));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, park_dsq(cpu), 0))
-			limit_parks(h, limit_due(limit, now) ?: now);
+			limit_parks(h, task_due(p, limit, now) ?: now);
 	}
 	return 0;
 }
@@ -354,7 +411,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		h->dry = limit;
 		h->dry_vm = vm_id;
 		h->dry_net = net;	/* its network threads get nothing in advance either */
-		at = limit_due(limit, now) ?: now + SPARE_GRANT_MIN_NS;
+		at = task_due(p, limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
 	}

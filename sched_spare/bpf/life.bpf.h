@@ -29,6 +29,18 @@ static __always_inline void server_drain(struct cpu_ctx *c, const struct spare_s
 		host_adopt(&c->host, s->dsq, host_home(s->cpu), 0, goes);
 }
 
+/* What s, which goes, has had since another had its budget, or since it was last here. */
+static __always_inline void server_bequeath(struct spare_server *s)
+{
+	struct spare_server *heir = s->heir_id ? server(s->heir_cpu, s->heir_slot) : NULL;
+
+	if (!heir || heir->id != s->heir_id)
+		return;
+	__sync_fetch_and_add(&heir->taken_ns, (s64)(s->st.used_ns - s->given_ns) + __sync_lock_test_and_set(&s->taken_ns, 0));
+	__sync_fetch_and_add(&heir->debt_ns, __sync_lock_test_and_set(&s->debt_ns, 0));
+	s->given_ns = s->st.used_ns;
+}
+
 /*
  * A server that the module withdraws: its threads become the host's, its claims end. Again, if asked before it is reaped. Of a crowd some at
  * a time, so that its neighbours are served in between. Returns whether that was all.
@@ -55,6 +67,7 @@ __noinline int server_drop(struct cpu_ctx *c __arg_nonnull, struct spare_server 
 		c->cur = SPARE_NO_SLOT;
 	if (c->left == slot || c->left_of == slot)
 		c->left = SPARE_NO_SLOT;
+	server_bequeath(s);
 	if (server_queued(s))
 		return false;
 	server_end(c, s);

@@ -150,13 +150,20 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 		c->early = 1;
 	}
 	c->pick = SPARE_NO_SLOT;
+	c->host.dispatch_ns = 0;
 	c->cur = s->slot;
 	__sync_lock_test_and_set(&c->began_ns, now);	/* before others can see who pays (server_budget) */
 	c->by = payer == SPARE_NO_SLOT ? s->slot : payer;
 	if (c->left != SPARE_NO_SLOT && now - c->turn_end_ns < SPARE_TURN_MIN_NS)
 		c->switch_ns = now - c->turn_end_ns;
 	turn = server_turn(s);
-	c->turn_end_ns = t->turn_left && t->turn_left < turn ? spare_turn_resume(now, t->turn_left) : spare_turn_end(now, turn, c->switch_ns);
+	c->turn_longer_ns = 0;
+	if (t->turn_left && t->turn_left < turn) {
+		c->turn_end_ns = spare_turn_resume(now, t->turn_left);
+		c->turn_longer_ns = c->turn_end_ns - now - t->turn_left;
+	} else {
+		c->turn_end_ns = spare_turn_end(now, turn, c->switch_ns);
+	}
 	t->turn_left = 0;
 	if (c->by != s->slot)
 		s->mark.chances++;
@@ -312,8 +319,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		t->serves = SPARE_SERVES_NONE;
 	else if (runnable && t->serves)
 		t->serves = SPARE_SERVES_CUT;
-	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS, c->turn_end_ns))
-		t->turn_left = c->turn_end_ns - now;
+	if (runnable && c->cur != SPARE_NO_SLOT && spare_before(now + SPARE_TURN_REST_NS + c->turn_longer_ns, c->turn_end_ns))
+		t->turn_left = c->turn_end_ns - now - c->turn_longer_ns;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;
 	c->left_of = c->cur;
 	c->left_pid = p->pid;
@@ -331,8 +338,9 @@ __noinline int idle_begins(s32 cpu)
 
 	if (!c)
 		return 0;
+	c->host.dispatch_ns = 0;
 	/* While a sibling runs somebody of another cookie it has nothing to offer. */
-	rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	rq = smt_active ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
 	if (rq && rq_core_cookie(rq))
 		scx_bpf_test_and_clear_cpu_idle(cpu);
 	else

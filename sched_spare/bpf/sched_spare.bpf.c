@@ -73,6 +73,7 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 	u32 cur;
 
 	charge(c, cpu, now);
+	c->host.dispatch_ns = now;
 	if (slot != SPARE_NO_SLOT)
 		attend(c, cpu, slot, now);
 	offer_due(c, cpu);
@@ -81,6 +82,12 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 	if (c->throttled.n)
 		replenish(c, cpu, now);
 	c->taken_to = 0;
+	/* Another CPU is idle, and one who is parked here has a turn again: not only when the servers leave the host something. (The look is nobody's.) */
+	if (host_parked_idle(&c->host, now)) {
+		host_unpark_idle(&c->host, cpu, now);
+		now = bpf_ktime_get_ns();
+		own_time_since(c, cpu, now);
+	}
 	/* Its VM may have lost or won a reservation while it ran. */
 	cur = c->cur;
 	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
@@ -104,7 +111,9 @@ static __always_inline bool choose_host(struct cpu_ctx *c, s32 cpu, struct task_
 	struct task_struct *host = prev_runs && task_stays_host(prev, cpu) ? prev : NULL;
 	bool some;
 
-	if (kthread_dispatch(c, cpu, host))
+	if (servers_total || host_limits)
+		c->host.dispatch_ns = bpf_ktime_get_ns();
+	if ((c->host.kthreads || (host && is_percpu_kthread(host))) && kthread_dispatch(c, cpu, host))
 		return true;
 	some = host_dispatch(&c->host, cpu, host);
 	if (c->host.armed || c->host.park_ns || c->host.grant_end_ns)
@@ -130,8 +139,11 @@ void BPF_STRUCT_OPS(spare_dispatch, s32 cpu, struct task_struct *prev)
 		some = choose(c, cpu, slot, prev, prev_runs);
 	else
 		some = choose_host(c, cpu, prev, prev_runs);
+	if (some || prev)
+		return;
+	c->host.dispatch_ns = 0;
 	/* It stays idle, since before the class, or since that was bypassed: nobody has said so. */
-	if (!some && !prev && !c->host.idle)
+	if (!c->host.idle)
 		idle_begins(cpu);
 }
 
@@ -174,6 +186,8 @@ void BPF_STRUCT_OPS(spare_tick, struct task_struct *p)
 		return;
 	}
 	now = bpf_ktime_get_ns();
+	if (host_parked_idle(&c->host, now))
+		spare_kick(cpu);
 	by = server(cpu, c->by);
 	if (!by || (s64)(now - c->stamp_ns) >= (s64)server_left(by)) {
 		scx_bpf_task_set_slice(p, 0);

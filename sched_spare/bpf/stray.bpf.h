@@ -27,12 +27,20 @@ enum grant_const : __u64 {
 };
 
 enum limit_id : __u32 {
-	SPARE_LIMIT_SERVER	= 1U << 31,	/* | cpu << 8 | slot: not a group, but a server's budget */
+	SPARE_LIMIT_SERVER	= 1U << 31,	/* | of its id << 18 | cpu << 8 | slot: not a group, but a server's budget */
+	SPARE_LIMIT_ID		= 0x1fff,	/* so much of its id: a slot may be another VM's before a grant comes back */
 };
+
+static __always_inline u32 server_limit(const struct spare_server *s)
+{
+	return SPARE_LIMIT_SERVER | (s->id & SPARE_LIMIT_ID) << 18 | s->cpu << 8 | s->slot;
+}
 
 static __always_inline struct spare_server *limit_server(u32 id)
 {
-	return server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
+	struct spare_server *s = server(id >> 8 & (SPARE_CPUS_MAX - 1), id & 255);
+
+	return s && server_limit(s) == id ? s : NULL;
 }
 
 /* Have its CPU bring an INACTIVE server's budget up to date. */
@@ -64,16 +72,12 @@ __noinline u64 stray_take(u32 id, u64 now)
 	return got;
 }
 
-/* As limit_due(). */
-__noinline u64 stray_due(u32 id, u64 now)
+/* When this server has budget for a stray; 0: it has. */
+static __always_inline u64 stray_server_due(struct spare_server *s, u64 now)
 {
-	struct spare_server *s = limit_server(id);
-	u64 d;
-
-	if (!s)
-		return 0;
 	/* First: it may be replenished on its CPU meanwhile, and the next deadline with the budget of before would be a period too late. */
-	d = *(volatile u64 *)&s->cbs.d_ns;
+	u64 d = *(volatile u64 *)&s->cbs.d_ns;
+
 	barrier();
 	if (server_budget(s, now) >= (s64)SPARE_LEFT_MIN_NS)
 		return 0;
@@ -84,6 +88,32 @@ __noinline u64 stray_due(u32 id, u64 now)
 	if (server_sleeps_past(s, now) && !s->taken_ns && !s->debt_ns && s->cbs.period_ns)
 		return d + ((now - d) / s->cbs.period_ns + 1) * s->cbs.period_ns;
 	return now + SPARE_STRAY_LOOK_NS;
+}
+
+/*
+ * As limit_due(), of a VM's thread. Of all its servers: the one that it asked may have been used up by another CPU since it was chosen, and another be
+ * replenished before it.
+ */
+__noinline u64 stray_due(struct task_struct *p __arg_trusted, u64 now)
+{
+	u64 due, first = 0;
+	struct spare_server *s;
+	u32 slot;
+	s32 cpu;
+	int i;
+
+	task_for_each_cpu(p, i, cpu) {
+		slot = spare_task_slot(p, cpu);
+		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+		if (!s || !s->cfg_seen)
+			continue;
+		due = stray_server_due(s, now);
+		if (!due)
+			return 0;
+		if (!first || spare_before(due, first))
+			first = due;
+	}
+	return first;
 }
 
 /*
@@ -149,8 +179,8 @@ __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
 		if (!s || !s->cfg_seen)
 			continue;
-		slot |= SPARE_LIMIT_SERVER | (u32)cpu << 8;
-		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_due() */
+		slot = server_limit(s);
+		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_server_due() */
 		barrier();
 		left = server_budget(s, now);
 		if (left >= (s64)SPARE_LEFT_MIN_NS)

@@ -164,8 +164,9 @@ Result<Loaded> load_class(const Roots& roots, bool replace) {
   bpf_map__set_max_entries(skeleton->maps.queue_stock, cpus * SPARE_SLOTS);
   skeleton->rodata->queues_max = cpus * SPARE_SLOTS;
   skeleton->rodata->spare_build = own_build();
-  const auto smt = read_file(roots.sys / "devices/system/cpu/smt/active");
-  skeleton->rodata->smt_active = smt && smt->starts_with('1');
+  // Siblings that are off may come while the class runs.
+  const auto smt = read_file(roots.sys / "devices/system/cpu/smt/control");
+  skeleton->rodata->smt_active = !smt || smt->starts_with("on") || *smt == "off\n";
   const auto limit = read_file(roots.module() / "parameters/limit_ppm");
   if (limit) {
     skeleton->rodata->host_share_ppm = 1000000 - std::min(1000000UL, std::strtoul(limit->c_str(), nullptr, 10));

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 15
+#define SPARE_ABI 16
 
 /* Who is in the kernel when its time ends has so long to leave it (kick.c), where its budget is ten times as long. */
 #define SPARE_LEAVE_NS		200000ULL
@@ -169,10 +169,31 @@ struct spare_server {
 	__s64 strayed_ns;	/* [c] what it has paid of that in this period */
 	__u32 pending;		/* [a] enum spare_pending: what another CPU wants of this server */
 	__u32 svc_pending;	/* [c] a packet was picked up by the network thread, the vCPU has not run since */
+	__u64 given_ns;		/* [m, c] st.used_ns up to which its heir pays (spare_server_inherit, server_bequeath), */
+	__u64 heir_id;		/* [m] that server; 0: none. Read when this one is to be dropped. */
+	__u32 heir_cpu, heir_slot; /* [m] */
 	__u64 owed_ns;		/* [c] what the vCPU has not had yet of that packet's grant */
 	__u64 look_ns;		/* [c] next look far into a sibling's queue */
 	struct spare_stats st;	/* [c] */
 };
+
+/*
+ * A server that a VM gets on one CPU, and by the same write loses another's: budget, deadline and debts go with it, so that moving mints no CPU time, as
+ * rewriting does not (spare_cbs_configure). Before it is published. What the other one still runs, and is told that strays have taken, until the class
+ * drops it, is the heir's to pay (server_drop). (A run that the class charges at this very moment may be paid twice; debt that it takes up then may be lost.)
+ */
+static inline void spare_server_inherit(struct spare_server *to, struct spare_server *from)
+{
+	to->debt_ns = __sync_lock_test_and_set(&from->debt_ns, 0);
+	to->taken_ns = __sync_lock_test_and_set(&from->taken_ns, 0);
+	from->given_ns = from->st.used_ns;
+	__sync_synchronize();
+	to->cbs = from->cbs;
+	to->cfg_seen = from->cfg_seen;
+	from->heir_cpu = to->cpu;
+	from->heir_slot = to->slot;
+	from->heir_id = to->id;
+}
 
 enum spare_vm_flags {
 	SPARE_VM_PAYBACK	= 1 << 0,	/* SPARE-6: boosts are charged as debt */

@@ -187,6 +187,12 @@ void World::check_idle(Cpu& c, Task& p) {
     if (!due || (due + soon < now() && now() - c.looked > soon)) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
     if (const Vm* vm = Module::effective(p); vm && p.queued_at > vm->since && p.in->n <= park_look) check_parked(c, p, *vm, due);
   }
+  // Another CPU's, which a VM has for long: the tick sees to it that the refill is looked at there.
+  if (id & queue_park && of != static_cast<unsigned>(c.id) && !is_taken(cpu(static_cast<int>(of))) && class_cpu(static_cast<int>(of)).cur != SPARE_NO_SLOT) {
+    const Time due = class_cpu(static_cast<int>(of)).park_ns;
+    if (due && now() - std::max({due, c.idle_since, p.queued_at}) > late + 2 * jiffy && due < now())
+      fail("CPU %d is idle, and parked %s/%d of CPU %u is due", c.id, p.comm, p.pid, of);
+  }
   if (!(id & queue_server) || is_taken(cpu_of(p))) return;  // (As in check_task().)
   const Server* s = module_.by_queue(id);
   if (!s || static_cast<int>(s->cpu) != c.id) return;

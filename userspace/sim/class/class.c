@@ -190,7 +190,9 @@ struct class_charge class_charges(s32 cpu)
 {
 	const struct cpu_ctx *c = &shim_cpus[cpu];
 
-	return c->cur == SPARE_NO_SLOT ? (struct class_charge) { c->left, SPARE_NO_SLOT } : (struct class_charge) { c->by, c->cur };
+	if (c->cur == SPARE_NO_SLOT)
+		return (struct class_charge) { c->left, SPARE_NO_SLOT, c->host.park_idle_ns };
+	return (struct class_charge) { c->by, c->cur, c->host.park_idle_ns };
 }
 
 bool class_waits(s32 cpu, u32 slot)

@@ -25,9 +25,11 @@ struct class_task_view {
 	u64 server_id;
 };
 
-/* Who pays for what has passed since a CPU was last charged, and for whose thread (SPARE_NO_SLOT: a switch). Slots. */
+/* Who pays for what has passed since a CPU was last charged, and for whose thread (SPARE_NO_SLOT: a switch). Slots. next_look_ns: changes with each look that is
+ * nobody's (host_unpark_idle). */
 struct class_charge {
 	u32 payer, user;
+	u64 next_look_ns;
 };
 
 /* Everything of this thread as if it had just been loaded, on so many CPUs; no longer loaded. */

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace spare::model {
 
@@ -388,7 +389,7 @@ void Kernel::schedule(int id) {
     c.busy = true;
     c.runs++;
     advance(200, 1200);
-    update_clock(c);
+    if (!std::exchange(c.skip_clock, false)) update_clock(c);
     if (prev.__state && prev.on_rq) dequeue(c, prev, true);
     Task& next = pick(c, prev);
     if (&next != &prev) {

@@ -29,6 +29,7 @@ constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
 constexpr unsigned cpus_max = 64;
 constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
+constexpr std::uint64_t enqueue_restore = 2, enqueue_migrated = 1 << 18;  // ENQUEUE_RESTORE, ENQUEUE_MIGRATED
 constexpr u64 dl_whole = 1 << 20;  // BW_UNIT
 constexpr Time forever = ~0ULL >> 2;
 
@@ -98,6 +99,7 @@ struct Cpu : rq {
   bool bypass = false;     // SCX_RQ_BYPASSING: the class is not asked
   bool need_resched = false;
   bool idle_bit = false;   // sched_ext's own idle mask
+  bool skip_clock = false; // RQCF_REQ_SKIP: the next schedule() does not read the clock
   Time clock = 0;
   Time switched = 0;       // last sched_switch
   Time run_from = 0;       // the current task does its own work since
@@ -341,7 +343,7 @@ void Kernel::change(Task& p, F f) {
   if (queued) dequeue(c, p, false);
   if (runs) put_prev(c, p, nullptr);
   f();
-  if (queued) enqueue(c, p, 0);
+  if (queued) enqueue(c, p, enqueue_restore);
   if (runs) set_next(c, p);
 }
 

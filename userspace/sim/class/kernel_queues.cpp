@@ -117,6 +117,7 @@ bool Kernel::move_to_local(std::uint64_t id) {
       if (&from == &c) {
         dispatch_dequeue(*p);
         dispatch_enqueue(*c.local, c, *p, 0, false);
+        c.skip_clock = c.curr == &c.idle;  // wakeup_preempt() in local_dsq_post_enq()
         trace("taken", p, id);
         return true;
       }
@@ -141,6 +142,7 @@ bool Kernel::move_to_local(std::uint64_t id) {
       p->scx.flags |= SCX_TASK_QUEUED;
       c.queued++;
       dispatch_enqueue(*c.local, c, *p, 0, false);
+      c.skip_clock = c.curr == &c.idle;
       trace("taken from elsewhere", p, id);
       return true;
     }

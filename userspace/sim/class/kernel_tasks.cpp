@@ -109,7 +109,7 @@ void Kernel::migrate(Task& p, unsigned to) {
   p.thread_info.cpu = to;
   Cpu& c = cpu_[to];
   update_clock(c);
-  enqueue(c, p, 0);
+  enqueue(c, p, enqueue_migrated);
   if (c.curr->policy == Policy::idle) resched(c);
 }
 
@@ -291,7 +291,7 @@ void Kernel::reload(const std::vector<Task*>& tasks) {
     Cpu& c = cpu_of(*p);
     update_clock(c);
     call("enable", p, [&, t = p] { sched_spare_ops.enable(t); });
-    if (queued) enqueue(c, *p, 0);
+    if (queued) enqueue(c, *p, enqueue_restore);
     if (c.curr == p) set_next(c, *p);
   }
   bypass(false, tasks);

@@ -84,7 +84,7 @@ bool Module::set(Vm& vm, const Config& config) {
 }
 
 void Module::apply(Vm& vm, const Config& config) {
-  std::vector<Server*> lost;
+  std::vector<Server*> lost, fresh;
   bool moved = false;
   vm.config = config;
   for (unsigned i = 0; i < kernel_.cpus(); i++) {
@@ -115,6 +115,7 @@ void Module::apply(Vm& vm, const Config& config) {
       live_++;
       s->had_ns = spare_share_join(&vm.share);
       s->abi.rx_served = vm.abi.rx_seq;
+      fresh.push_back(s);
       cpu_[i].slot[slot] = s;
       attend(static_cast<int>(i), slot);
       vm.servers++;
@@ -129,6 +130,7 @@ void Module::apply(Vm& vm, const Config& config) {
       moved = true;
     }
   }
+  for (std::size_t i = 0; i < std::min(lost.size(), fresh.size()); i++) spare_server_inherit(&fresh[i]->abi, &lost[i]->abi);
   for (const auto& v : vms_) resolve(*v);
   for (Server* s : lost) withdraw(*s);
   if (moved)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
+#include <utility>
 
 namespace spare::model {
 
@@ -387,9 +388,10 @@ void World::call_ends() {
     Paid& paid = paid_[i];
     const int id = static_cast<int>(i);
     const Time above = module_.above(id, now());
-    const bool pays = class_charges(id).payer != SPARE_NO_SLOT;
+    const class_charge charge = class_charges(id);
+    const bool pays = charge.payer != SPARE_NO_SLOT;
     if (paid.pays) paid.due += now() - paid.at - (above - paid.above);
-    paid.changes += pays != paid.pays;
+    paid.changes += (pays != paid.pays) + 10 * (std::exchange(paid.next_look, charge.next_look_ns) != charge.next_look_ns);
     paid.pays = pays;
     paid.at = now();
     paid.above = above;

@@ -56,7 +56,8 @@ class World : public Kernel {
     bool pays = false;
     Time at = 0, above = 0, due = 0;
     u64 used = 0;         // and what they had been, when nothing was due
-    unsigned changes = 0; // of who pays since
+    unsigned changes = 0; // of who pays since, and for each look that is nobody's ten
+    u64 next_look = 0;
     bool unknown = false; // the class was not asked
   };
   enum class Hotplug : std::uint8_t { on, leaving, left, off, coming };

@@ -19,10 +19,10 @@ namespace {
 class Bench : public Kernel {
  public:
   // queues: that the class makes at its load
-  explicit Bench(unsigned queues = 64) : Kernel(Exact{0}, 2) {
+  explicit Bench(unsigned queues = 64, unsigned cpus = 2) : Kernel(Exact{0}, cpus) {
     root_.css = {1, 1};
     root_.scx = {false, 100, 100'000, ~0ULL, 0};
-    class_begin(2);
+    class_begin(cpus);
     module.queues_wanted_ = queues;
     if (sched_spare_ops.init()) fail("init fails");
   }
@@ -208,4 +208,102 @@ TEST_CASE("CBS-9: behind a crowd that is bound to its CPU one that may run on an
   // The invariant of check.cpp: a look's rest, and the period in which a server's CPU is asked.
   bench.until_ms(vm ? 255 : 165);
   CHECK(last.thread_info.cpu == 1);
+}
+
+// Its strays take most of each budget, so that its own queue has little of it, though there is some whenever a period begins.
+TEST_CASE("CBS-7: a crowd whose strays take the budget has its turns all the same") {
+  Bench bench(64, 8);
+  Vm& vm = bench.vm(50000, 1000000);
+  std::vector<Task*> crowd, strays;
+  for (int i = 0; i < 400; i++) crowd.push_back(&bench.thread(&vm, Role::burner, forever));
+  for (unsigned cpu = 1; cpu < 8; cpu++) strays.push_back(&bench.thread(&vm, Role::burner, forever, 1ULL << cpu));
+  bench.at_ms(0, [&] {
+    for (Task* p : crowd) bench.wake(0, *p);
+    for (Task* p : strays) bench.wake(0, *p);
+  });
+  CHECK(bench.ended_by(30000) == "");
+  CHECK(std::count_if(crowd.begin(), crowd.end(), [](const Task* p) { return p->ran == 0; }) == 0);
+}
+
+// Woken where its CPU is busy, it is taken by an idle one, and sleeps before a tick: the kernel's clock stands still for that run ("The rq clock" in DESIGN).
+TEST_CASE("CBS-11: what the kernel's account of a stray misses is charged") {
+  Bench bench(64, 3);
+  Vm& vm = bench.vm(5000, 100000);
+  Task& stray = bench.thread(&vm, Role::burner, 0, 0b110);
+  const std::vector<Task*> starters = {&bench.thread(nullptr, Role::burner, 0, 0b010), &bench.thread(nullptr, Role::burner, 0, 0b100)};
+  for (int i = 0; i < 900; i++) {
+    bench.at_ms(2.2 * i, [&] {
+      Task& starter = *starters[stray.thread_info.cpu - 1];
+      starter.left = 100 * us;
+      if (!starter.on_rq) bench.wake(0, starter);
+    });
+    bench.at_ms(2.2 * i + 0.05, [&] {
+      if (stray.on_rq) return;
+      stray.left = 1900 * us;
+      bench.wake(0, stray);
+    });
+  }
+  CHECK(bench.ended_by(2000) == "");
+  CHECK(stray.ran > 50 * ms);
+  CHECK(stray.ran < 115 * ms);
+}
+
+TEST_CASE("CBS-11: a stray that is parked behind another VM's long budget runs on an idle CPU when its own is back") {
+  Bench bench(64, 3);
+  Vm &vm = bench.vm(20000, 100000), &neighbour = bench.vm(900000, 1000000, false, 0b010);
+  Task &stray = bench.thread(&vm, Role::burner, forever, 0b110), &other = bench.thread(&neighbour, Role::burner, forever, 0b010);
+  bench.at_ms(0, [&] { bench.wake(0, stray); });
+  bench.at_ms(30, [&] { bench.wake(0, other); });
+  CHECK(bench.ended_by(90) == "");
+  CHECK(stray.thread_info.cpu == 1);
+  CHECK(stray.ran < 40 * ms);
+  CHECK(bench.ended_by(500) == "");
+  CHECK(stray.ran > 90 * ms);
+}
+
+TEST_CASE("CBS-11: a VM that moves its server with each used-up budget has no more for it") {
+  Bench bench;
+  Vm& vm = bench.vm(400000, 1000000);
+  Task& thread = bench.thread(&vm, Role::burner, forever, 0b11);
+  bench.at_ms(0, [&] { bench.wake(0, thread); });
+  for (int i = 1; i < 10; i++) {
+    bench.at_ms(600.0 * i, [&, cpu = i % 2] {
+      REQUIRE(bench.module.set(vm, {{400000, 1000000}, false, 1ULL << cpu}));
+      bench.set_affinity(0, thread, {1ULL << cpu});
+    });
+  }
+  CHECK(bench.ended_by(6000) == "");
+  CHECK(thread.ran > 1900 * ms);
+  CHECK(thread.ran < 2850 * ms);
+}
+
+TEST_CASE("CBS-11: nor has one that moves it within each budget") {
+  Bench bench;
+  Vm& vm = bench.vm(20000, 100000);
+  Task& thread = bench.thread(&vm, Role::burner, forever, 0b11);
+  bench.at_ms(0, [&] { bench.wake(0, thread); });
+  for (int i = 1; i < 100; i++) {
+    bench.at_ms(19.0 * i, [&, cpu = i % 2] {
+      REQUIRE(bench.module.set(vm, {{20000, 100000}, false, 1ULL << cpu}));
+      bench.set_affinity(0, thread, {1ULL << cpu});
+    });
+  }
+  CHECK(bench.ended_by(2000) == "");
+  CHECK(thread.ran > 350 * ms);
+  CHECK(thread.ran < 425 * ms);
+}
+
+// It is cut short in each gap: its turn ends all the same.
+TEST_CASE("CBS-8: two threads of a VM that runs in gaps of 13 us only take turns") {
+  Bench bench;
+  Vm &first = bench.vm(87, 100), &vm = bench.vm(2000, 100000);
+  Task& other = bench.thread(&first, Role::burner, forever);
+  const std::vector<Task*> two = {&bench.thread(&vm, Role::burner, forever), &bench.thread(&vm, Role::burner, forever)};
+  bench.at_ms(0, [&] {
+    bench.wake(0, other);
+    for (Task* p : two) bench.wake(0, *p);
+  });
+  CHECK(bench.ended_by(3000) == "");
+  CHECK(two[0]->ran > 10 * ms);
+  CHECK(two[1]->ran > 10 * ms);
 }
