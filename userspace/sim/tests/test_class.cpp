@@ -261,36 +261,32 @@ TEST_CASE("CBS-11: a stray that is parked behind another VM's long budget runs o
   CHECK(stray.ran > 90 * ms);
 }
 
-TEST_CASE("CBS-11: a VM that moves its server with each used-up budget has no more for it") {
+// What a VM that burns has of a CPU in end_ms, in ns, when its only server goes to the other CPU every step_ms, and its thread with it.
+static std::uint64_t moved(unsigned runtime_us, unsigned period_us, unsigned step_ms, unsigned end_ms) {
   Bench bench;
-  Vm& vm = bench.vm(400000, 1000000);
+  Vm& vm = bench.vm(runtime_us, period_us);
   Task& thread = bench.thread(&vm, Role::burner, forever, 0b11);
   bench.at_ms(0, [&] { bench.wake(0, thread); });
-  for (int i = 1; i < 10; i++) {
-    bench.at_ms(600.0 * i, [&, cpu = i % 2] {
-      REQUIRE(bench.module.set(vm, {{400000, 1000000}, false, 1ULL << cpu}));
+  for (unsigned i = 1; i * step_ms < end_ms; i++) {
+    bench.at_ms(i * step_ms, [&, cpu = i % 2] {
+      REQUIRE(bench.module.set(vm, {{runtime_us, period_us}, false, 1ULL << cpu}));
       bench.set_affinity(0, thread, {1ULL << cpu});
     });
   }
-  CHECK(bench.ended_by(6000) == "");
-  CHECK(thread.ran > 1900 * ms);
-  CHECK(thread.ran < 2850 * ms);
+  CHECK(bench.ended_by(end_ms) == "");
+  return thread.ran;
+}
+
+TEST_CASE("CBS-11: a VM that moves its server with each used-up budget has no more for it") {
+  const std::uint64_t ran = moved(400000, 1000000, 600, 6000);
+  CHECK(ran > 1900 * ms);
+  CHECK(ran < 2850 * ms);
 }
 
 TEST_CASE("CBS-11: nor has one that moves it within each budget") {
-  Bench bench;
-  Vm& vm = bench.vm(20000, 100000);
-  Task& thread = bench.thread(&vm, Role::burner, forever, 0b11);
-  bench.at_ms(0, [&] { bench.wake(0, thread); });
-  for (int i = 1; i < 100; i++) {
-    bench.at_ms(19.0 * i, [&, cpu = i % 2] {
-      REQUIRE(bench.module.set(vm, {{20000, 100000}, false, 1ULL << cpu}));
-      bench.set_affinity(0, thread, {1ULL << cpu});
-    });
-  }
-  CHECK(bench.ended_by(2000) == "");
-  CHECK(thread.ran > 350 * ms);
-  CHECK(thread.ran < 425 * ms);
+  const std::uint64_t ran = moved(20000, 100000, 19, 2000);
+  CHECK(ran > 350 * ms);
+  CHECK(ran < 425 * ms);
 }
 
 // It is cut short in each gap: its turn ends all the same.
