@@ -335,7 +335,7 @@ static __always_inline void host_review(struct host_cpu *h, s32 cpu, u64 now)
 	u64 mono;
 
 	host_valve(h, cpu, now);
-	if (!h->park_ns && !host_limits && !servers_total)
+	if (!h->park_ns && !host_regulated)
 		return;
 	mono = bpf_ktime_get_ns();
 	if (h->park_ns && !spare_before(mono, h->park_ns))
@@ -415,8 +415,8 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	return true;
 }
 
-/* A host task begins to run. servers: there are some on any CPU. Returns whether the caller has to arm the CPU's timer. */
-static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, bool servers)
+/* A host task begins to run. regulated: host_regulated. Returns whether the caller has to arm the CPU's timer. */
+static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, bool regulated)
 {
 	struct host_cpu *h = &c->host;
 	u32 id = task_group_id(p), limit;
@@ -436,7 +436,7 @@ static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, 
 	h->v = v;
 	h->start_ns = p->se.exec_start;
 	h->cost = host_price(p, id);
-	limit = servers || host_limits ? task_limit_in(p, id) : 0;
+	limit = regulated ? task_limit_in(p, id) : 0;
 	if (limit)
 		limit_running(h, p, limit);
 	h->dispatch_ns = 0;

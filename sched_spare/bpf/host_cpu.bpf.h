@@ -106,6 +106,7 @@ struct host_cpu {
 };
 
 CLASS_VAR u64 servers_total;	/* configured servers on all CPUs */
+CLASS_VAR u64 host_regulated;	/* and cgroups with cpu.max beside them: with neither the ways of a host task are the shortest */
 CLASS_VAR u64 idle_cpus;
 CLASS_VAR u32 nr_cpus;		/* possible, */
 CLASS_VAR u32 cpus_end;		/* and behind the last that has been idle, or asked, so far */
@@ -155,6 +156,7 @@ static __always_inline int host_cpu_init(struct host_cpu *h, s32 cpu)
 static __always_inline void host_server_comes(struct host_cpu *h)
 {
 	h->servers++;
+	__sync_fetch_and_add(&host_regulated, 1);
 	__sync_fetch_and_add(&servers_total, 1);
 }
 
@@ -164,6 +166,7 @@ static __always_inline void host_server_goes(struct host_cpu *h)
 		return;
 	h->servers--;
 	__sync_fetch_and_add(&servers_total, -1);
+	__sync_fetch_and_add(&host_regulated, -1);
 }
 
 static __always_inline void host_idle_ends(struct host_cpu *h)

@@ -189,8 +189,10 @@ static __always_inline void group_set_quota(struct host_group *g, u64 quota_us)
 {
 	u64 old = __sync_lock_test_and_set(&g->quota_us, quota_us);
 
-	if (is_quota(old) != is_quota(quota_us))
-		__sync_fetch_and_add(&host_limits, is_quota(quota_us) ? 1 : -1);
+	if (is_quota(old) == is_quota(quota_us))
+		return;
+	__sync_fetch_and_add(&host_limits, is_quota(quota_us) ? 1 : -1);
+	__sync_fetch_and_add(&host_regulated, is_quota(quota_us) ? 1 : -1);
 }
 
 /* Take over what has changed. Other CPUs may do the same at this moment. */

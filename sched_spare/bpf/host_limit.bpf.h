@@ -206,7 +206,7 @@ __noinline u32 task_limit_in(struct task_struct *p __arg_trusted, u32 id)
 
 static __always_inline u32 task_limit(struct task_struct *p)
 {
-	return host_limits || servers_total ? task_limit_in(p, task_group_id(p)) : 0;
+	return host_regulated ? task_limit_in(p, task_group_id(p)) : 0;
 }
 
 /* Somebody in the parking queue may have a turn then. The caller sees to the CPU's timer. */

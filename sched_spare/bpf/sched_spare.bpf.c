@@ -58,7 +58,7 @@ void BPF_STRUCT_OPS(spare_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct cpu_ctx *c = cpu_ctx(task_cpu(p));
 
-	if (!c || servers_total || host_limits || !host_short_cut(c, p, enq_flags))
+	if (!c || host_regulated || !host_short_cut(c, p, enq_flags))
 		queue_task(p, enq_flags);
 }
 
@@ -111,7 +111,7 @@ static __always_inline bool choose_host(struct cpu_ctx *c, s32 cpu, struct task_
 	struct task_struct *host = prev_runs && task_stays_host(prev, cpu) ? prev : NULL;
 	bool some;
 
-	if (servers_total || host_limits)
+	if (host_regulated)
 		c->host.dispatch_ns = bpf_ktime_get_ns();
 	if ((c->host.kthreads || (host && is_percpu_kthread(host))) && kthread_dispatch(c, cpu, host))
 		return true;
@@ -156,7 +156,7 @@ void BPF_STRUCT_OPS(spare_running, struct task_struct *p)
 
 	if (!c)
 		return;
-	if (servers_total)
+	if (host_regulated)
 		run_task(c, p);
 	else if (host_runs(c, p, false))
 		host_run_begins(c, cpu, false, true);

@@ -120,6 +120,7 @@ void World::check_all() {
       if (Task& p = *tasks_.at(pid); p.storage && p.on_rq && p.policy == Policy::ext && now() - std::max(p.woken, p.queued_at) > soon) check_idle(c, p);
   }
   if (servers != class_servers_total()) fail("servers_total is %llu, and there are %llu", class_servers_total(), static_cast<u64>(servers));
+  if (servers != class_regulated()) fail("of what regulates the host %llu are servers, and there are %llu", class_regulated(), static_cast<u64>(servers));
   for (unsigned i = 0; i < cpus(); i++) account(*cpu(static_cast<int>(i)).curr);
   for (const auto& vm : module_.vms()) {
     if (vm->abi.nr_throttled != throttled[vm.get()])

@@ -66,7 +66,7 @@ void class_begin(u32 nr)
 		abort();
 	stocked = 0;
 	servers_total = idle_cpus = nr_cpus = cpus_end = host_overrun_ns = host_valve_tasks = host_vref = host_floor_ns = 0;
-	groups_missing = host_limits = root_group = queue_ids = queues_made = queues_free = 0;
+	groups_missing = host_limits = host_regulated = root_group = queue_ids = queues_made = queues_free = 0;
 }
 
 void class_end(void)
@@ -210,6 +210,11 @@ struct class_task_view class_task(struct task_struct *p)
 u64 class_servers_total(void)
 {
 	return servers_total;
+}
+
+u64 class_regulated(void)
+{
+	return host_regulated - (u64)host_limits;
 }
 
 u64 class_idle_cpus(void)

@@ -45,6 +45,7 @@ struct class_charge class_charges(s32 cpu);
 bool class_waits(s32 cpu, u32 slot);
 struct class_task_view class_task(struct task_struct *p);
 u64 class_servers_total(void);
+u64 class_regulated(void); /* of them servers */
 u64 class_idle_cpus(void);
 
 #ifdef __cplusplus
