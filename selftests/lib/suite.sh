@@ -41,11 +41,29 @@ release_tests() {
 	done
 }
 
-# init_of NAME: a real-time script says "# init: systemd" when that is to be process 1 of its host.
+# init_of NAME: a real-time script says "# init: systemd" when that is to be process 1 of its host, which is then another one.
 init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
 # shellcheck disable=SC2053 # the pattern is meant as a pattern
 wanted() { [[ -z $ONLY || $1 == @($ONLY) || $1 == *@($ONLY)* ]]; }
+
+# host_of NAME: which real-time host a script runs in: that of most; "systemd"; or, where it says "# beside", another one at the same time, as what it shows
+# does not rest on times.
+host_of() {
+	local init
+	init=$(init_of "$1")
+	if [[ -n $init ]]; then
+		echo "$init"
+	elif grep -q '^# beside' "$SELFTESTS/${1%@*}.sh"; then
+		echo beside
+	fi
+}
+
+# in_host_of HOST: of the real-time scripts
+in_host_of() {
+	local name
+	while read -r name; do [[ $(host_of "$name") != "$1" ]] || echo "$name"; done < <(realtime_tests)
+}
 
 limit_of() {
 	local limit
@@ -127,9 +145,13 @@ close_results() {
 	exit 0
 }
 
-# follow COMMAND...: run it in a group of its own, so that Ctrl-C ends all of it, and wait.
+# follow COMMAND...: run it in a group of its own, so that Ctrl-C ends all of it, and wait. (What runs beside has one.)
 follow() {
 	local status=0
+	if ((BASHPID != $$)); then
+		"$@"
+		return
+	fi
 	background "$@"
 	wait "$STEP_PGID" || status=$?
 	STEP_PGID=
@@ -216,6 +238,14 @@ same_logs() {
 
 # --- all of these, two at a time
 
+# beside_realtime NAMES: in a host of their own beside the first one. Of either most of the time is waiting, so both have the machine as it comes, at the speed
+# that is set before each script.
+beside_realtime() {
+	chrt --other --pid 0 "$BASHPID"
+	# shellcheck disable=SC2086 # several words
+	HOST_INIT=$(init_of "${1%% *}") run_realtime $1
+}
+
 # quiet_test NAME: its results in one piece when it ends
 quiet_test() {
 	local out
@@ -224,6 +254,7 @@ quiet_test() {
 		unit/ctest) run_units ;;
 		static/*) run_static "$1" ;;
 		deterministic/identical) identical ;;
+		realtime/*) beside_realtime "$1" ;;
 		*) deterministic_boot "$1" ;;
 		esac
 	) || true
@@ -231,8 +262,13 @@ quiet_test() {
 	printf '%s\n' "$out"
 }
 
+# run_quiet NAME...: two at a time; one of them are those of APART, one after the other.
 run_quiet() {
 	local name running=0
+	if ((${#APART[@]})); then
+		running=1
+		for name in "${APART[@]}"; do quiet_test "$name"; done &
+	fi
 	for name; do
 		((running++ < 2)) || wait -n || true
 		quiet_test "$name" &
@@ -283,7 +319,7 @@ run_realtime() {
 }
 
 cmd_test() {
-	local quick deterministic realtime name release
+	local quick deterministic realtime host name release
 	# A part that does not build is a failure here.
 	SCHED_SPARE_PARTIAL=''
 	[[ -n $ONLY ]] || expect test-all
@@ -306,15 +342,18 @@ cmd_test() {
 			tests_of deterministic | longest_first
 		fi
 	)
-	# What these show does not depend on how long they take: they have the CPU time that the real-time host leaves.
-	if ((${#quick[@]} + ${#deterministic[@]})); then
-		say "${#quick[@]} jobs of unit tests and static checks, ${#deterministic[@]} boots of the deterministic host: two at a time, each with its results when it ends"
+	APART=()
+	for host in systemd beside; do
+		name=$(in_host_of $host | paste -sd ' ')
+		[[ -z $name ]] || APART+=("$name")
+	done
+	# What these show does not depend on how long they take: but for the other real-time hosts they have the CPU time that the first one leaves.
+	if ((${#quick[@]} + ${#deterministic[@]} + ${#APART[@]})); then
+		say "${#quick[@]} jobs of unit tests and static checks, ${#deterministic[@]} boots of the deterministic host, ${#APART[@]} more of the real-time one: two at a time, each with its results when it ends"
 		beside run_quiet "${quick[@]}" "${deterministic[@]}"
 	fi
-	for HOST_INIT in '' systemd; do
-		mapfile -t realtime < <(realtime_tests | while read -r name; do [[ $(init_of "$name") != "$HOST_INIT" ]] || echo "$name"; done)
-		((${#realtime[@]} == 0)) || run_realtime "${realtime[@]}"
-	done
+	mapfile -t realtime < <(in_host_of '')
+	((${#realtime[@]} == 0)) || HOST_INIT='' run_realtime "${realtime[@]}"
 	for release in "${RELEASES[@]}"; do
 		mapfile -t realtime < <(release_tests "$release")
 		((${#realtime[@]})) || continue

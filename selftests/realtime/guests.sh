@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 900
+# beside
 #
 # Rounds of starting and stopping nested guests while the class runs and the host is busy. A known report
 # (sched-ext/scx issue 3687) has another sched_ext class hanging a 7.1 host when a guest boots.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 900
 # prometheus
+# beside
 #
 # metrics.sh - what spared tells Prometheus: the real one scrapes it for 20 s, and what it then knows is compared with the cgroups' files; promtool
 # judges the text, the alerts and the dashboard's names; whoever may connect stalls neither spared nor another's scrape; 100 VMs.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 420
+# beside
 #
 # spare_qemu.sh - the wrapper, around a stand-in that is easy to provoke and around a real QEMU with taps of its own making.
 set -euo pipefail

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # limit: 420
+# beside
 #
 # sparectl.sh - the tool: what it takes, what it refuses and how it says so, and that it changes all or nothing.
 set -euo pipefail
