@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * libspare-global-pages.so - preloaded into QEMU: a write of CR3 leaves what is known of the kernel's half of the address space, as a CPU does for global
+ * Of libspare-global-pages.so, preloaded into QEMU: a write of CR3 leaves what is known of the kernel's half of the address space, as a CPU does for global
  * pages. QEMU has no global pages: with each change of the address space it forgets every translation and where the code of each jump is, and
  * the kernel's way to the next task, half a thousand pages and thousands of jumps, begins anew. Under -icount that takes no time of the guest's, but 0.4 ms
  * of the machine's.
@@ -18,11 +18,11 @@
 
 #include <link.h>
 
+#include "jump_cache.h"
 #include "qemu_code.h"
 
 namespace {
-struct Cpu; /* QEMU's */
-struct Env;
+struct Env; /* QEMU's */
 
 constexpr int kernel_smap64 = 0, physical = 6, nested = 7;
 constexpr uint16_t all = 0xffff, kept = 1 << kernel_smap64 | 1 << physical | 1 << nested;
@@ -94,6 +94,7 @@ void our_flush_jumps(Cpu *cpu)
 {
 	auto *jumps = *reinterpret_cast<Jumps **>(reinterpret_cast<char *>(cpu) + jumps_offset);
 
+	jump_cache::forget(cpu, !in_part);
 	if (!jumps)
 		return;
 	for (auto &entry : jumps->at)
@@ -143,6 +144,7 @@ __attribute__((constructor)) void keep()
 	set_page = update_cr3 ? qemu::wrap(page, &our_set_page) : nullptr;
 	if (!set_page)
 		return; /* by_guest is heeded by our_flush() alone */
+	jump_cache::begin(text_begin, text_end);
 	qemu::replace(jumps, &our_flush_jumps);
 	qemu::replace(whole, &our_flush);
 }

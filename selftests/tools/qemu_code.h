@@ -53,16 +53,20 @@ template <typename F> void replace(F *entry, F *with)
 
 /*
  * Bytes of the instruction there, if it is one of those with which functions begin and does the same wherever it stands; else 0: endbr64, push,
- * mov %reg,%reg, mov %reg,disp32(%reg), andl $imm8,disp32(%reg), testb $imm,disp32(%reg).
+ * mov %reg,%reg, mov %reg,disp32(%reg), andl $imm8,disp32(%reg), testb $imm,disp32(%reg), addq $imm32,%reg, pxor %xmm0,%xmm0.
  */
 inline size_t movable(const unsigned char *at)
 {
-	static constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+	static constexpr unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa}, pxor[] = {0x66, 0x0f, 0xef, 0xc0};
 	const size_t rex = (*at & 0xf0) == 0x40;
 	const unsigned char *op = at + rex;
 
 	if (!std::memcmp(at, endbr64, sizeof(endbr64)))
 		return sizeof(endbr64);
+	if (!std::memcmp(at, pxor, sizeof(pxor)))
+		return sizeof(pxor);
+	if (rex && *op == 0x81 && op[1] >> 3 == 0x18)
+		return rex + 6;
 	if ((*op & 0xf8) == 0x50)
 		return rex + 1;
 	if (*op == 0x89 && op[1] >> 6 == 3)
