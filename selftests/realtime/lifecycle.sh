@@ -83,6 +83,11 @@ test_removal() {
 }
 
 frozen() { grep -qx 'frozen 1' "$vm/cgroup.events"; }
+none_runs() {
+	local tids
+	mapfile -t tids <"$vm/cgroup.threads"
+	! grep -qs '^State:.R' "${tids[@]/%//status}"
+}
 
 # Frozen at a random phase it uses nothing; thawed it is served.
 freeze_and_thaw() {
@@ -98,7 +103,9 @@ freeze_cycles() {
 		sleep "0.0$((RANDOM % 9 + 1))"
 		echo 1 >"$vm/cgroup.freeze"
 		wait_for 10 frozen || { echo "round $i: it does not freeze"; return 1; }
-		sleep 0.05	# the last of them is on its way out when the kernel says so
+		# (The last of them is on its way out when the kernel says so.)
+		(cd /proc && wait_for 10 none_runs) || { echo "round $i: somebody runs"; return 1; }
+		sleep 0.05
 		before=$(stat_of "$vm" used_ns)
 		sleep 0.2
 		equal "$before" "$(stat_of "$vm" used_ns)" || return
