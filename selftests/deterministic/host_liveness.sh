@@ -54,6 +54,8 @@ floor=$(sparectl status --json | awk -F'[:,]' '/"host_floor_ns"/ { print $2 + 0 
 a=$(result "$MEASURES/hogged" a.share_ppm) b=$(result "$MEASURES/hogged" b.share_ppm)
 ktap_note "SCHED_FIFO for $hog_s s: host $a + $b ppm and spared $spared, longest gaps" \
 	"$(result "$MEASURES/hogged" a.gap_max_ns) $(result "$MEASURES/hogged" b.gap_max_ns) $(result "$MEASURES/hogged" one.gap_max_ns) ns"
+ktap_note "SCHED_FIFO for $hog_s s: in turns before the VM, the time before it, too, $floor ns; by cpu.stat" \
+	"$(result "$MEASURES/hogged" a.usage_ppm) + $(result "$MEASURES/hogged" b.usage_ppm) ppm"
 ktap_note "SCHED_FIFO for $hog_s s: in $took ns the VM used $used, lost $stolen ns, missed $misses deadlines"
 ktap_check "CBS-9: SCHED_FIFO for $hog_s s beside 90/100: the class is not ejected" class_is enabled
 # Linux leaves 50 ms of each second to lower classes. A tenth of that is the host's, paid out in turns of 10 ms at most; spared has its part.
