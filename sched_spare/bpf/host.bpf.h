@@ -359,7 +359,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	return true;
 }
 
-/* A host task begins to run. regulated: host_regulated. Returns whether the caller has to arm the CPU's timer. */
+/* A host task begins to run. regulated: host_regulated; the run in which the first cpu.max is seen is not yet under it. Returns whether the caller has to arm the CPU's timer. */
 static __always_inline bool host_runs(struct cpu_ctx *c, struct task_struct *p, bool regulated)
 {
 	struct host_cpu *h = &c->host;

@@ -187,12 +187,15 @@ static __always_inline bool is_quota(u64 quota_us)
 /* The exchange decides which of two CPUs has seen the change: what they add up to is the number of groups with cpu.max, whatever their order. */
 static __always_inline void group_set_quota(struct host_group *g, u64 quota_us)
 {
-	u64 old = __sync_lock_test_and_set(&g->quota_us, quota_us);
-
-	if (is_quota(old) == is_quota(quota_us))
-		return;
-	__sync_fetch_and_add(&host_limits, is_quota(quota_us) ? 1 : -1);
-	__sync_fetch_and_add(&host_regulated, is_quota(quota_us) ? 1 : -1);
+	/* (Up before, down after: host_regulated counts servers, too, and is never less than these.) */
+	if (is_quota(quota_us)) {
+		__sync_fetch_and_add(&host_regulated, 1);
+		__sync_fetch_and_add(&host_limits, 1);
+	}
+	if (is_quota(__sync_lock_test_and_set(&g->quota_us, quota_us))) {
+		__sync_fetch_and_add(&host_limits, -1);
+		__sync_fetch_and_add(&host_regulated, -1);
+	}
 }
 
 /* Take over what has changed. Other CPUs may do the same at this moment. */

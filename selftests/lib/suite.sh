@@ -54,7 +54,7 @@ host_of() {
 	init=$(init_of "$1")
 	if [[ -n $init ]]; then
 		echo "$init"
-	elif grep -q '^# beside' "$SELFTESTS/${1%@*}.sh"; then
+	elif grep -qx '# beside' "$SELFTESTS/${1%@*}.sh"; then
 		echo beside
 	fi
 }
@@ -212,6 +212,10 @@ deterministic_boot() {
 		kernel_trouble | head -n 10 | sed 's/^/     kernel: /' || true
 		tail -n 5 "$RUN/console.log" | sed 's/^/     | /'
 		record fail "$name" "the host did not reach its end (QEMU status $status), see $RUN"
+	elif [[ -n $(kernel_trouble) ]]; then
+		# (Before the script began, when the runner has said nothing.)
+		kernel_trouble | head -n 10 | sed 's/^/     kernel: /'
+		record fail "$name" "the kernel complained, see $RUN"
 	fi
 }
 
@@ -254,7 +258,7 @@ quiet_test() {
 		unit/ctest) run_units ;;
 		static/*) run_static "$1" ;;
 		deterministic/identical) identical ;;
-		realtime/*) beside_realtime "$1" ;;
+		realtime/* | long/*) beside_realtime "$1" ;;
 		*) deterministic_boot "$1" ;;
 		esac
 	) || true
@@ -361,7 +365,10 @@ cmd_test() {
 		say "kernel: $KVER, of $release"
 		HOST_INIT='' run_realtime "${realtime[@]}"
 	done
-	wait_beside
+	wait_beside || true
+	for name in ${APART[*]}; do
+		grep -q "$(printf '\t')$name\b" "$RESULTS" || record fail "$name" "it did not run"
+	done
 	if [[ -n $ONLY ]]; then say "done"; else end_step; fi
 	close_results
 }

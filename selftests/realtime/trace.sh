@@ -56,7 +56,7 @@ budgets_make_sense() {
 		END { print seen + 0 " lines, " bad + 0 " wrong"; exit bad || !seen }' "$MEASURES/trace"
 }
 
-ktap_plan 16
+ktap_plan 17
 spare_up
 mountpoint -q $TRACING || mount -t tracefs tracefs $TRACING
 ktap_cleanup tracing_end
@@ -110,7 +110,7 @@ is 'spare_replenish: one for each period' "$(counted "$vm" periods)" "$(lines sp
 is "spare_replenish: a provider's, too" "$(counted "$pool" periods)" "$(lines spare_replenish "$pool_id")"
 ktap_check 'their budgets and deadlines are of that moment' budgets_make_sense "$vm_id"
 ktap_check 'spare_mark: of half of the grants, at least, the hook had noticed the packet' at_least "$(($(counted "$vm" granted) / 2))" "$(lines spare_mark "$vm_id")"
-ktap_note "$missed not shown to bpftrace and perf"
+ktap_check 'bpftrace and perf are shown most of them' at_most "$(($(counted "$vm" granted) / 5))" "$missed"
 traced=$(($(counted "$vm" granted) - missed))
 is 'bpftrace counts the same grants' "$traced" "$(bpftrace_says grants "$vm_id")"
 is 'perf records the same grants' "$traced" "$(grep -c "sched_spare:spare_grant: vm=$vm_id .*provider=$pool_id " "$MEASURES/perf" || true)"

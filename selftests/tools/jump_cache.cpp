@@ -112,19 +112,21 @@ template <typename Is> const unsigned char *called(const unsigned char *from, si
 
 void jump_cache::begin(uintptr_t text_begin, uintptr_t text_end)
 {
-	/* About as long as they are; in what comes behind there is no such call. */
-	constexpr size_t lookup_bytes = 0x1f0, find_bytes = 0x180;
+	/* About as long as they are. What looks into the hash table looks for the page before, at its beginning: no function in front of it is taken for it. */
+	constexpr size_t lookup_bytes = 0x1f0, find_bytes = 0x180, begin_bytes = 0x60;
 	const auto *text = reinterpret_cast<const unsigned char *>(text_begin);
 	const size_t text_bytes = text_end - text_begin;
-	const auto *lookup = qemu::function<unsigned char>("helper_lookup_tb_ptr"), *hash_table = qemu::function<unsigned char>("qht_lookup_custom");
+	const auto *lookup = qemu::function<unsigned char>("helper_lookup_tb_ptr"), *hash_table = qemu::function<unsigned char>("qht_lookup_custom"),
+		   *page_of = qemu::function<unsigned char>("get_page_addr_code_hostp");
 	auto *page = qemu::function<void(Cpu *, uint64_t)>("tlb_flush_page");
 
 	flush_page = qemu::function<void(Cpu *, uint64_t, uint16_t)>("tlb_flush_page_by_mmuidx");
-	if (!lookup || !hash_table || !page || !flush_page)
+	if (!lookup || !hash_table || !page_of || !page || !flush_page)
 		return;
 
 	const auto *find = called(lookup, lookup_bytes, text, text_bytes, [&](const unsigned char *to) {
-		return called(to, find_bytes, text, text_bytes, [&](const unsigned char *inner) { return inner == hash_table; });
+		return called(to, begin_bytes, text, text_bytes, [&](const unsigned char *inner) { return inner == page_of; }) &&
+		       called(to, find_bytes, text, text_bytes, [&](const unsigned char *inner) { return inner == hash_table; });
 	});
 
 	find_block = find ? qemu::wrap(reinterpret_cast<decltype(find_block)>(const_cast<unsigned char *>(find)), &our_find_block) : nullptr;

@@ -31,7 +31,7 @@ constexpr int kVirtualClock = 1, kAllTimers = -1; /* QEMU_CLOCK_VIRTUAL, QEMU_TI
 struct Cpu; /* QEMU's */
 
 Cpu *(*get_cpu)(int index);
-bool (*is_idle)(Cpu *);
+bool (*is_idle)(Cpu *), (*is_stopped)(Cpu *);
 int64_t (*next_timer_ns)(int clock, int attributes); /* from now on; negative: none */
 void (*move_to_next_timer)();
 void (*notify_cpus)(void *, int clock);
@@ -46,6 +46,15 @@ bool every_cpu_is_idle()
 		if (!is_idle(cpu))
 			return false;
 	return true;
+}
+
+/* The guest has asked to be stopped: its CPUs count as idle, and the main loop, which has to do it, has perhaps not heard of it. */
+bool some_cpu_is_stopped()
+{
+	for (int index = 0; Cpu *cpu = get_cpu(index); index++)
+		if (is_stopped(cpu))
+			return true;
+	return false;
 }
 
 bool in_main_loop()
@@ -71,12 +80,14 @@ bool all_cpu_threads_idle()
 	waits = false;
 	if (!every_cpu_is_idle())
 		return false;
+	if (some_cpu_is_stopped())
+		return true; /* nobody moves the clock on */
 	if (next_timer_ns(kVirtualClock, kAllTimers) > 0) {
 		moves = true;
 		move_to_next_timer();
 		moves = false;
 	}
-	/* It is due: the emulating thread runs it next. (While the machine stands still the clock does not move.) */
+	/* It is due: the emulating thread runs it next. */
 	return waits = next_timer_ns(kVirtualClock, kAllTimers) != 0;
 }
 
@@ -87,13 +98,14 @@ __attribute__((constructor)) void wait_for_the_count()
 
 	get_cpu = qemu::function<Cpu *(int)>("qemu_get_cpu");
 	is_idle = qemu::function<bool(Cpu *)>("cpu_thread_is_idle");
+	is_stopped = qemu::function<bool(Cpu *)>("cpu_is_stopped");
 	next_timer_ns = qemu::function<int64_t(int, int)>("qemu_clock_deadline_ns_all");
 	move_to_next_timer = qemu::function<void()>("icount_start_warp_timer");
 	notify_cpus = qemu::function<void(void *, int)>("qemu_timer_notify_cb");
 	if (!entry && !get_cpu && !is_idle)
 		return; /* a program by which QEMU is started */
-	if (!entry || !notify || !get_cpu || !is_idle || !next_timer_ns || !move_to_next_timer || !notify_cpus)
-		qemu::die("this QEMU lacks one of all_cpu_threads_idle(), qemu_clock_notify(), qemu_get_cpu(), cpu_thread_is_idle(), qemu_clock_deadline_ns_all(), "
+	if (!entry || !notify || !get_cpu || !is_idle || !is_stopped || !next_timer_ns || !move_to_next_timer || !notify_cpus)
+		qemu::die("this QEMU lacks one of all_cpu_threads_idle(), qemu_clock_notify(), qemu_get_cpu(), cpu_thread_is_idle(), cpu_is_stopped(), qemu_clock_deadline_ns_all(), "
 			  "icount_start_warp_timer(), qemu_timer_notify_cb(): two boots of one job would differ");
 	qemu::replace(notify, &clock_notify);
 	qemu::replace(entry, &all_cpu_threads_idle);
