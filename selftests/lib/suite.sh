@@ -366,6 +366,7 @@ cmd_test() {
 		HOST_INIT='' run_realtime "${realtime[@]}"
 	done
 	wait_beside || true
+	# shellcheck disable=SC2048 # several names in each
 	for name in ${APART[*]}; do
 		grep -q "$(printf '\t')$name\b" "$RESULTS" || record fail "$name" "it did not run"
 	done
