@@ -280,7 +280,7 @@ run_quiet() {
 	wait
 }
 
-# --- the real-time host: all scripts in one boot, those with systemd in a second; after a crash the rest in another
+# --- the real-time host: all scripts of one (host_of) in one boot; after a crash the rest in another
 
 realtime_port() { boot realtime "$1" batch "$PACE_TESTS" | tee "$RUN/port.log" | collect; return "${PIPESTATUS[0]}"; }
 
