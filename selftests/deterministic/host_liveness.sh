@@ -11,7 +11,7 @@ here=$(dirname "$0")
 . "$here/../lib/host.inc.sh"
 
 hog_s=40
-ktap_plan 11
+ktap_plan 12
 host_tree
 ktap_cleanup host_tree_remove
 spare_up -v
@@ -42,7 +42,8 @@ standin full --cgroup "$dir"
 wait_for 20 grep -q . "$dir/cgroup.procs"
 from=$(now_ns)
 daemon() { cut -d' ' -f1 "/proc/$SPARED_PID/schedstat"; }
-spared=$(daemon)
+floor_ns() { sparectl status --json | awk -F'[:,]' '/"host_floor_ns"/ { print $2 + 0 }'; }
+spared=$(daemon) floor=$(floor_ns)
 used=$(stat_of "$dir" used_ns) stolen=$(stat_of "$dir" stolen_ns) misses=$(stat_of "$dir" misses)
 # shellcheck disable=SC2016 # expands inside
 chrt -f 10 bash -c 'from=${EPOCHREALTIME/./}; while ((${EPOCHREALTIME/./} - from < $1 * 1000000)); do :; done' hog "$hog_s"
@@ -50,19 +51,20 @@ used=$(($(stat_of "$dir" used_ns) - used)) stolen=$(($(stat_of "$dir" stolen_ns)
 took=$(($(now_ns) - from))
 spared=$((($(daemon) - spared) / (took / 1000000)))
 wait "$burn"
-floor=$(sparectl status --json | awk -F'[:,]' '/"host_floor_ns"/ { print $2 + 0 }')
+floor=$(($(floor_ns) - floor))
 a=$(result "$MEASURES/hogged" a.share_ppm) b=$(result "$MEASURES/hogged" b.share_ppm)
 ktap_note "SCHED_FIFO for $hog_s s: host $a + $b ppm and spared $spared, longest gaps" \
 	"$(result "$MEASURES/hogged" a.gap_max_ns) $(result "$MEASURES/hogged" b.gap_max_ns) $(result "$MEASURES/hogged" one.gap_max_ns) ns"
-ktap_note "SCHED_FIFO for $hog_s s: in turns before the VM, the time before it, too, $floor ns; by cpu.stat" \
+ktap_note "SCHED_FIFO for $hog_s s: in turns before the VM $floor ns; by cpu.stat" \
 	"$(result "$MEASURES/hogged" a.usage_ppm) + $(result "$MEASURES/hogged" b.usage_ppm) ppm"
 ktap_note "SCHED_FIFO for $hog_s s: in $took ns the VM used $used, lost $stolen ns, missed $misses deadlines"
 ktap_check "CBS-9: SCHED_FIFO for $hog_s s beside 90/100: the class is not ejected" class_is enabled
-# Linux leaves 50 ms of each second to lower classes. A tenth of that is the host's, paid out in turns of 10 ms at most; spared has its part.
+# Linux leaves 50 ms of each second to lower classes, and what is left of a tick by then (sched_switch: 53.9 ms in each 1004). A tenth of that is the host's, paid out in turns of 10 ms at most; spared has its part.
 ktap_check "CBS-9: SCHED_FIFO beside 90/100: the host gets a tenth of what is left, 5000 ppm within a turn's" \
 	at_least $((5000 - 10000 / SECONDS_BURN)) $((a + b + spared))
 # (A turn's timer fires, and the switch away takes, some 10 us: 20 for each of the 5 in ten seconds.)
-ktap_check "CBS-9: SCHED_FIFO beside 90/100: and not more" at_most $((5000 + 10000 / SECONDS_BURN + 10)) $((a + b))
+ktap_check "CBS-9: SCHED_FIFO beside 90/100: and not more" at_most $((5400 + 10000 / SECONDS_BURN + 10)) $((a + b))
+ktap_check "CBS-9: SCHED_FIFO beside 90/100: such turns are a ninth of what the VM has, and one" at_most $((used / 9 + 10000000)) "$floor"
 # (The turns before and after spare-burn's measurement, and the script's own.)
 ktap_check "CBS-9: SCHED_FIFO beside 90/100: that was in turns before the VM, and is counted" at_least $(((a + b) * SECONDS_BURN * 1000)) "$floor"
 ktap_check "CBS-9: SCHED_FIFO beside 90/100: no host task waits for 5 s" at_most 5000000000 "$(result "$MEASURES/hogged" b.gap_max_ns)"
