@@ -71,6 +71,13 @@ Result<std::vector<Setting>> settings_of(const CgroupTree& tree, const SetOption
   if (options.netdev) {
     settings.push_back({spare::file::netdev, joined(*options.netdev)});
   }
+  if (options.net_max) {
+    const auto max = spare::parse_reservation(*options.net_max);
+    if (!max) {
+      return max.error();
+    }
+    settings.push_back({spare::file::net_max, *max ? (*max)->kernel_form() : "max"});
+  }
   if (!options.policy.empty()) {
     settings.push_back({spare::file::policy, fmt::format("{}", fmt::join(options.policy, " "))});
   }
@@ -137,7 +144,7 @@ Result<void> set(const spare::Roots& roots, const SetOptions& options) {
     return tree.error();
   }
   if (!options.changes() && !options.create) {
-    return spare::Error{"nothing to set: give --reservation, --cpus, --provide, --use, --netdev or --policy"};
+    return spare::Error{"nothing to set: give --reservation, --cpus, --provide, --use, --netdev, --net-max or --policy"};
   }
   // Everything that can be refused without touching the kernel is refused first.
   auto settings = settings_of(*tree, options);

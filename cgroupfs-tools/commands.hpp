@@ -25,10 +25,11 @@ struct SetOptions {
   std::optional<bool> provide;
   std::optional<std::vector<std::string>> use;
   std::optional<std::vector<std::string>> netdev;
+  std::optional<std::string> net_max;
   std::vector<std::string> policy;
   bool create = false;
 
-  [[nodiscard]] bool changes() const { return reservation || cpus || provide || use || netdev || !policy.empty(); }
+  [[nodiscard]] bool changes() const { return reservation || cpus || provide || use || netdev || net_max || !policy.empty(); }
 };
 spare::Result<void> set(const spare::Roots& roots, const SetOptions& options);
 

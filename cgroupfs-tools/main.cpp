@@ -33,6 +33,7 @@ void add_changes(cli::App* command, sparectl::SetOptions& set) {
       ->type_name("IF,...")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command->add_option("--net-max", set.net_max, "CPU that network work for it may use, vhost and softirqs, as a reservation: 500us/10ms; P is 100ms at most; max: no limit")->type_name("Q/P");
   command->add_option("--policy", set.policy, "how spare bandwidth is granted: grant_us, chances, window_us, gain_us, payback, wait, hasten; whether the VM pays for softirqs that serve its packets: charge (debt, none), interval_us")
       ->type_name("KEY=VALUE,...")
       ->delimiter(',')

@@ -274,8 +274,8 @@ Result<void> show(const spare::Roots& roots, const std::string& cgroup, bool as_
   if (!threads.empty()) {
     fmt::print("threads      {}\n", threads);
   }
-  fmt::print("provide      {}\nuse          {}\nnetdev       {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
-             listed(vm->netdev), vm->policy.empty() ? "-" : vm->policy);
+  fmt::print("provide      {}\nuse          {}\nnetdev       {}\nnet max      {}\npolicy       {}\n", vm->provider ? "yes" : "no", listed(vm->use),
+             listed(vm->netdev), spare::format_reservation(vm->net_max), vm->policy.empty() ? "-" : vm->policy);
   if (vm->reservation && vm->policy.find("charge=debt") != std::string::npos && !meter_is_kept(roots)) {
     fmt::print("charge       nothing is charged: spared keeps no meter ([meter] in spared.toml)\n");
   }

@@ -55,6 +55,7 @@ json vm_json(const spare::Vm& vm) {
           {"provide", vm.provider},
           {"use", names_json(vm.use)},
           {"netdev", names_json(vm.netdev)},
+          {"net_max_us", vm.net_max ? json{vm.net_max->runtime_us, vm.net_max->period_us} : json()},
           {"policy", policy_json(vm.policy)},
           {"stat", keyed_json(vm.stat)},
           {"events", keyed_json(vm.events)}};

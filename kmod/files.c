@@ -16,6 +16,7 @@
 #include "admission.h"
 #include "config.h"
 #include "files.h"
+#include "guard.h"
 #include "hook.h"
 #include "node.h"
 #include "server.h"
@@ -333,6 +334,32 @@ static int policy_show(struct seq_file *m, void *v)
 	return 0;
 }
 
+static ssize_t net_max_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct spare_reservation max;
+	struct spare_vm_kern *vm;
+	size_t len = nbytes;
+	int err;
+
+	err = write_begin(of, buf, &len);
+	if (!err)
+		err = spare_parse_net_max(buf, len, &max);
+	if (err)
+		return err;
+	guard(mutex)(&spare_config);
+	vm = file_vm(of);
+	if (!vm)
+		return no_memory(of, "the limit");
+	spare_guard_set(vm, &max);
+	return nbytes;
+}
+
+static int net_max_show(struct seq_file *m, void *v)
+{
+	spare_guard_show(seq_vm(m), m);
+	return 0;
+}
+
 static int stat_show(struct seq_file *m, void *v)
 {
 	spare_stat_show(seq_vm(m), m);
@@ -389,6 +416,12 @@ struct cftype spare_files[] = {
 		.flags = FILE_FLAGS,
 		.seq_show = policy_show,
 		.write = policy_write,
+	},
+	{
+		.name = "spare.net.max",
+		.flags = FILE_FLAGS,
+		.seq_show = net_max_show,
+		.write = net_max_write,
 	},
 	{
 		.name = "spare.stat",

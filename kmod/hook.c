@@ -46,6 +46,23 @@ static noinline void mark(struct spare_vm_kern *vm)
 	}
 }
 
+/**
+ * spare_hook_vm - whose tap a device is
+ * @dev: any
+ *
+ * Context: under RCU.
+ * Return: the VM, as long as RCU is held; NULL: it is bound to none.
+ */
+struct spare_vm_kern *spare_hook_vm(const struct net_device *dev)
+{
+	struct spare_hook_device *hd;
+
+	hash_for_each_possible_rcu(devices, hd, node, (unsigned long)dev)
+		if (hd->dev == dev)
+			return hd->vm;
+	return NULL;
+}
+
 /* n packets for the VM behind dev, if that is bound. Preemption is off. */
 static void notrace packets(const struct net_device *dev, int n)
 {

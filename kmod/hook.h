@@ -24,6 +24,7 @@ void spare_hook_unbind(struct spare_hook_device *hd);
 void spare_hook_arm(void);
 int spare_hook_sees(const struct net_device *dev, const char *kind);
 bool spare_hook_wakes(struct task_struct *p);
+struct spare_vm_kern *spare_hook_vm(const struct net_device *dev);
 
 int __must_check spare_hook_init(void);
 void spare_hook_exit(void);

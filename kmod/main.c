@@ -21,6 +21,7 @@
 #include "config.h"
 #include "event.h"
 #include "files.h"
+#include "guard.h"
 #include "hook.h"
 #include "kfuncs.h"
 #include "kick.h"
@@ -67,7 +68,7 @@ static int __init spare_init(void)
 	err = spare_realtime_init();
 	if (err)
 		goto err_node;
-	err = spare_kfuncs_init();
+	err = spare_guard_init() ?: spare_kfuncs_init();
 	if (err)
 		goto err_realtime;
 	return 0;

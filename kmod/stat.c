@@ -7,6 +7,7 @@
 #include <linux/seq_file.h>
 #include "class.h"
 #include "debt.h"
+#include "guard.h"
 #include "server.h"
 #include "stat.h"
 #include "tap.h"
@@ -136,6 +137,7 @@ void spare_stat_show(struct spare_vm_kern *vm, struct seq_file *m)
 	seq_printf(m, "rt_ns %llu\n", vm ? READ_ONCE(vm->abi.rt_ns) : 0);
 	seq_printf(m, "rx_packets %llu\n", vm ? READ_ONCE(vm->abi.rx_seq) : 0);
 	spare_tap_show_packets(vm, m);
+	spare_guard_show_stat(vm, m);
 	show_latencies(&st, m);
 	if (vm)
 		show_servers(vm, m);

@@ -168,6 +168,7 @@ Result<void> configure(const Options& options, const GuestCgroup& cgroup) {
   add("--cpus", options.cpus);
   add("--use", options.use);
   add("--policy", options.policy);
+  add("--net-max", options.net_max);
   auto set = sparectl(words);
   return set ? Result<void>() : set.error();
 }

@@ -135,6 +135,7 @@ Parsed parse_options(int argc, char** argv) {
   app.add_option("--spare-cpus", options.cpus, "CPUs on which it has it, as 1-2")->envname("SPARE_CPUS");
   app.add_option("--spare-use", options.use, "providers it may borrow from, as /pool/p0,/pool/p1")->envname("SPARE_USE");
   app.add_option("--spare-policy", options.policy, "as grant_us=2000,chances=4")->envname("SPARE_POLICY");
+  app.add_option("--spare-net-max", options.net_max, "CPU that its network work may use, as 500us/10ms")->envname("SPARE_NET_MAX");
   app.add_option("--spare-cgroup", options.cgroup, "the cgroup to make; default /vm/ and the guest's -name")->envname("SPARE_CGROUP");
   app.add_option("--spare-binary", options.binary, "the QEMU to run; default: the one in PATH")->envname("SPARE_QEMU_BINARY");
   if (const auto status = app.parse(own)) {

@@ -13,6 +13,7 @@ struct Options {
   std::string cpus;
   std::string use;
   std::string policy;
+  std::string net_max;
   std::string cgroup;               // default: /vm/<name of the guest>
   std::string binary;               // the real QEMU
   std::vector<std::string> qemu;    // its arguments

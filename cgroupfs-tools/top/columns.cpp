@@ -210,6 +210,8 @@ const Column column_table[] = {
     {V, "tx_pps", "TXp/s", 7, Unit::per_second, "packets from it", packet_rate<C::tx_packets, C::bill_tx>},
     {V, "rx_drop_ps", "DROPrx", 6, Unit::per_second, "packets to it that its taps dropped", rate<C::rx_dropped>, 0.01, 100},
     {V, "tx_drop_ps", "DROPtx", 6, Unit::per_second, "packets from it that were dropped", rate<C::tx_dropped>, 0.01, 100},
+    {V, "limited_pct", "LIM%", 5, Unit::percent, "CPU of network work that was charged to its limit (spare.net.max)", [](R r) { return of(share(r.vm.had(C::net_ns), r.vm.seconds)); }},
+    {V, "limit_drop_ps", "DROPlim", 7, Unit::per_second, "packets to it and from it that were dropped for that limit", [](R r) { return of(divided(sum(r.vm, {C::net_rx_dropped, C::net_tx_dropped}), r.vm.seconds)); }, 0.01, 100},
     {V, "net_pct", "NET%", 6, Unit::percent, "CPU of its network: vhost and softirq (the meter)", [](R r) { return of(share(sum(r.vm, {C::bill_vhost, C::bill_softirq_rx, C::bill_softirq_tx}), r.vm.seconds)); }, 0, 0, true},
     {V, "packet_us", "CPU/PKT", 7, Unit::us, "the same for a packet", [](R r) { return of(times(divided(sum(r.vm, {C::bill_vhost, C::bill_softirq_rx, C::bill_softirq_tx}), packets(r.vm)), 1 / ns_per_us)); }, 0, 0, true},
     {V, "netdev", "NETDEV", 10, Unit::text, "its taps", [](R r) { return r.vm.now->netdev.empty() ? Value() : Value(r.vm.now->netdev); }},
@@ -297,7 +299,7 @@ const Column* find_column(std::string_view id, Subject subject) {
 const std::vector<View>& all_views() {
   static const std::vector<View> views = {
       {"vm", '1', "VMs", V, {"name", "state", "cpus", "reservation", "alloc_pct", "used_pct", "rdy_pct", "thr_pct", "boost_pct", "p99_us", "debt_ms", "stolen_pct", "stray_pct", "rx_pps", "tx_pps", "deny_ps", "bill_pct"}, "used_pct"},
-      {"net", '2', "network", V, {"name", "rx_pps", "tx_pps", "rx_drop_ps", "tx_drop_ps", "net_pct", "packet_us", "vhost_pct", "softirq_rx_pct", "softirq_tx_pct", "netdev"}, "rx_pps"},
+      {"net", '2', "network", V, {"name", "rx_pps", "tx_pps", "rx_drop_ps", "tx_drop_ps", "limit_drop_ps", "net_pct", "packet_us", "vhost_pct", "softirq_rx_pct", "softirq_tx_pct", "netdev"}, "rx_pps"},
       {"spare", '3', "spare bandwidth", V, {"name", "grant_ps", "block_ps", "deny_ps", "short_ps", "hasten_ps", "expired_ps", "boost_pct", "thr_pct", "use"}, "grant_ps"},
       {"latency", '4', "first service of packets that found it throttled", V, {"name", "buckets", "p50_us", "p90_us", "p99_us", "lat_mean_us", "lat_max_us", "deny_ps"}, "p99_us"},
       {"time", '5', "where its time goes", V, {"name", "alloc_pct", "used_pct", "rdy_pct", "blocked_pct", "exec_ps", "io_ps", "used_10s_pct", "rdy_10s_pct", "blocked_10s_pct", "exec_10s_ps", "io_10s_ps", "used_period_ms", "rdy_period_ms", "exec_period", "io_period", "exec_us", "wait_exec_us"}, "rdy_pct"},

@@ -10,6 +10,7 @@ const std::array<CounterInfo, counters> counter_table = {{
     {"throttled", false}, {"throttled_ns", false}, {"overruns", false}, {"misses", false}, {"granted", false}, {"denied", false}, {"expired", false},
     {"unasked", false}, {"short", false}, {"short_gain", false}, {"short_q", false}, {"blocked", false}, {"hastened", false}, {"migrated", false}, {"stray_ns", false}, {"stolen_ns", false}, {"valve_ns", false},
     {"cost_paid_ns", false}, {"lat_sum_ns", false}, {"lat_max_ns", true}, {"debt_ns", true}, {"cost_owed_ns", true}, {"rt_ns", false}, {"rx_packets", false}, {"rx_dropped", false}, {"tx_packets", false}, {"tx_dropped", false},
+    {"net_ns", false}, {"net_held", false}, {"net_rx_dropped", false}, {"net_tx_dropped", false},
     {"lat_us_le_64", false}, {"lat_us_le_128", false}, {"lat_us_le_256", false},
     {"lat_us_le_512", false}, {"lat_us_le_1024", false}, {"lat_us_le_2048", false}, {"lat_us_le_4096", false}, {"lat_us_le_8192", false},
     {"lat_us_le_16384", false}, {"lat_us_le_32768", false}, {"lat_us_le_65536", false}, {"lat_us_le_131072", false}, {"lat_us_le_262144", false},

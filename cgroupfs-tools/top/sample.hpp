@@ -19,6 +19,7 @@ enum class Counter : std::uint8_t {
   // spare.stat, in its order
   placed, nr_servers, nr_throttled, used_ns, boost_ns, lent_ns, periods, throttled, throttled_ns, overruns, misses, granted, denied, expired, unasked,
   short_grant, short_gain, short_q, blocked, hastened, migrated, stray_ns, stolen_ns, valve_ns, cost_paid_ns, lat_sum_ns, lat_max_ns, debt_ns, cost_owed_ns, rt_ns, rx_packets, rx_dropped, tx_packets, tx_dropped,
+  net_ns, net_held, net_rx_dropped, net_tx_dropped,
   lat_first,
   lat_last = lat_first + 15,
   // the meter

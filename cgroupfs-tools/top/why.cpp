@@ -152,6 +152,13 @@ Found drops(const Case& c) {
   return n == 0 ? Found() : Found({20 + 100 * n / came, fmt::format("its taps dropped {} of {:.0f} to it: its network threads get too little CPU, or the guest does not take them", packets(n), came)});
 }
 
+Found limited(const Case& c) {
+  const double held = c.had(C::net_held), n = c.had(C::net_rx_dropped) + c.had(C::net_tx_dropped);
+  return held + n == 0 ? Found()
+                       : Found({40, fmt::format("its network work is at its limit, {:.1f} % of a CPU: vhost waited {:.0f} times, {} were dropped: a larger one is sparectl set --net-max",
+                                                c.share(C::net_ns), held, packets(n))});
+}
+
 // (A guest that always has something to do ends nearly all of them so.)
 Found short_grants(const Case& c) {
   const double n = c.had(C::short_grant) + c.had(C::short_gain) + c.had(C::short_q), all = c.had(C::granted);
@@ -176,7 +183,7 @@ struct Rule {
 constexpr Rule rules[] = {
     {"no_class", no_class}, {"unplaced", unplaced},     {"no_rates", no_rates}, {"throttled", throttled_most}, {"denied", denied_packets},
     {"no_provider", no_provider}, {"no_tap", no_tap},   {"contended", contended}, {"stolen", stolen},          {"stray", stray},
-    {"real_time", real_time}, {"debt", in_debt},        {"cost", cost},         {"valve", valve},       {"missed", missed},            {"drops", drops},
+    {"real_time", real_time}, {"debt", in_debt},        {"cost", cost},         {"valve", valve},       {"missed", missed},            {"drops", drops},  {"limited", limited},
     {"short", short_grants},
     {"network", network},     {"full", full_vcpus},
 };

@@ -18,6 +18,7 @@
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
 #include "task.bpf.h"
+#include "guard.bpf.h"
 #include "host_timer.bpf.h"
 #include "host_floor.bpf.h"
 
@@ -84,6 +85,8 @@ __noinline int charge(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		return 0;
 	host_floor_owe(&c->host, delta);
 	c->run_ns += delta;
+	if (c->limited)
+		guard_pays(cpu, c->cur, delta, now);
 	/* One that is THROTTLED pays when it is replenished, or its place in the heap would be wrong. */
 	if (by->state != SPARE_THROTTLED && server_pay_debt(by, now) && is_ready(c, by->slot))
 		heap_put(&c->ready, by->slot, spare_deadline(&by->far, &by->cbs));
@@ -173,6 +176,8 @@ __noinline int charge_switch(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 		return 0;
 	if (!by)
 		return 0;
+	if (c->left_limited)
+		guard_pays(cpu, c->left_of, delta, now);
 	s = c->left_of == by->slot ? NULL : server(cpu, c->left_of);
 	vm = s ? server_vm(s) : NULL;
 	if (s && vm)
@@ -195,11 +200,22 @@ __noinline u64 lent_left(const struct cpu_ctx *c __arg_nonnull, const struct spa
 	return (s->mark.phase == SPARE_MARK_SERVED || net_has_left(c, s)) && mark < left ? mark : left;
 }
 
+/* What it may run on beside that: of what it borrows, of its VM's limit. */
+__noinline u64 bounded_left(const struct cpu_ctx *c __arg_nonnull, const struct spare_server *s __arg_nonnull, u64 now)
+{
+	struct spare_vm *vm = c->by == c->cur ? NULL : server_vm(s);
+	u64 left = vm ? lent_left(c, s, vm) : 1ULL << 62, limited;
+
+	if (!c->limited)
+		return left;
+	limited = guard_left(c, s, now);
+	return limited < left ? limited : left;
+}
+
 /* Arm the hard timer for the next thing that must happen on this CPU by itself. Only on the CPU. */
 __noinline int arm_timer(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 {
 	struct spare_server *s, *by;
-	struct spare_vm *vm;
 	u64 due = next_replenishment(c), when = due, end = 0, t;
 
 	if (c->cur == SPARE_NO_SLOT) {
@@ -217,12 +233,9 @@ __noinline int arm_timer(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 			t = now + by->far.left_ns;
 		if (!when || spare_before(t, when))
 			when = t;
-		vm = c->by == c->cur ? NULL : server_vm(s);
-		if (vm) {
-			t = now + lent_left(c, s, vm);
-			if (spare_before(t, when))
-				when = t;
-		}
+		t = now + bounded_left(c, s, now);
+		if (spare_before(t, when))
+			when = t;
 		if (spare_before(c->turn_end_ns, when) && server_queued(s)) {
 			when = spare_before(c->turn_end_ns, now) ? now : c->turn_end_ns;
 			/* Those of a crowd are calibrated. */

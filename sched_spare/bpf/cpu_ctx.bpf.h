@@ -33,7 +33,8 @@ struct cpu_ctx {
 	u32 put_pid;			/* thread that was just stopped and will be enqueued again */
 	u32 left;			/* server that pays for the switch away from the thread that was just stopped, */
 	u32 left_pid;			/* that thread, */
-	u32 left_of;			/* and its own server, which differs when it had borrowed */
+	u32 left_of;			/* and its own server, which differs when it had borrowed; */
+	u32 left_limited;		/* it was `limited`, too */
 	u32 fwd_cpu;			/* a thread was queued on another CPU from here: its server (forward()), */
 	u32 fwd_slot;			/* which has still to be told; SPARE_NO_SLOT: none, */
 	u32 fwd_pid;			/* and that thread */
@@ -44,6 +45,9 @@ struct cpu_ctx {
 	u32 runs_on;			/* and nobody has switched; in memory, or the verifier would follow each */
 	u32 net;			/* the current thread is a network thread */
 	u32 kind;			/* what it is (task.bpf.h) */
+	u32 limited;			/* the current thread is a vhost worker of a VM with a limit (guard.bpf.h), */
+	u64 may_ns;			/* and may run so much, whatever is left */
+	u64 guard_ns;			/* the next one that waits for its limit goes on then (CLOCK_MONOTONIC); 0: none waits */
 	u32 sleeps;			/* while it is charged for the last time: it stops because it sleeps */
 	u64 run_ns;			/* how long the current run has lasted */
 	u64 again_ns;			/* a server that is withdrawn still has threads, which go then (life.bpf.h); 0: none */

@@ -12,6 +12,7 @@
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
 #include "task.bpf.h"
+#include "guard.bpf.h"
 #include "host_group.bpf.h"
 #include "host_limit.bpf.h"
 #include "host.bpf.h"
@@ -111,6 +112,8 @@ __noinline int queue_task(struct task_struct *p __arg_trusted, u64 enq_flags)
 		group_uncount(t);	/* the host's until now */
 	if (t->grant_ns)
 		limit_return(t);
+	if (vm->guard.cfg && guard_holds(c, p, s, enq_flags))
+		return 0;
 	task_queued(t, s, net);
 	task_place(t, s, vm, net, enq_flags & SCX_ENQ_WAKEUP, now);
 	t->waits_in = vm->id;

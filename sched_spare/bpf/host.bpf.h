@@ -137,8 +137,9 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	if (t && t->grant_ns)
 		limit_return(t);
 	due = task_due(p, limit, bpf_ktime_get_ns());
-	if (due && t && is_net(p, t)) {
-		t->grant_ns = stray_advance(limit, bpf_ktime_get_ns());
+	now = bpf_ktime_get_ns();
+	if (due && t && is_net(p, t) && !guard_due_stray(p, now)) {
+		t->grant_ns = stray_advance(limit, now);
 		t->grant_of = limit;
 		if (t->grant_ns)
 			due = 0;
@@ -459,6 +460,7 @@ static __always_inline void host_cpu_offline(struct host_cpu *h, s32 cpu)
 	host_adopt(h, host_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
 	host_adopt(h, kthread_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
 	host_adopt(h, park_dsq(cpu), home, SPARE_VTIME_COUNTED, cpu);
+	host_adopt(h, SPARE_DSQ_GUARD | (u32)cpu, home, 0, cpu);
 	h->park_ns = h->park_due_ns = 0;
 	h->park_left = 0;
 }

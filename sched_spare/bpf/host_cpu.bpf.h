@@ -149,6 +149,8 @@ static __always_inline int host_cpu_init(struct host_cpu *h, s32 cpu)
 
 	if (!err)
 		err = scx_bpf_create_dsq(SPARE_DSQ_PARK | (u32)cpu, -1);
+	if (!err)
+		err = scx_bpf_create_dsq(SPARE_DSQ_GUARD | (u32)cpu, -1);
 	return err ?: scx_bpf_create_dsq(kthread_dsq(cpu), -1);
 }
 

@@ -15,12 +15,14 @@
 
 #include "spare.bpf.h"
 #include <sched_spare/abi.h>
+#include <sched_spare/bucket.h>
 #include <sched_spare/cbs.h>
 #include <sched_spare/edf.h>
 #include "kfuncs.bpf.h"
 #include "host_cpu.bpf.h"
 #include "cpu.bpf.h"
 #include "task.bpf.h"
+#include "guard.bpf.h"
 #include "host_group.bpf.h"
 #include "stray.bpf.h"
 
@@ -43,21 +45,9 @@ static __always_inline u64 park_dsq(s32 cpu)
 
 static __always_inline void limit_refill(struct host_group *g, u64 now)
 {
-	u64 at = g->refill_ns, period = g->period_us * 1000, quota = g->quota_us * 1000, n;
-	s64 left, most;
+	u64 quota = g->quota_us * 1000;
 
-	if (spare_before(now, at))
-		return;
-	n = (now - at) / period + 1;
-	if (__sync_val_compare_and_swap(&g->refill_ns, at, at + n * period) != at)
-		return;
-	most = quota + g->burst_us * 1000;
-	/* What was overrun is made good first; many periods slept through fill it to the brim and no more. */
-	if (n > 1000)
-		n = 1000;
-	left = __sync_fetch_and_add(&g->left_ns, n * quota) + n * quota;
-	if (left > most)
-		__sync_fetch_and_add(&g->left_ns, most - left);
+	spare_bucket_refill(&g->left_ns, &g->refill_ns, quota, g->period_us * 1000, quota + g->burst_us * 1000, now);
 }
 
 /* Put ns (less than 0: take) into the buckets from `id` up to, but without, `end`. */
@@ -155,13 +145,23 @@ __noinline u64 limit_take(u32 id, u64 now)
 	return got;
 }
 
-/* The same for p, in advance if it is a network thread. */
+/* The same for p, in advance if it is a network thread; of a vhost worker with a limit of its own (GUARD-2) only while that leaves something. */
 __noinline u64 task_take(struct task_struct *p __arg_trusted, u32 limit, u64 now)
 {
-	u64 got = limit_take(limit, now);
-	struct task_ctx *t = got ? NULL : task_ctx(p);
+	struct spare_vm *vm = limit & SPARE_LIMIT_SERVER ? task_vm(p) : NULL;
+	u64 most = SPARE_GRANT_MAX_NS, got;
+	struct task_ctx *t;
 
-	return t && is_net(p, t) ? stray_advance(limit, now) : got;
+	got = limit_take(limit, now);
+	t = got ? NULL : task_ctx(p);
+	if (t && is_net(p, t))
+		got = stray_advance(limit, now);
+	if (got && vm && guard_limits(vm, p))
+		most = guard_may(vm, now);
+	if (most >= got)
+		return got;
+	limit_add(limit, 0, (s64)(got - most));
+	return most;
 }
 
 /* When the chain has something again; 0: it has. */
@@ -186,7 +186,13 @@ __noinline u64 limit_due(u32 id, u64 now)
 /* The same for p. */
 static __always_inline u64 task_due(struct task_struct *p, u32 limit, u64 now)
 {
-	return limit & SPARE_LIMIT_SERVER ? stray_due(p, now) : limit_due(limit, now);
+	u64 due, guard;
+
+	if (!(limit & SPARE_LIMIT_SERVER))
+		return limit_due(limit, now);
+	due = stray_due(p, now);
+	guard = guard_due_stray(p, now);
+	return spare_before(due, guard) ? guard : due;
 }
 
 /*
@@ -269,6 +275,7 @@ static __always_inline void limit_running(struct host_cpu *h, struct task_struct
 __noinline int limit_stopping(struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted, u64 used)
 {
 	u64 now = bpf_ktime_get_ns(), run = (h->dispatch_ns ?: now) - h->began_ns, late = h->late_ns, bill = used;
+	struct spare_vm *vm;
 
 	h->unseen_ns = 0;
 	h->unseen_at = h->start_ns;
@@ -276,7 +283,11 @@ __noinline int limit_stopping(struct host_cpu *h __arg_nonnull, struct task_stru
 		bill = now - h->began_ns + late;
 		h->unseen_ns = bill > used ? bill - used : 0;
 	}
-	limit_add(h->limit, 0, (s64)(h->grant_ns - (bill > late ? bill - late : 0)));
+	bill = bill > late ? bill - late : 0;
+	limit_add(h->limit, 0, (s64)(h->grant_ns - bill));
+	vm = h->limit & SPARE_LIMIT_SERVER ? task_vm(p) : NULL;
+	if (vm && guard_limits(vm, p))
+		guard_charge(vm, bill, now);
 	h->v += (host_cost(h, run) & ~SPARE_VTIME_COUNTED) - (host_cost(h, used) & ~SPARE_VTIME_COUNTED);
 	set_dsq_vtime(p, h->v);
 	h->limit = 0;
@@ -355,6 +366,23 @@ static __always_inline void park_look_ends(struct host_cpu *h, s32 cpu, bool tai
 		limit_note(h, now + SPARE_PARK_REST_NS);
 }
 
+enum park_net {
+	PARK_OTHER,
+	PARK_NET,	/* a network thread, which may get something in advance, */
+	PARK_WORKER,	/* or one whose VM has a limit for it */
+};
+
+/* What a VM's thread is, as far as it matters there. */
+__noinline u32 park_net(const struct host_cpu *h __arg_nonnull, struct task_struct *p __arg_trusted, u64 vm_id)
+{
+	struct spare_vm *vm = task_vm(p);
+	struct task_ctx *t = task_ctx(p);
+
+	if (vm && guard_limits(vm, p))
+		return PARK_WORKER;
+	return t && !(h->dry_net && vm_id == h->dry_vm) && is_net(p, t) ? PARK_NET : PARK_OTHER;
+}
+
 /*
  * The refill that somebody waits for has come: let out those who get a grant. A queue that is too long for one look is gone through in several, each from
  * where the last one ended, or those behind a crowd that stays dry would never be looked at.
@@ -365,7 +393,8 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 	struct task_struct *p;
 	struct task_ctx *t;
 	struct spare_vm *vm;
-	bool net, tail = false;
+	bool tail = false;
+	u32 net;
 	u64 at, vm_id;
 
 	h->park_ns = 0;
@@ -388,8 +417,7 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 		/* A crowd of strays of one VM asks its servers once. */
 		vm = task_vm(p);
 		vm_id = vm ? vm->id : 0;
-		t = vm_id ? task_ctx(p) : NULL;
-		net = t && !(h->dry_net && vm_id == h->dry_vm) && is_net(p, t);
+		net = vm_id ? park_net(h, p, vm_id) : PARK_OTHER;
 		if (vm_id && vm_id == h->dry_vm && !net)
 			continue;
 		limit = task_limit(p);
@@ -408,12 +436,15 @@ __noinline int limit_unpark(struct host_cpu *h __arg_nonnull, s32 cpu, u64 now)
 			h->same--;
 			continue;
 		}
-		h->dry = limit;
-		h->dry_vm = vm_id;
-		h->dry_net = net;	/* its network threads get nothing in advance either */
 		at = task_due(p, limit, now) ?: now + SPARE_GRANT_MIN_NS;
 		if (!h->park_due_ns || spare_before(at, h->park_due_ns))
 			h->park_due_ns = at;
+		/* What a worker waits for is its own (GUARD-2). */
+		if (net == PARK_WORKER)
+			continue;
+		h->dry = limit;
+		h->dry_vm = vm_id;
+		h->dry_net = net;	/* its network threads get nothing in advance either */
 	}
 	park_look_ends(h, cpu, tail, now);
 	return 0;

@@ -23,7 +23,13 @@ static __always_inline u64 host_event(struct host_cpu *h, u64 when)
 	return when;
 }
 
-/* 0: nothing is throttled, nor withdrawn, and no kernel thread waits. */
+/* The same where a worker waits for its limit, too. */
+__noinline u64 guard_event(const struct cpu_ctx *c __arg_nonnull, u64 when)
+{
+	return c->host.servers && (!when || spare_before(c->guard_ns, when)) ? c->guard_ns : when;
+}
+
+/* 0: nothing is throttled, nor withdrawn, and neither a kernel thread waits nor a worker for its limit. */
 static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 {
 	u64 key = 0;
@@ -33,7 +39,7 @@ static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 		key = c->again_ns;
 	if (c->host.servers && c->host.kthreads && c->host.kthread_due_ns && (!key || spare_before(c->host.kthread_due_ns, key)))
 		key = c->host.kthread_due_ns;
-	return key;
+	return c->guard_ns ? guard_event(c, key) : key;
 }
 
 /* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */

@@ -184,7 +184,7 @@ void BPF_STRUCT_OPS(spare_cpu_offline, s32 cpu)
 			server_end(c, s);
 	}
 	c->cur = c->by = c->pick = c->pick_by = c->left = SPARE_NO_SLOT;
-	c->again_ns = 0;
+	c->again_ns = c->guard_ns = 0;
 }
 
 /* It is back. What was asked of its servers meanwhile stands in their attention bits; its first dispatch looks. */

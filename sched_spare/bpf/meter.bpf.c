@@ -19,6 +19,9 @@
 
 char _license[] SEC("license") = "GPL";
 
+/* 6.2 and later; for meter_dropped alone. */
+extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
+
 /* include/linux/interrupt.h */
 #define NET_TX_SOFTIRQ	2
 #define NET_RX_SOFTIRQ	3
@@ -228,6 +231,20 @@ int BPF_PROG(meter_sent, struct sk_buff *skb, int rc, struct net_device *dev, un
 	vm = vm_of_device(c, dev);
 	if (vm || !is_upper(dev))
 		somebody_had(c, vm);
+	return 0;
+}
+
+/* A limit drops it at the VM's tap (kmod/guard.c; of what that returns only a byte means something): what it took up to there is the VM's all the same. */
+SEC("fexit/spare_guard_drops")
+int BPF_PROG(meter_dropped, void *packet, u32 direction, u32 needed, u64 dropped)
+{
+	struct spare_meter_cpu *c = me();
+	struct sk_buff *skb;
+
+	if (!c || !(u8)dropped || direction != SPARE_RX || !spare_bill_serves(&c->bill))
+		return 0;
+	skb = bpf_rdonly_cast(packet, bpf_core_type_id_kernel(struct sk_buff));
+	somebody_had(c, vm_of_device(c, skb->dev));
 	return 0;
 }
 

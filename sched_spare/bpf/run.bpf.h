@@ -14,6 +14,7 @@
 #include "cpu.bpf.h"
 #include "boost.bpf.h"
 #include "task.bpf.h"
+#include "guard.bpf.h"
 #include "host_limit.bpf.h"
 #include "stray.bpf.h"
 #include "host_timer.bpf.h"
@@ -172,6 +173,8 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 		by->state = SPARE_RUNNING;
 	c->kind = task_kind(p);
 	c->net = is_net(p, t);
+	c->limited = guard_limits(vm, p);
+	c->may_ns = c->limited ? guard_may(vm, now) : 0;
 	c->run_ns = 0;
 	if (c->net)
 		first_service(c, t, s, vm, now);
@@ -323,6 +326,8 @@ __noinline int stop_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 		t->turn_left = c->turn_end_ns - now - c->turn_longer_ns;
 	c->left = c->cur == SPARE_NO_SLOT ? SPARE_NO_SLOT : c->by;
 	c->left_of = c->cur;
+	c->left_limited = c->limited;
+	c->limited = 0;
 	c->left_pid = p->pid;
 	c->stamp_ns = now;
 	c->cur = SPARE_NO_SLOT;
@@ -335,6 +340,7 @@ __noinline int idle_begins(s32 cpu)
 {
 	struct cpu_ctx *c = cpu_ctx(cpu);
 	const struct rq *rq;
+	bool at_once;
 
 	if (!c)
 		return 0;
@@ -348,13 +354,17 @@ __noinline int idle_begins(s32 cpu)
 	if (cpus_end <= (u32)cpu)
 		cpus_end = cpu + 1;
 	/* (Queued, too, while host_steal() let go of the lock; a kernel thread that is bound to this CPU since dispatch.) */
-	if (c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued || c->host.kthreads) {
+	at_once = c->fwd_slot != SPARE_NO_SLOT || c->look || c->host.queued || c->host.kthreads;
+	if (at_once) {
 		c->host.armed = 1;	/* (without servers dispatch arms it anew only then) */
 		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	}
 	c->put_pid = 0;	/* it has been queued: what is changed later is no put */
 	if (!c->host.servers)
 		return 0;
+	/* It may be a worker that was put, and waits for its limit, after dispatch had seen to the timer. */
+	if (c->guard_ns && !at_once)
+		arm_next(c, cpu);
 	if (c->left != SPARE_NO_SLOT && charge_switch(c, cpu, bpf_ktime_get_ns()))
 		spare_timer_arm(cpu, bpf_ktime_get_ns(), 0);
 	return 0;

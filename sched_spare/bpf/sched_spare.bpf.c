@@ -25,6 +25,7 @@
 #include "boost.bpf.h"
 #include "deadline.bpf.h"
 #include "task.bpf.h"
+#include "guard.bpf.h"
 #include "host_timer.bpf.h"
 #include "host.bpf.h"
 #include "account.bpf.h"
@@ -81,6 +82,8 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 		attend_again(c, cpu, now);
 	if (c->throttled.n)
 		replenish(c, cpu, now);
+	if (c->guard_ns && (!c->host.servers || !spare_before(now, c->guard_ns)))
+		guard_release(c, cpu, now);
 	c->taken_to = 0;
 	/* Another CPU is idle, and one who is parked here has a turn again: not only when the servers leave the host something. (The look is nobody's.) */
 	if (host_parked_idle(&c->host, now)) {
@@ -88,9 +91,9 @@ static __always_inline bool choose(struct cpu_ctx *c, s32 cpu, u32 slot, struct 
 		now = bpf_ktime_get_ns();
 		own_time_since(c, cpu, now);
 	}
-	/* Its VM may have lost or won a reservation while it ran. */
+	/* Its VM may have lost or won a reservation while it ran; a worker may have had what its limit leaves (guard.bpf.h). */
 	cur = c->cur;
-	if (prev_runs && cur != SPARE_NO_SLOT && spare_task_slot(prev, cpu) != cur)
+	if (prev_runs && cur != SPARE_NO_SLOT && (spare_task_slot(prev, cpu) != cur || (c->limited && guard_ends(c, cpu, now))))
 		cur = SPARE_NO_SLOT, prev_runs = false;
 	host = prev_runs && cur == SPARE_NO_SLOT && task_stays_host(prev, cpu) ? prev : NULL;
 	c->pick = SPARE_NO_SLOT;

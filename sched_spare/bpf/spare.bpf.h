@@ -44,6 +44,7 @@ enum spare_class_const : __u64 {
 	SPARE_DSQ_SERVER	= 1ULL << 41,		/* | serial number: a server's runnable threads (queue.bpf.h) */
 	SPARE_DSQ_KTHREAD	= 1ULL << 42,		/* | cpu: per-CPU kernel threads that were preempted */
 	SPARE_DSQ_PARK		= 1ULL << 43,		/* | cpu: host tasks whose cgroup has used its cpu.max */
+	SPARE_DSQ_GUARD		= 1ULL << 44,		/* | cpu: vhost workers of VMs whose network work has used its spare.net.max, by when they go on */
 	SPARE_SLICE_NS		= 20ULL * 1000000,	/* never reached: budget, turn or grant end first */
 	SPARE_OVERRUN_EVENT_NS	= 100000ULL,
 };

@@ -123,7 +123,7 @@ ip link add wire0 type dummy
 ktap_cleanup "ip link del wire0"
 echo 1 >/proc/sys/net/ipv6/conf/wire0/disable_ipv6
 ip link set wire0 master meterbr up
-bridge fdb replace 02:00:00:00:00:99 dev wire0 master static
+bridge fdb replace 02:00:00:00:00:99 dev wire0 master static sticky	# (whom the peer sends as, too: it would move)
 bridge fdb replace "$mac" dev spare0 master static
 mkdir -p "$m" "$peer"
 ktap_cleanup "cgroup_remove $m $peer"

@@ -8,12 +8,13 @@
 #   --vcpus N         default 1                     --cgroup DIR   cgroup directory to enter first
 #   --serial FILE     default /tmp/TAP.serial       --idle         do not burn CPU
 #                                                 --rest         burn at no cost of the emulator's (tools/resting.cpp)
+#   --send PORT       send in bulk by TCP to that port of the host's, and nothing else
 #   --guest DIR       image and initrd of guest/build.sh (default: $SPARE_GUEST, else /usr/local/libexec/sched_spare/guest)
 #   --qemu COMMAND    what to run instead of qemu-system-x86_64, words split (spare-qemu …)
 #   --tap-only        make the tap and stop
 #
 # tsc-deadline and no HPET: otherwise a guest whose APIC timer failed its calibration, as happens under emulation, ticks on the
-# HPET, in QEMU's main loop. Ready when the serial file holds "guest_burn:" (or "up after" with --idle). vCPU threads are named "CPU N/KVM".
+# HPET, in QEMU's main loop. Ready when the serial file holds "guest_burn:" (or "up after" with --idle, --send). vCPU threads are named "CPU N/KVM".
 
 set -euo pipefail
 
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
 	--guest) guest=$2; shift ;;
 	--qemu) qemu=$2; shift ;;
 	--idle) load=spare_idle=1 ;;
+	--send) load=spare_send=$2; shift ;;
 	--rest) [ "${SPARE_HOST-}" != realtime ] || load=spare_rest=1 ;; # (a real KVM takes a guest's PAUSE for a lock that it waits for)
 	--tap-only) tap_only=1 ;;
 	--) shift; break ;;

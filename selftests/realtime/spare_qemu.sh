@@ -66,7 +66,7 @@ status_is() {
 	((status == want))
 }
 file_is() { [[ $(<"$1") == "$2" ]]; }
-settings_of() { (cd "$1" && head -v -n 100 spare.{reservation,cpus,provide,use,netdev,policy} cpu.{max,weight} cgroup.procs); }
+settings_of() { (cd "$1" && head -v -n 100 spare.{reservation,cpus,provide,use,netdev,policy,net.max} cpu.{max,weight} cgroup.procs); }
 # not_started TEXT COMMAND...: ends with 125, says TEXT, and QEMU has not been started
 not_started() {
 	local text=$1 status=0 out

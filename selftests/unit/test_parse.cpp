@@ -287,6 +287,24 @@ TEST_CASE("spare.reservation: limits of CBS-7, each side of each")
 		}
 }
 
+TEST_CASE("GUARD-1: spare.net.max is a reservation with a period of 100 ms at most")
+{
+	const auto parse = [](const std::string &text) {
+		spare_reservation r{1, 1};
+		const int err = spare_parse_net_max(text.data(), uint32_t(text.size()), &r);
+
+		CHECK((err == 0 || (r.runtime_us == 1 && r.period_us == 1)));
+		return err;
+	};
+	CHECK(parse("500 10000\n") == 0);
+	CHECK(parse("100000 100000") == 0);
+	CHECK(parse("max") == 0);
+	CHECK(parse("1000 100001") == -ERANGE);
+	CHECK(parse("49 1000") == -ERANGE);
+	CHECK(parse("500") == -EINVAL);
+	CHECK(parse("max 1") == -EINVAL);
+}
+
 TEST_CASE("spare.*: texts of 64 KiB")
 {
 	const size_t n = 65536;

@@ -4,24 +4,40 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "class_loader.hpp"
 #include "class_state.hpp"
 #include "cli/options.hpp"
 #include "config.hpp"
 #include "daemon.hpp"
+#include "guard.hpp"
 #include "log.hpp"
 #include "manager.hpp"
 #include "meter/meter.hpp"
 #include "meter/run.hpp"
 #include "pinned_class.hpp"
 #include "probe.hpp"
+#include "util/files.hpp"
 
 namespace {
 
 constexpr int exit_usage = 2;
+
+// What has been detached holds the module until the kernel has freed it: who unloads that next need not try twice.
+void await_module(const spare::Roots& roots) {
+  constexpr std::chrono::milliseconds pause{20}, longest{3000};
+  for (auto waited = pause; waited < longest; waited += pause) {
+    const auto users = spare::read_file(roots.module() / "refcnt");
+    if (!users || spare::trim(*users) == "0") {
+      return;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
 
 int stop(const spare::Roots& roots) {
   // A spared whose class has been ejected will load it again. (One whose class has been unloaded ends within some seconds.)
@@ -33,15 +49,17 @@ int stop(const spare::Roots& roots) {
     spdlog::error("{}", meter.error().text);
     return 1;
   }
-  if (auto unloaded = spare::PinnedClass::unload(roots); !unloaded) {
-    if (unloaded.error().code == ENOENT) {
-      spdlog::info("no class is loaded");
-      return 0;
-    }
+  const auto unloaded = spare::PinnedClass::unload(roots);
+  if (!unloaded && unloaded.error().code != ENOENT) {
     spdlog::error("{}", unloaded.error().text);
     return 1;
   }
-  spdlog::info("the class is unloaded");
+  if (auto guard = spare::unpin_guard(roots); !guard) {
+    spdlog::error("{}", guard.error().text);
+    return 1;
+  }
+  spdlog::info(unloaded ? "the class is unloaded" : "no class is loaded");
+  await_module(roots);
   return 0;
 }
 

@@ -30,7 +30,7 @@ Result<Pass> Manager::look() {
       claims.push_back(std::move(*claim));
     }
   }
-  return Pass{roots_, tree_, config_, complaints_, refusals_, unseen_, std::move(*host), changed_, Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
+  return Pass{roots_, tree_, config_, complaints_, refusals_, unseen_, guard_, std::move(*host), changed_, Ledger(read_limit_ppm(roots_), std::move(claims), read_deadlines(tree_))};
 }
 
 bool Manager::threads_changed() {
@@ -67,6 +67,7 @@ void Manager::pass() {
     bind_members(*pass);
     mirror_caps(*pass);
     look_at_taps(*pass);
+    guard_taps(*pass);
     std::map<std::string, Watched> watched;
     for (const Claim& claim : pass->ledger.claims()) {
       if (claim.reservation) {

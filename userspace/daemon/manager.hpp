@@ -14,6 +14,7 @@
 #include "cgroup.hpp"
 #include "complaints.hpp"
 #include "config.hpp"
+#include "guard.hpp"
 #include "host_cpus.hpp"
 #include "ledger.hpp"
 #include "metrics/read.hpp"
@@ -31,6 +32,7 @@ struct Pass {
   Complaints& complaints;
   Refusals& refusals;
   Unseen& unseen;
+  TapGuard& guard;
   std::vector<HostCpu> host;
   std::set<std::string>& changed;  // cgroups that were moved, or of whose threads something new is said
   Ledger ledger;  // every cgroup with spare files, those without a reservation too; kept up to date by the steps
@@ -45,6 +47,7 @@ void place_vms(Pass& pass);        // placer.cpp
 void bind_members(Pass& pass);     // members.cpp
 void mirror_caps(Pass& pass);      // mirror.cpp
 void look_at_taps(Pass& pass);     // taps.cpp
+void guard_taps(Pass& pass);       // guards.cpp
 
 // Gives every cgroup its operator's cpu.max back; how many had another. For when spared shall not come back.
 Result<unsigned> restore_caps(const Roots& roots);
@@ -75,6 +78,7 @@ class Manager {
   Complaints complaints_;
   Refusals refusals_;
   Unseen unseen_;
+  TapGuard guard_{roots_};
   struct Watched {
     std::uint64_t events = 0, affinities = 0;  // so far
     std::chrono::seconds wait{0};

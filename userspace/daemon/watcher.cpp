@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 // Of every cgroup: spare files come with the io controller, everything else begins with a reservation. (Each watch pins an inode.)
 constexpr const char* files_of_all[] = {"cgroup.subtree_control", file::reservation};
 // Of one with a reservation. cgroup.events: a VM starts or ends in it.
-constexpr const char* files_of_reserved[] = {file::cpus, file::provide, file::use, file::cpu_max, "cgroup.events"};
+constexpr const char* files_of_reserved[] = {file::cpus, file::provide, file::use, file::netdev, file::net_max, file::cpu_max, "cgroup.events"};
 constexpr __u32 kernel_group = 1;                   // of uevents: those of the kernel itself
 
 Fd open_uevents() {

@@ -55,6 +55,9 @@ std::string_view meaning(std::string_view name, int code) {
       if (name == file::policy) {
         return policy_form;
       }
+      if (name == file::net_max) {
+        return "the value is out of range: 100us <= P <= 100ms, Q >= 50us, Q/P >= 0.5 %";
+      }
       return "the value is out of range: 100us <= P <= 1s, Q >= 50us, Q/P >= 0.5 %";
     case EBUSY:
       if (name == file::provide || name == file::use) {

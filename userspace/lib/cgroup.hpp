@@ -22,6 +22,7 @@ inline constexpr const char* cpus = "spare.cpus";
 inline constexpr const char* provide = "spare.provide";
 inline constexpr const char* use = "spare.use";
 inline constexpr const char* netdev = "spare.netdev";
+inline constexpr const char* net_max = "spare.net.max";
 inline constexpr const char* policy = "spare.policy";
 inline constexpr const char* stat = "spare.stat";
 inline constexpr const char* events = "spare.events";

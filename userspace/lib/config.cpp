@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <fnmatch.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -253,6 +254,54 @@ void read_meter(Reader& reader, const toml::table& root, Config& config) {
   config.meter = reader.flag(*table, "enabled").value_or(false);
 }
 
+// "tcp/22", "udp/53", "icmp", "icmpv6" as guard.bpf.c has it; nothing: none of them.
+std::optional<std::uint32_t> pass_of(const std::string& text) {
+  constexpr std::pair<const char*, std::uint32_t> protocols[] = {{"icmp", IPPROTO_ICMP}, {"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"icmpv6", IPPROTO_ICMPV6}};
+  const auto slash = text.find('/');
+  for (const auto& [name, number] : protocols) {
+    if (text.substr(0, slash) != name) {
+      continue;
+    }
+    const bool has_ports = number == IPPROTO_TCP || number == IPPROTO_UDP;
+    const auto port = slash == std::string::npos ? std::nullopt : as_integer(text.substr(slash + 1));
+    if (slash == std::string::npos || (has_ports && port && *port >= 1 && *port <= 65535)) {
+      return number << 16 | static_cast<std::uint32_t>(port.value_or(0));
+    }
+  }
+  return std::nullopt;
+}
+
+void read_guard(Reader& reader, const toml::table& root, Config& config) {
+  const toml::node* node = root.get("guard");
+  if (node == nullptr) {
+    return;
+  }
+  const toml::table* table = node->as_table();
+  if (table == nullptr) {
+    reader.fail(*node, "write [guard]");
+    return;
+  }
+  reader.only_keys(*table, {"pass"});
+  const toml::node* pass = table->get("pass");
+  if (pass == nullptr) {
+    return;
+  }
+  const toml::array* list = pass->as_array();
+  if (list == nullptr || list->size() > guard_passes_most) {
+    reader.fail(*pass, fmt::format("pass must be a list of at most {}, as [\"tcp/22\", \"icmp\"]", guard_passes_most));
+    return;
+  }
+  for (const toml::node& each : *list) {
+    const auto text = each.value_exact<std::string>();
+    const auto rule = text ? pass_of(*text) : std::nullopt;
+    if (!rule) {
+      reader.fail(each, "pass names protocols, and ports of tcp and udp: \"tcp/22\", \"udp/53\", \"icmp\", \"icmpv6\"");
+      return;
+    }
+    config.guard_passes.push_back(*rule);
+  }
+}
+
 constexpr std::uint64_t interval_least_us = 1000000, interval_most_us = 300000000;  // Prometheus takes what is older than 5 minutes for gone
 
 std::uint64_t read_interval(Reader& reader, const toml::table& table, std::uint64_t otherwise) {
@@ -306,9 +355,10 @@ Result<Config> parse_config(std::string_view text, const std::string& name) {
   }
   Reader reader(name);
   Config config;
-  reader.only_keys(root, {"pool", "placement", "meter", "metrics"});
+  reader.only_keys(root, {"pool", "placement", "meter", "guard", "metrics"});
   read_placement(reader, root, config);
   read_meter(reader, root, config);
+  read_guard(reader, root, config);
   read_pools(reader, root, config);
   read_metrics(reader, root, config.metrics);
   if (reader.error()) {

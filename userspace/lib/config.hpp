@@ -20,6 +20,8 @@ namespace spare {
 inline constexpr const char* config_path = "/etc/sched_spare/spared.toml";
 inline constexpr const char* pools_dir = "/pool";  // cgroup above every pool
 
+inline constexpr std::size_t guard_passes_most = 16;
+
 // Spare reservations of one shape that many VMs share (SPARE-5).
 struct PoolConfig {
   std::string name;
@@ -46,6 +48,7 @@ struct Config {
   std::optional<unsigned> servers;  // for each VM; nothing: one per vCPU
   bool meter = false;               // keep the bill in the kernel
   MetricsConfig metrics;
+  std::vector<std::uint32_t> guard_passes;  // what no limit of network work drops: protocol << 16 | port (guard.bpf.c)
 };
 
 // A mistake is "NAME:LINE: what is wrong".

@@ -35,6 +35,11 @@ Result<void> pin(const Roots& roots, int fd) {
   return bpf_obj_pin(fd, path.c_str()) == 0 ? Result<void>() : errno_error("cannot pin " + path.string());
 }
 
+bool is_shared(const Roots& roots, int fd) {
+  const Fd pinned(bpf_obj_get(path_in(PinnedClass::directory(roots)).c_str()));
+  return !pinned || id_of(pinned.get()) == id_of(fd);
+}
+
 void remove_unused(const std::filesystem::path& directory) {
   std::error_code failed;
   if (!std::filesystem::exists(directory / pin::link, failed) && !std::filesystem::exists(directory / pin::meter, failed)) {

@@ -18,6 +18,9 @@ Result<void> reuse(const Roots& roots, bpf_map* map);
 // Pins it, where it is not. EPROTO: another one is.
 Result<void> pin(const Roots& roots, int fd);
 
+// Is it the one that is pinned, if one is?
+bool is_shared(const Roots& roots, int fd);
+
 // Unless class or meter is pinned in that directory, it goes.
 void remove_unused(const std::filesystem::path& directory);
 

@@ -34,6 +34,7 @@ class PinnedClass {
 namespace pin {
 inline constexpr const char* link = "link";
 inline constexpr const char* meter = "meter";  // a directory, of the meter (meter/pins.hpp)
+inline constexpr const char* guard = "guard";  // a directory, of the programs at taps (daemon/guard.hpp)
 inline constexpr const char* globals[] = {"rodata", "data", "bss"};
 }  // namespace pin
 

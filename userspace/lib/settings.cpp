@@ -73,8 +73,11 @@ Result<void> apply(const Cgroup& cgroup, std::vector<Setting> settings) {
 
 std::vector<std::string> names_in(const std::string& text) { return text == "none" ? std::vector<std::string>() : split(text, " \n"); }
 
-Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup) {
-  const auto text = cgroup.read(file::reservation);
+namespace {
+
+// Q and P of a file that has them in microseconds, or "max".
+Result<std::optional<Reservation>> read_share(const Cgroup& cgroup, const char* file) {
+  const auto text = cgroup.read(file);
   if (!text) {
     return text.error();
   }
@@ -85,10 +88,14 @@ Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup) {
   const auto runtime = parts.size() == 2 ? as_integer(parts[0]) : std::nullopt;
   const auto period = parts.size() == 2 ? as_integer(parts[1]) : std::nullopt;
   if (!runtime || !period || *runtime < 0 || *period <= 0) {
-    return Error{"the reservation of " + cgroup.path() + " reads '" + *text + "', which this version does not understand"};
+    return Error{std::string(file) + " of " + cgroup.path() + " reads '" + *text + "', which this version does not understand"};
   }
   return std::optional(Reservation{static_cast<std::uint64_t>(*runtime), static_cast<std::uint64_t>(*period)});
 }
+
+}  // namespace
+
+Result<std::optional<Reservation>> read_reservation(const Cgroup& cgroup) { return read_share(cgroup, file::reservation); }
 
 Result<Vm> read_vm(const Cgroup& cgroup) {
   Vm vm;
@@ -114,6 +121,9 @@ Result<Vm> read_vm(const Cgroup& cgroup) {
   }
   if (const auto policy = text(file::policy)) {
     vm.policy = *policy;
+  }
+  if (const auto net_max = read_share(cgroup, file::net_max)) {
+    vm.net_max = *net_max;
   }
   if (const auto stat = text(file::stat)) {
     vm.stat = FlatKeyed::parse(*stat);

@@ -31,6 +31,7 @@ struct Vm {
   std::vector<std::string> use;
   std::vector<std::string> netdev;
   std::string policy;
+  std::optional<Reservation> net_max;  // what its network work may use (GUARD-1)
   FlatKeyed stat;
   FlatKeyed events;
 };

@@ -44,6 +44,8 @@ bool has(const btf* types, const MeterPoint& point) {
                           : btf__find_by_name_kind(types, point.target, BTF_KIND_FUNC) > 0;
 }
 
+bool is_loaded(const MeterPoint& point) { return *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0; }
+
 // That of its globals is "meter_bp.data": a name that the BPF file system does not take.
 std::string_view name_of(const bpf_map* map) {
   const std::string_view name = bpf_map__name(map);
@@ -62,6 +64,8 @@ void MeterPrograms::Close::operator()(meter_bpf* object) const { meter_bpf__dest
 
 MeterPrograms::MeterPrograms(unsigned cpus, std::optional<MeterPins> pins) : cpus_(cpus), pins_(std::move(pins)), states_(points().size()) {}
 
+bool MeterPrograms::wanted(const MeterPoint& point) const { return (!point.steered || steered_) && (!point.limits || (pins_ && is_loaded(point))); }
+
 // Those that are not attached and whose target is there now; of the others says why not.
 void MeterPrograms::look_for(std::vector<size_t>& found) {
   const Btf kernel(btf__load_vmlinux_btf(), btf__free);
@@ -69,7 +73,7 @@ void MeterPrograms::look_for(std::vector<size_t>& found) {
   for (size_t i = 0; i < points().size(); i++) {
     const MeterPoint& point = points()[i];
     State& state = states_[i];
-    if (state.program || state.refused || (point.steered && !steered_)) {
+    if (state.program || state.refused || !wanted(point)) {
       continue;
     }
     if (!kernel) {
@@ -330,7 +334,7 @@ bool MeterPrograms::attach_more(bool napi) {
   steered_ = steered_ || napi || __atomic_load_n(&shared().steers, __ATOMIC_RELAXED) != 0;
   const bool come = std::any_of(points().begin(), points().end(), [&](const MeterPoint& point) {
     const State& state = states_[static_cast<size_t>(&point - points().data())];
-    return !state.program && !state.refused && (point.steered ? steered_ : *point.module != '\0' && ::access(fmt::format("/sys/kernel/btf/{}", point.module).c_str(), F_OK) == 0);
+    return !state.program && !state.refused && wanted(point) && (point.steered || is_loaded(point));
   });
   // (While a link ends the kernel lets no other begin.)
   if (!come || *ending_ > 0) {
@@ -370,7 +374,7 @@ std::vector<MissingPart> MeterPrograms::missing() const {
     const bool done_by_older = std::any_of(points().begin(), points().end(), [&](const MeterPoint& other) {
       return other.instead != nullptr && std::string_view(other.instead) == points()[i].program && attached(other);
     });
-    if (!states_[i].program && points()[i].instead == nullptr && !done_by_older && (!points()[i].steered || steered_)) {
+    if (!states_[i].program && points()[i].instead == nullptr && !done_by_older && wanted(points()[i])) {
       missing.push_back({points()[i].name(), states_[i].why, points()[i].part});
     }
   }

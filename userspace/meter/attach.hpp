@@ -70,6 +70,7 @@ class MeterPrograms {
   void attach(const Object& object, const std::vector<size_t>& points);
   bool link(size_t point);
   void unlink(size_t point);
+  [[nodiscard]] bool wanted(const MeterPoint& point) const;
   void look_for(std::vector<size_t>& points);
   void extend();
 

@@ -21,11 +21,12 @@ constexpr MeterPoint all_points[] = {
     {"meter_host_ip6", false, "ip6_input", "", "the host's own IPv6 packets in softirq: those before a VM's packet are in the VM's bill"},
     {"meter_host_arp", false, "arp_rcv", "", "the host's own ARP packets in softirq: those before a VM's packet are in the VM's bill"},
     {"meter_packet", true, "netif_receive_skb", "", "what VMs whose taps have RPS or IFF_NAPI send: its softirq is in the bill of who receives it", nullptr, true},
+    {"meter_dropped", false, "spare_guard_drops", "sched_spare", "packets that a limit drops (spare.net.max): their softirq is in the host network's bill", nullptr, false, true},
     {"meter_guest_enter", true, "kvm_entry", "kvm", "vCPUs: their threads count as the emulator's, and VMs without vhost are not found"},
     {"meter_guest_exit", true, "kvm_exit", "kvm", "vCPUs: what they do on the host counts as the guest's"},
-    {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads", nullptr, false, true},
-    {"meter_vhost_rx", false, "handle_rx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
-    {"meter_vhost_tx", false, "handle_tx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, true},
+    {"meter_vhost", false, "vhost_run_work_list", "vhost", "vhost: its threads count as the VM's kernel threads", nullptr, false, false, true},
+    {"meter_vhost_rx", false, "handle_rx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, false, true},
+    {"meter_vhost_tx", false, "handle_tx", "vhost_net", "vhost: its threads count as the VM's kernel threads", "meter_vhost", false, false, true},
     {"meter_iothread", false, "eventfd_read", "", "iothreads: they count as the emulator's"},
 };
 

@@ -15,6 +15,7 @@ struct MeterPoint {
   const char* part;
   const char* instead = nullptr;  // a program that does the same: this one is only for kernels that lack that
   bool steered = false;           // only where packets of VMs' taps are served in softirqs
+  bool limits = false;            // only of a meter that charges, where the module is there: what a limit drops (GUARD-1)
   bool tells = false;             // whether a thread is a vhost worker
 
   [[nodiscard]] std::string name() const;

@@ -164,3 +164,21 @@ TEST_CASE("metrics: mistakes name their line") {
   CHECK_FALSE(parse_config("metrics = 1\n", "f"));
   CHECK_FALSE(parse_config("[metrics]\nlisten = \"127.0.0.1:1\"\ngroup = \"x\"\n", "f"));
 }
+
+TEST_CASE("GUARD-2: what passes a limit is protocols, and ports of those that have some") {
+  CHECK(parse_config("", "f")->guard_passes.empty());
+  const auto config = parse_config("[guard]\npass = [\"tcp/22\", \"udp\", \"icmp\", \"icmpv6\"]\n", "f");
+  REQUIRE(config);
+  CHECK(config->guard_passes == std::vector<std::uint32_t>{6U << 16 | 22, 17U << 16, 1U << 16, 58U << 16});
+  const auto wrong = GENERATE("\"tcp/22\"", "[\"tcp/0\"]", "[\"tcp/65536\"]", "[\"icmp/8\"]", "[\"sctp\"]", "[\"tcp/\"]", "[\"\"]", "[22]", "[\"tcp/ssh\"]");
+  const auto bad = parse_config(std::string("[guard]\npass = ") + wrong + "\n", "f");
+  INFO(wrong);
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().text.starts_with("f:2: "));
+  CHECK_FALSE(parse_config("[guard]\nuplinks = [\"eth0\"]\n", "f"));
+  std::string many = "[guard]\npass = [";
+  for (int i = 0; i < 17; i++) {
+    many += "\"icmp\",";
+  }
+  CHECK_FALSE(parse_config(many + "]\n", "f"));
+}

@@ -85,6 +85,7 @@ TEST_CASE("top, why: debt, drops, network") {
   CHECK(said("debt", with({{Counter::debt_ns, 20 * ms}, {Counter::cost_owed_ns, 20 * ms}})).empty());
   CHECK(has(said("cost", with({{Counter::throttled_ns, 600 * ms}, {Counter::cost_paid_ns, 60 * ms}, {Counter::cost_owed_ns, 16 * ms}})), "6 % of a CPU of its budgets pays for softirqs that serve its packets, 16.0 ms"));
   CHECK(said("cost", with({{Counter::cost_paid_ns, 60 * ms}})).empty());
+  CHECK(has(said("limited", with({{Counter::net_ns, 500 * ms}, {Counter::net_held, 7}, {Counter::net_rx_dropped, 10}})), "vhost waited 7 times, 10 packets were dropped"));
   CHECK(has(said("drops", with({{Counter::rx_packets, 90}, {Counter::rx_dropped, 10}})), "dropped 10 packets of 100"));
   CHECK(has(said("network", with({{Counter::bill_guest, 300 * ms}, {Counter::bill_vhost, 60 * ms}, {Counter::bill_softirq_rx, 40 * ms}})), "25 %"));
   CHECK(said("network", with({{Counter::bill_guest, 300 * ms}, {Counter::bill_vhost, 20 * ms}})).empty());

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #endif
 
-#define SPARE_ABI 16
+#define SPARE_ABI 17
 
 /* Who is in the kernel when its time ends has so long to leave it (kick.c), where its budget is ten times as long. */
 #define SPARE_LEAVE_NS		200000ULL
@@ -46,6 +46,7 @@ enum spare_range {
 	SPARE_RUNTIME_MIN_US	= 50,
 	SPARE_UTIL_MIN_PPM	= 5000,
 	SPARE_PPM		= 1000000,
+	SPARE_NET_PERIOD_MAX_US	= 100000,	/* GUARD-1: of spare.net.max */
 };
 
 /* CBS-1. A server that is READY or RUNNING sits in its CPU's ready queue, a THROTTLED one in the replenishment queue. */
@@ -202,6 +203,47 @@ enum spare_vm_flags {
 	SPARE_VM_CHARGE		= 1 << 3,	/* DEBT-1: what it costs outside its servers is paid from its budgets */
 };
 
+/*
+ * A vhost worker, by what the kernel has made it (include/linux/sched.h: PF_USER_WORKER, PF_IO_WORKER): its name is its process's to change. But
+ * for KVM's own worker; one of vhost's that takes its name is no network thread, and what it sends is dropped.
+ */
+static inline int spare_is_worker(__u32 flags, const char *comm)
+{
+	return (flags & (0x00004000 | 0x00000010)) == 0x00004000 && !(comm[0] == 'k' && comm[1] == 'v' && comm[2] == 'm' && comm[3] == '-');
+}
+
+/* spare.net.max (GUARD-1, guard.h): what network work for a VM may use of CPU. Directions are the VM's. */
+enum spare_direction {
+	SPARE_RX,		/* packets to it */
+	SPARE_TX,		/* packets from it */
+};
+
+/* Why a packet may pass with nothing left. */
+enum spare_guard_needed {
+	SPARE_NEEDED_NOT,
+	SPARE_NEEDED_NETWORK,	/* a network breaks down without it */
+	SPARE_NEEDED_OPERATOR,	/* it was named */
+};
+
+struct spare_guard {
+	__u64 cfg;		/* [m] one word, as spare_server.cfg; 0: no limit */
+	__s64 left_ns;		/* [a] budget left; 0 and less: its network work waits, or is dropped */
+	__u64 refill_ns;	/* [a] when it next grows */
+	__u64 seen_ns;		/* [a] of what the meter has counted, charged up to here */
+	__u64 told_ns;		/* [a] refill_ns when SPARE_EV_GUARDED was last counted */
+	__u64 soft_at_ns;	/* [a] refill_ns of the period in which softirqs have had */
+	__u64 soft_ns;		/* [a] so much */
+	__u64 held_at_ns;	/* [a] refill_ns when a worker last had to wait */
+	__u64 worker_ns;	/* [c] when the class last charged a vhost worker */
+	__u64 turn_ns;		/* [a] the next turn of one with nothing left */
+	__u64 used_ns;		/* [a] charged so far */
+	__u64 held;		/* [a] times a vhost worker had to wait */
+	__u64 dropped[2];	/* [a] packets, by direction */
+	__u64 passed[2];	/* [a] and those that went through nevertheless, */
+	__u64 pass_ns;		/* [a] when `passes` are 0 again: */
+	__u32 passes[2][2];	/* [a] of them since, by direction and kind (enum spare_guard_needed) */
+};
+
 #define SPARE_EV_MAX 16
 
 /* A cgroup with a reservation. */
@@ -224,6 +266,7 @@ struct spare_vm {
 	__u64 served_ns;		/* [c] and when that was: for servers that become THROTTLED after it (SPARE-8, SPARE-9) */
 	__u64 rt_ns;			/* [a] CPU of its real-time and deadline threads, left to its servers as debt (CBS-11) */
 	__u64 stray_ns;			/* [c] when SPARE_EV_STRAY was last counted */
+	struct spare_guard guard;
 	__u64 ev[SPARE_EV_MAX];		/* [a] counters of spare.events, by enum spare_event */
 };
 

@@ -173,6 +173,20 @@ static inline int spare_parse_reservation(const char *buf, __u32 len, struct spa
 	return 0;
 }
 
+/* spare.net.max: likewise, with a period of 100 ms at most (GUARD-1). */
+static inline int spare_parse_net_max(const char *buf, __u32 len, struct spare_reservation *out)
+{
+	struct spare_reservation max;
+	int err = spare_parse_reservation(buf, len, &max);
+
+	if (err)
+		return err;
+	if (max.period_us > SPARE_NET_PERIOD_MAX_US)
+		return -ERANGE;
+	*out = max;
+	return 0;
+}
+
 /* spare.provide: "0" or "1". */
 static inline int spare_parse_flag(const char *buf, __u32 len, int *out)
 {

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include <sched_spare/debt.h>
+#include <sched_spare/guard.h>
 #include <sched_spare/pool.h>
 
 #include "world.hpp"
@@ -22,7 +23,7 @@ constexpr Time look_rest = 150 * ms;
 // It looks at so many of those who are parked in one go.
 constexpr unsigned park_look = 512;
 
-constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43;
+constexpr std::uint64_t queue_host = 1ULL << 40, queue_server = 1ULL << 41, queue_kthread = 1ULL << 42, queue_park = 1ULL << 43, queue_guard = 1ULL << 44;
 
 // Who stand before p in its queue.
 unsigned before(const Task& p) {
@@ -127,6 +128,7 @@ void World::check_all() {
       fail("VM %llu: nr_throttled %u, and %u are", vm->abi.id, vm->abi.nr_throttled, throttled[vm.get()]);
     check_use(*vm);
     check_debt(*vm);
+    check_guard(*vm);
   }
   if (bypassed_) changed_all();
   for (const auto& g : groups_) check_group(*g);
@@ -138,6 +140,9 @@ void World::check_task(Task& p) {
   if (now() - p.woken > watchdog) fail("%s/%d has waited for 30 s in queue %llx", p.comm, p.pid, p.in->id);
   if (p.in->id & queue_server && mix_.costs && !mix_.realtime && !mix_.hog && !mix_.bypass && now() - p.woken > watchdog / 2)
     fail("%s/%d has waited for 15 s in queue %llx", p.comm, p.pid, p.in->id);
+  // GUARD-1: more than that is never owed. (Where its CPU has another server, or none any more, or a look has let go of many.)
+  if (p.in->id & queue_guard && !is_taken(cpu_of(p)) && now() - std::max(p.woken, p.queued_at) > SPARE_GUARD_BACK_NS + 100 * ms + 2 * late)
+    fail("%s/%d has waited for its VM's limit for %llu us", p.comm, p.pid, (now() - std::max(p.woken, p.queued_at)) / us);
   if (!(p.in->id & queue_server) || now() - std::max(p.woken, p.queued_at) < late) return;
   // (Who was queued on a CPU that a higher class has is not told of before that lets go.)
   if (is_taken(cpu_of(p))) return;
@@ -186,7 +191,8 @@ void World::check_idle(Cpu& c, Task& p) {
   if (id & queue_park && of == static_cast<unsigned>(c.id)) {
     const Time due = class_cpu(c.id).park_ns;
     if (!due || (due + soon < now() && now() - c.looked > soon)) fail("CPU %d is idle, and parked %s/%d is due", c.id, p.comm, p.pid);
-    if (const Vm* vm = Module::effective(p); vm && p.queued_at > vm->since && p.in->n <= park_look) check_parked(c, p, *vm, due);
+    // (A worker may wait for its VM's limit.)
+    if (const Vm* vm = Module::effective(p); vm && !(vm->abi.guard.cfg && p.flags & worker_flags) && p.queued_at > vm->since && p.in->n <= park_look) check_parked(c, p, *vm, due);
   }
   // Another CPU's, which a VM has for long: the tick sees to it that the refill is looked at there.
   if (id & queue_park && of != static_cast<unsigned>(c.id) && !is_taken(cpu(static_cast<int>(of))) && class_cpu(static_cast<int>(of)).cur != SPARE_NO_SLOT) {
@@ -282,6 +288,25 @@ void World::check_debt(Vm& vm) {
     fail("VM %llu of %llu/%llu us on %u CPUs has used and paid %llu us in %llu us", vm.abi.id, runtime / us, period / us, n, (done - l.done) / us, window / us);
 }
 
+// GUARD-1: of a VM that nobody has changed, over 8 periods and more its workers have what it may use, and what each can overrun.
+void World::check_guard(Vm& vm) {
+  auto& l = vm.network;
+  const spare_guard& g = vm.abi.guard;
+  const Time period = (g.cfg & 0xffffffff) * us, runtime = (g.cfg >> 32) * us;
+  if (!g.cfg || mix_.costs || bypassed_ || l.begun < vm.since) {
+    l = {now(), g.used_ns};
+    return;
+  }
+  const Time window = now() - l.begun;
+  if (window < 8 * period) return;
+  // A turn each when something is left, a moment when nothing is; and what waits for its switch, or runs on a CPU whose timer is late.
+  const auto workers = static_cast<Time>(std::count_if(tasks_.begin(), tasks_.end(), [&](const auto& t) { return t.second->vm == &vm && t.second->flags & worker_flags; }));
+  const Time most = runtime * (window / period + 2) + workers * ms + (window / SPARE_GUARD_BACK_NS + 1) * (SPARE_GUARD_TURN_NS + workers * 100 * us);
+  if (g.used_ns - l.used > most)
+    fail("network work of VM %llu, limited to %llu/%llu us, has used %llu us in %llu us", vm.abi.id, runtime / us, period / us, (g.used_ns - l.used) / us, window / us);
+  l = {now(), g.used_ns};
+}
+
 // Of a cgroup with cpu.max where nothing has changed: over 20 periods and more its tasks have no more than quota and burst, and two quotas. (What the
 // valve lets them have in advance they pay later.)
 void World::check_group(Group& g) {
@@ -333,7 +358,7 @@ const Server* World::free_provider(const Server& s) {
 // a higher class takes the CPU or somebody changes what this rests on.
 void World::expect_service(Task& p, const Server& s) {
   const Vm& vm = *s.vm;
-  const Server* v = vm.abi.chances ? nullptr : free_provider(s);
+  const Server* v = vm.abi.chances || vm.abi.guard.cfg ? nullptr : free_provider(s);
   if (!v) return;
   promised_++;
   const Time came = now();

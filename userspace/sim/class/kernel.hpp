@@ -27,6 +27,7 @@ namespace spare::model {
 using Time = unsigned long long;
 constexpr Time us = 1000, ms = 1000 * us, second = 1000 * ms;
 constexpr unsigned cpus_max = 64;
+constexpr unsigned worker_flags = 0x00004000;                // PF_USER_WORKER
 constexpr unsigned kthread_flags = 0x00200000 | 0x04000000;  // PF_KTHREAD, PF_NO_SETAFFINITY
 constexpr Time jiffy = 4 * ms, slice_default = 20 * ms;
 constexpr std::uint64_t enqueue_restore = 2, enqueue_migrated = 1 << 18;  // ENQUEUE_RESTORE, ENQUEUE_MIGRATED
@@ -323,7 +324,7 @@ class Kernel {
   std::unordered_map<std::uint32_t, std::function<void()>> calls_;
   std::uint64_t seq_ = 0, done_ = 0;
   std::uint32_t next_call_ = 0;
-  std::vector<std::unique_ptr<dsq>> queues_[4];  // by kind (spare.bpf.h) and number
+  std::vector<std::unique_ptr<dsq>> queues_[5];  // by kind (spare.bpf.h) and number
   std::unique_ptr<dsq>* place(std::uint64_t id);
   root_domain root_{};
   unsigned deadline_ = 0;

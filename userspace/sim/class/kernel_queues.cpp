@@ -28,7 +28,7 @@ void link_before(Node& n, Node& at) {
 std::unique_ptr<dsq>* Kernel::place(std::uint64_t id) {
   const auto kind = static_cast<unsigned>(std::countr_zero(id >> 40));
   const std::uint64_t n = id & ((1ULL << 40) - 1);
-  return id >> 44 || !(id >> 40) || n >= queues_[kind].size() ? nullptr : &queues_[kind][n];
+  return id >> 45 || !(id >> 40) || n >= queues_[kind].size() ? nullptr : &queues_[kind][n];
 }
 
 dsq* Kernel::find(std::uint64_t id, Cpu& c) {
@@ -39,7 +39,7 @@ dsq* Kernel::find(std::uint64_t id, Cpu& c) {
 }
 
 void Kernel::create(std::uint64_t id) {
-  auto& kind = queues_[std::countr_zero(id >> 40) & 3];
+  auto& kind = queues_[std::countr_zero(id >> 40) & 7];
   const std::uint64_t n = id & ((1ULL << 40) - 1);
   if (n >= kind.size()) kind.resize(n + 1);
   if (kind[n]) fail("queue %llx is made twice", static_cast<unsigned long long>(id));

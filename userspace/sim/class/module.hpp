@@ -60,6 +60,10 @@ struct Vm {
     Time begun = 0, done = 0, unused = 0, valve = 0;
     unsigned servers = 0;
   } long_run{};  // World::check_debt()
+  struct {
+    Time begun = 0;
+    u64 used = 0;
+  } network{};  // World::check_guard()
   bool ends = false, removed = false;  // its threads are killed, and then it is removed
   // For the invariants (world.cpp).
   Time since = 0;        // nothing of it has changed

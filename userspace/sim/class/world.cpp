@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "world.hpp"
 
+#include <sched_spare/guard.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -23,7 +25,8 @@ constexpr Kind kinds[] = {{"churn", &Mix::churn, 2},       {"affinity", &Mix::af
                           {"moves", &Mix::moves, 3},       {"pinning", &Mix::pinning, 3},   {"kernel", &Mix::kernel, 3},     {"calm", &Mix::calm, 4},
                           {"lives", &Mix::lives, 3},       {"groups", &Mix::groups, 3},     {"reload", &Mix::reload, 4},     {"bypass", &Mix::bypass, 4},
                           {"deadline", &Mix::deadline, 4}, {"hog", &Mix::hog, 8},        {"queues", &Mix::queues, 4},
-                          {"quiet", &Mix::quiet, 4},       {"softirqs", &Mix::softirqs, 2}, {"costs", &Mix::costs, 2}};
+                          {"quiet", &Mix::quiet, 4},       {"softirqs", &Mix::softirqs, 2}, {"costs", &Mix::costs, 2},
+                          {"guards", &Mix::guards, 3}};
 
 }  // namespace
 
@@ -189,6 +192,10 @@ void World::draw_policy(Vm& vm) {
   if (chance(4)) flags |= SPARE_VM_NOWAIT;
   if (!chance(4)) flags |= SPARE_VM_HASTEN;
   if (!mix_.costs || !chance(6)) flags |= SPARE_VM_CHARGE;
+  if (mix_.guards) {
+    const u32 period = static_cast<u32>(r.in(1, chance(4) ? 100 : 8) * 1000);
+    spare_guard_configure(&vm.abi.guard, chance(3) ? 0 : spare_cfg_pack(std::max<u32>(50, static_cast<u32>(period * r.in(5, 200) / 1000)), period), now());
+  }
   if (mix_.costs) vm.abi.interval_ns = chance(2) ? 500 * ms : r.in(1, 2000) * 500 * us;
   module_.policy(vm, r.in(1, 20) * 200 * us, chance(4) ? static_cast<unsigned>(r.in(1, 4)) : 0, window, bounded ? window / r.in(4, 50) : 0, flags);
 }
@@ -227,8 +234,9 @@ void World::make_threads(Vm& vm) {
   }
   const bool stray = mix_.strays && chance(2);
   const std::uint64_t others = all() & ~mask;  // (emulatorpin)
-  make(Role::net, chance(2) ? "vhost-1" : "iothread", &vm, {!stray ? mask : others && chance(2) ? others : draw_cpus(2)});
-  if (chance(3)) make(Role::net, "vhost-2", &vm, {mask});
+  Task& net = make(Role::net, chance(2) ? "vhost-1" : "iothread", &vm, {!stray ? mask : others && chance(2) ? others : draw_cpus(2)});
+  if (chance(2)) net.flags = worker_flags;
+  for (unsigned more = chance(3) ? static_cast<unsigned>(mix_.guards ? r.in(1, 6) : 1) : 0; more; more--) make(Role::net, "vhost-2", &vm, {mask}).flags = worker_flags;
   if (chance(2)) make(Role::sleeper, "qemu", &vm, {stray ? all() : mask});
   if (mix_.crowd && chance(2))
     for (unsigned i = static_cast<unsigned>(chance(2) ? r.in(100, 300) : r.in(5, 60)); i; i--) make(Role::burner, "crowd", &vm, {mask});
@@ -264,7 +272,7 @@ Time World::draw_work(const Task& p) {
     case Role::vcpu:
     case Role::burner: return r.in(100 * us, 20 * ms);
     case Role::sleeper: return chance(4) ? r.in(us, 8 * ms) : r.in(us, 300 * us);
-    case Role::net: return r.in(3 * us, 60 * us);
+    case Role::net: return p.vm && p.vm->abi.guard.cfg && chance(3) ? r.in(50 * us, 5 * ms) : r.in(3 * us, 60 * us);
     case Role::kthread: return mix_.kernel && chance(3) ? r.in(100 * us, 30 * ms) : r.in(2 * us, 200 * us);
     case Role::realtime: return chance(8) ? r.in(ms, 60 * ms) : r.in(5 * us, 2 * ms);
     case Role::hotplug: return r.in(5 * us, 50 * us);
@@ -438,6 +446,8 @@ void World::print_summary() const {
     sum.valve_ns += st->valve_ns;
     sum.repaid_ns += st->repaid_ns;
   }
+  u64 held = 0;
+  for (const auto& vm : module_.vms()) held += vm->abi.guard.held;
   std::printf(" ");
   for (const Kind& k : kinds)
     if (mix_.*k.is) std::printf(" %s", k.name);
@@ -445,8 +455,8 @@ void World::print_summary() const {
   std::printf("  %u CPUs, %zu VMs, %zu tasks: throttled %llu, misses %llu, granted %llu, denied %llu, blocked %llu, expired %llu, unasked %llu, ",
               static_cast<unsigned>(hotplug_.size()), module_.vms().size(), pids_.size(), sum.throttled, sum.misses, sum.granted, sum.denied,
               sum.blocked, sum.expired, sum.unasked);
-  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, repaid %llu us, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
-              sum.stray_ns / us, sum.valve_ns / us, sum.repaid_ns / us, promised_);
+  std::printf("hastened %llu, migrated %llu, overruns %llu, strays %llu us, valve %llu us, repaid %llu us, held %llu, promised %llu\n", sum.hastened, sum.migrated, sum.overruns,
+              sum.stray_ns / us, sum.valve_ns / us, sum.repaid_ns / us, held, promised_);
 }
 
 void World::run(std::uint64_t most) {

@@ -24,6 +24,7 @@ struct Mix {
   bool quiet;     // little of the host's own runs, and nobody forks
   bool softirqs;  // interrupt what runs
   bool costs;     // the meter sees what VMs cost beside their threads
+  bool guards;    // what network work for VMs may use is limited
 };
 
 class World : public Kernel {
@@ -114,6 +115,7 @@ class World : public Kernel {
   void check_use(Vm& vm);
   void check_debt(Vm& vm);
   void check_period(Server& s);
+  void check_guard(Vm& vm);
   void check_group(Group& g);
   void check_loan(Server& s);
   const Server* free_provider(const Server& s);
