@@ -164,16 +164,16 @@ test_others() {
 	ktap_refused 'sparectl: remove of what it has not made' '--force' sparectl remove /vm/by-hand
 	ktap_check 'sparectl: remove --force' sparectl remove --force /vm/by-hand
 	is 'sparectl: then it is gone' no "$([[ -d $CGROUP/vm/by-hand ]] && echo yes || echo no)"
-	(while :; do mkdir -p "$CGROUP/vm/come/and"; echo '1000 100000' >"$CGROUP/vm/come/spare.reservation"; rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come"; done) &
-	local comes=$! i failed=0 said
+	local i failed=0 said going
+	going=$(mktemp)
+	(while [[ -e $going ]]; do mkdir -p "$CGROUP/vm/come/and"; echo '1000 100000' >"$CGROUP/vm/come/spare.reservation"; rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come"; done) &
 	for ((i = 0; i < 100; i++)); do
 		sparectl status >/dev/null || failed=$((failed + 1))
 		said=$(sparectl status --json) && [[ $said == '{'*'"vms": ['*'}' ]] || failed=$((failed + 1))
 		shown_or_gone /vm/come || failed=$((failed + 1))
 	done
-	kill "$comes"
-	wait "$comes" 2>/dev/null || true
-	rmdir "$CGROUP/vm/come/and" "$CGROUP/vm/come" 2>/dev/null || true
+	rm "$going"
+	wait $!
 	is 'sparectl: status, its JSON and show beside cgroups that come and go, 100 times each: failed' 0 "$failed"
 }
 
