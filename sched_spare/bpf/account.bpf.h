@@ -219,7 +219,7 @@ __noinline int arm_timer(struct cpu_ctx *c __arg_nonnull, s32 cpu, u64 now)
 	u64 due = next_replenishment(c), when = due, end = 0, t;
 
 	if (c->cur == SPARE_NO_SLOT) {
-		spare_timer_arm(cpu, gap_event(c), host_leaves(&c->host, due));
+		spare_timer_arm(cpu, gap_event(c, due), host_leaves(&c->host, due));
 		return 0;
 	}
 	by = server(cpu, c->by);

@@ -253,7 +253,7 @@ static __always_inline bool host_goes_first(struct cpu_ctx *c, s32 cpu, struct t
  * The first of the servers that has a thread to run, by deadline (CBS-5), or whom it lends to. prev is a runnable thread of the server in slot `cur`, unless
  * that is SPARE_NO_SLOT. Returns whether one runs.
  */
-static __always_inline bool servers_dispatch(struct cpu_ctx *c, s32 cpu, struct task_struct *prev, u32 cur, u64 now)
+__noinline int servers_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable, u32 cur, u64 now)
 {
 	struct spare_server *by, *s;
 	u32 slot, seq;

@@ -132,7 +132,7 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	s32 cpu = task_cpu(p);
 	struct host_cpu *h = &c->host;
 	struct task_ctx *t = task_ctx(p);
-	u64 due, now;
+	u64 due, now, end;
 
 	if (t && t->grant_ns)
 		limit_return(t);
@@ -160,10 +160,11 @@ __noinline int host_park(struct cpu_ctx *c __arg_nonnull, struct task_struct *p 
 	 */
 	if (cpu == (s32)bpf_get_smp_processor_id() && c->cur == SPARE_NO_SLOT) {
 		now = bpf_ktime_get_ns();
-		due = gap_event(c);
+		due = next_replenishment(c);
 		/* (Who leaves the kernel, and wakes others meanwhile, has no longer for it.) */
-		spare_timer_arm(cpu, h->idle && h->queued ? now : due,
-				spare_before(now, h->grant_end_ns) ? host_leaves(h, next_replenishment(c)) : 0);
+		end = spare_before(now, h->grant_end_ns) ? host_leaves(h, due) : 0;
+		due = gap_event(c, due);
+		spare_timer_arm(cpu, h->idle && h->queued ? now : due, end);
 	} else {
 		spare_kick(cpu);
 	}
@@ -356,7 +357,7 @@ __noinline int kthread_dispatch(struct cpu_ctx *c __arg_nonnull, s32 cpu, struct
 	}
 	/* Without servers nothing of them is due. (Who is parked waits: armed for a time that has passed, the timer would fire without end.) */
 	if (h->servers)
-		spare_timer_arm(cpu, kthread_event(c), 0);
+		spare_timer_arm(cpu, kthread_event(c, next_replenishment(c)), 0);
 	return true;
 }
 

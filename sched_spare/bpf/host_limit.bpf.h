@@ -184,7 +184,7 @@ __noinline u64 limit_due(u32 id, u64 now)
 }
 
 /* The same for p. */
-static __always_inline u64 task_due(struct task_struct *p, u32 limit, u64 now)
+__noinline u64 task_due(struct task_struct *p __arg_trusted, u32 limit, u64 now)
 {
 	u64 due, guard;
 

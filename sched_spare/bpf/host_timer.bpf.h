@@ -12,21 +12,18 @@
 #include "cpu.bpf.h"
 #include "host_limit.bpf.h"
 
-/* When this CPU's timer has to fire for the host's sake; `when` is what others want; 0: never. */
-static __always_inline u64 host_event(struct host_cpu *h, u64 when)
+/* The earlier of two times; 0: never. */
+static __always_inline u64 earlier(u64 a, u64 b)
 {
-	if (h->park_ns && (!when || spare_before(h->park_ns, when)))
-		when = h->park_ns;
-	if (h->grant_end_ns && (!when || spare_before(h->grant_end_ns, when)))
-		when = h->grant_end_ns;
-	h->armed = when != 0;
-	return when;
+	return b && (!a || spare_before(b, a)) ? b : a;
 }
 
-/* The same where a worker waits for its limit, too. */
-__noinline u64 guard_event(const struct cpu_ctx *c __arg_nonnull, u64 when)
+/* While no server runs this CPU's timer fires for who is parked, too, and when what cpu.max has granted ends. when: next_replenishment(). */
+static __always_inline u64 host_event(struct host_cpu *h, u64 when)
 {
-	return c->host.servers && (!when || spare_before(c->guard_ns, when)) ? c->guard_ns : when;
+	when = earlier(earlier(when, h->park_ns), h->grant_end_ns);
+	h->armed = when != 0;
+	return when;
 }
 
 /* 0: nothing is throttled, nor withdrawn, and neither a kernel thread waits nor a worker for its limit. */
@@ -35,17 +32,11 @@ static __always_inline u64 next_replenishment(struct cpu_ctx *c)
 	u64 key = 0;
 
 	spare_edf_top(&c->throttled, &key);
-	if (c->again_ns && c->host.servers && (!key || spare_before(c->again_ns, key)))
-		key = c->again_ns;
-	if (c->host.servers && c->host.kthreads && c->host.kthread_due_ns && (!key || spare_before(c->host.kthread_due_ns, key)))
-		key = c->host.kthread_due_ns;
-	return c->guard_ns ? guard_event(c, key) : key;
-}
-
-/* While no server runs also: somebody whom cpu.max holds back is due, or what it has granted ends. 0: none of them. */
-static __always_inline u64 next_event(struct cpu_ctx *c)
-{
-	return host_event(&c->host, next_replenishment(c));
+	if (!c->host.servers)
+		return key;
+	if (c->host.kthreads)
+		key = earlier(key, c->host.kthread_due_ns);
+	return earlier(earlier(key, c->again_ns), c->guard_ns);
 }
 
 /*
@@ -73,20 +64,17 @@ __noinline int arm_next(struct cpu_ctx *c __arg_nonnull, s32 cpu)
  * The same while a pinned kernel thread runs: who is parked waits for that, too, and armed for a time that has passed, the timer would leave it no
  * time to run.
  */
-static __always_inline u64 kthread_event(struct cpu_ctx *c)
+static __always_inline u64 kthread_event(struct cpu_ctx *c, u64 when)
 {
-	u64 when = next_replenishment(c), end = c->host.grant_end_ns;
-
-	if (end && (!when || spare_before(end, when)))
-		when = end;
+	when = earlier(when, c->host.grant_end_ns);
 	c->host.armed = when != 0;
 	return when;
 }
 
 /* While no server runs. */
-static __always_inline u64 gap_event(struct cpu_ctx *c)
+static __always_inline u64 gap_event(struct cpu_ctx *c, u64 when)
 {
-	return c->host.kthread_runs ? kthread_event(c) : next_event(c);
+	return c->host.kthread_runs ? kthread_event(c, when) : host_event(&c->host, when);
 }
 
 #endif

@@ -130,7 +130,6 @@ static __always_inline void run_host(struct cpu_ctx *c, s32 cpu, struct task_str
 	 */
 	if ((spare_edf_top(&c->ready, &key) != SPARE_NO_SLOT && !c->host.kthread_runs && !floor) || (vm && task_server_elsewhere(p, cpu)))
 		c->early = 1;
-	run_begins(c, cpu, now);
 }
 
 /* It runs in s: who pays, until when its turn lasts, and first service. */
@@ -184,7 +183,6 @@ static __always_inline void run_served(struct cpu_ctx *c, s32 cpu, struct task_s
 	 */
 	if (spare_edf_top(&c->ready, &key) != c->by)
 		c->early = 1;
-	run_begins(c, cpu, now);
 }
 
 /* A thread begins to run while there are servers. */
@@ -245,6 +243,7 @@ __noinline int run_task(struct cpu_ctx *c __arg_nonnull, struct task_struct *p _
 		run_served(c, cpu, p, t, s, vm, now);
 	else
 		run_host(c, cpu, p, vm, now);
+	run_begins(c, cpu, now);
 	return 0;
 }
 

@@ -90,6 +90,15 @@ static __always_inline u64 stray_server_due(struct spare_server *s, u64 now)
 	return now + SPARE_STRAY_LOOK_NS;
 }
 
+/* The VM's server on that CPU, if it has one that has been configured. */
+static __always_inline struct spare_server *stray_server(struct task_struct *p, s32 cpu)
+{
+	u32 slot = spare_task_slot(p, cpu);
+	struct spare_server *s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
+
+	return s && s->cfg_seen ? s : NULL;
+}
+
 /*
  * As limit_due(), of a VM's thread. Of all its servers: the one that it asked may have been used up by another CPU since it was chosen, and another be
  * replenished before it.
@@ -98,14 +107,12 @@ __noinline u64 stray_due(struct task_struct *p __arg_trusted, u64 now)
 {
 	u64 due, first = 0;
 	struct spare_server *s;
-	u32 slot;
 	s32 cpu;
 	int i;
 
 	task_for_each_cpu(p, i, cpu) {
-		slot = spare_task_slot(p, cpu);
-		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
-		if (!s || !s->cfg_seen)
+		s = stray_server(p, cpu);
+		if (!s)
 			continue;
 		due = stray_server_due(s, now);
 		if (!due)
@@ -168,29 +175,27 @@ __noinline u32 stray_payer(struct task_struct *p __arg_trusted)
 {
 	u64 now = bpf_ktime_get_ns();
 	struct spare_server *s;
-	u32 first = 0, slot;
 	u64 d, first_d = 0;
+	u32 first = 0;
 	s64 left;
 	s32 cpu;
 	int i;
 
 	task_for_each_cpu(p, i, cpu) {
-		slot = spare_task_slot(p, cpu);
-		s = slot == SPARE_NO_SLOT ? NULL : server(cpu, slot);
-		if (!s || !s->cfg_seen)
+		s = stray_server(p, cpu);
+		if (!s)
 			continue;
-		slot = server_limit(s);
 		d = *(volatile u64 *)&s->cbs.d_ns;	/* first, as in stray_server_due() */
 		barrier();
 		left = server_budget(s, now);
 		if (left >= (s64)SPARE_LEFT_MIN_NS)
-			return slot;
+			return server_limit(s);
 		/* The budgets that it owes take as many periods. */
 		if (left < 0)
 			d += (u64)-left / s->cbs.runtime_ns * s->cbs.period_ns;
 		if (first && !spare_before(d, first_d))
 			continue;
-		first = slot;
+		first = server_limit(s);
 		first_d = d;
 	}
 	return first;
