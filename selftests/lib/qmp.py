@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Save the state of a QEMU whose guest has paused it, or let one that has loaded such a state go on.
+"""Save the state of a QEMU whose guest has paused it, let one that has loaded such a state go on, or ask one for something.
 
 qmp.py SOCKET save FILE     wait until the guest pauses the machine (tools/pause.cpp), write its state to FILE, end QEMU
 qmp.py SOCKET resume        wait until the state is loaded, go on
+qmp.py SOCKET ask COMMAND [KEY=TEXT]...     print what it answers
 Status 1 when QEMU ends before that. Spoken: QMP (docs/interop/qmp-spec.rst).
 """
 import json
@@ -58,6 +59,8 @@ if sys.argv[2] == "save":
         sys.exit(f"qmp.py: the state was not saved: {qmp.ask('query-migrate')}")
     os.rename(sys.argv[3] + ".part", sys.argv[3])
     qmp.ask("quit")
+elif sys.argv[2] == "ask":
+    print(json.dumps(qmp.ask(sys.argv[3], **dict(pair.split("=", 1) for pair in sys.argv[4:]))))
 else:
     qmp.until("query-status", "guest-panicked", "paused")
     qmp.ask("cont")

@@ -7,14 +7,15 @@
 # (sched-ext/scx issue 3687) has another sched_ext class hanging a 7.1 host when a guest boots.
 #
 # Rounds alternate: one vCPU with spare bandwidth, and two vCPUs on CPUs 0-1, both until they answer pings while they burn;
-# and a guest that is killed with SIGKILL in the middle of its boot. The host load is hackbench and a fork loop on both CPUs.
+# a guest that is reset again and again while it boots, then stands still as for a migration, in a host whose memory is used up; and one that is
+# killed with SIGKILL in the middle of its boot. The host load is hackbench and a fork loop on both CPUs.
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/ktap.sh"
 . "$here/../lib/spare.sh"
 
-rounds=${SPARE_ROUNDS:-3}
+rounds=${SPARE_ROUNDS:-4}
 tap=spare_gr
 load_pids=()
 qemu=
@@ -59,20 +60,62 @@ start_guest() { # CGROUP_DIR ARG...
 	"$here/../guest/run.sh" --rest --tap "$tap" --net 72 --cgroup "$dir" "$@" </dev/null >"/tmp/$tap.qemu" 2>&1 &
 	qemu=$!
 }
+qmp() { "$here/../lib/qmp.py" "/tmp/$tap.qmp" ask "$@"; }
 
 guest_says() { grep -qs "$1" "/tmp/$tap.serial"; }
 guest_up() { guest_says guest_burn: || ! kill -0 "$qemu" 2>/dev/null; }
 answers() { ping -n -q -c 5 -i 0.2 -W 5 198.18.72.2; }
 
-boot_and_ping() { # CGROUP_DIR
+# A burst of resets while it boots.
+resets() {
+	wait_for 20 test -S "/tmp/$tap.qmp" || return
+	for _ in {1..8}; do
+		sleep 0.7
+		qmp system_reset >/dev/null || return
+	done
+	: >"/tmp/$tap.serial"
+}
+
+# What a host does to a guest that it sends away, here to nobody: its memory while it runs on, then the rest while it stands still.
+migrates() {
+	qmp migrate "uri=exec:cat >/dev/null" >/dev/null || return
+	wait_for 60 eval 'qmp query-migrate | grep -q "\"completed\""' || { qmp query-migrate; return 1; }
+	answers && { echo "it stands still, and answers"; return 1; }
+	qmp cont >/dev/null && answers
+}
+
+# All memory that is left but 48 MB, for so many seconds: the kernel has to look for more.
+use_memory() {
+	python3 - "$1" <<-'END'
+		import re, sys, time
+		left = int(re.search(r"MemAvailable: +(\d+)", open("/proc/meminfo").read())[1]) - 48 * 1024
+		held = bytearray(b"x") * (left * 1024)
+		time.sleep(float(sys.argv[1]))
+	END
+}
+answers_in_need() {
+	local user
+	use_memory 6 &
+	user=$!
+	sleep 2
+	answers || return
+	wait "$user" || { echo "the memory could not be taken"; return 1; }
+}
+
+boot_and_ping() { # CGROUP_DIR [CHECK...]: each of them once the guest is up
+	local dir=$1 check
+	shift
 	wait_for 120 guest_up || true
 	if ! guest_says guest_burn:; then
 		cat "/tmp/$tap.serial" "/tmp/$tap.qemu"
-		grep -v lat_us "$1/spare.stat"
+		grep -v lat_us "$dir/spare.stat"
 		echo "the guest did not come up"
 		return 1
 	fi
 	answers || { echo "the guest does not answer"; return 1; }
+	for check; do
+		"$check" || { echo "not: $check"; return 1; }
+	done
 	end_guest TERM || { echo "QEMU did not end on SIGTERM"; return 1; }
 }
 
@@ -83,7 +126,7 @@ round() { # NUMBER
 	local dir status=0
 	rm -f "/tmp/$tap.serial"
 	"$here/../guest/run.sh" --tap "$tap" --net 72 --tap-only
-	case $(($1 % 3)) in
+	case $(($1 % 4)) in
 	1)
 		dir=$(vm_cgroup g 80000 100000 1)
 		echo /pool/gp >"$dir/spare.use"
@@ -96,6 +139,14 @@ round() { # NUMBER
 		echo "$tap" >"$dir/spare.netdev"
 		start_guest "$dir" --vcpus 2
 		boot_and_ping "$dir" || status=1
+		;;
+	3)
+		dir=$(vm_cgroup g 80000 100000 1)
+		echo /pool/gp >"$dir/spare.use"
+		echo "$tap" >"$dir/spare.netdev"
+		start_guest "$dir" -- -qmp "unix:/tmp/$tap.qmp,server=on,wait=off" -action reboot=reset
+		resets || { echo "it cannot be reset"; status=1; }
+		boot_and_ping "$dir" migrates answers_in_need || status=1
 		;;
 	0)
 		dir=$(vm_cgroup g 20000 50000 0-1)
@@ -126,7 +177,8 @@ no_default_slices() {
 }
 
 main() {
-	local i started seq refills kind=("killed while it boots, two vCPUs" "one vCPU with spare bandwidth" "two vCPUs on two CPUs")
+	local i started seq refills kind=("killed while it boots, two vCPUs" "one vCPU with spare bandwidth" "two vCPUs on two CPUs"
+		"reset while it boots, stands still for a migration, little memory")
 	ktap_plan $((rounds + 2))
 	ktap_cleanup drop_guest
 	ktap_cleanup end_load
@@ -139,7 +191,7 @@ main() {
 	host_load
 	for ((i = 1; i <= rounds; i++)); do
 		started=$SECONDS
-		ktap_check "LIFE-4: round $i of $rounds, ${kind[i % 3]}: starts and stops under load" round "$i"
+		ktap_check "LIFE-4: round $i of $rounds, ${kind[i % 4]}: starts and stops under load" round "$i"
 		ktap_note "round $i took $((SECONDS - started)) s"
 	done
 	end_load

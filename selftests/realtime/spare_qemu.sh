@@ -261,19 +261,7 @@ test_drop_in() {
 }
 
 # hot_plug NAME: a tap more for the QEMU that listens there
-hot_plug() {
-	python3 - "$work/qmp" "$1" <<-'END'
-		import json, socket, sys
-		s = socket.socket(socket.AF_UNIX)
-		s.connect(sys.argv[1])
-		lines = s.makefile("r")
-		lines.readline()
-		for command, arguments in (("qmp_capabilities", {}), ("netdev_add", dict(type="tap", id="n1", ifname=sys.argv[2], script="no", downscript="no"))):
-		    s.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
-		    while "event" in (answer := json.loads(lines.readline())): pass
-		    if "error" in answer: sys.exit(str(answer))
-	END
-}
+hot_plug() { "$here/../lib/qmp.py" "$work/qmp" ask netdev_add type=tap id=n1 ifname="$1" script=no downscript=no; }
 
 # A real QEMU that stops before its first instruction; the tap is QEMU's own, its name nobody knows beforehand.
 test_real() {

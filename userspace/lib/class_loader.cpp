@@ -88,6 +88,11 @@ Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
   if (ended.message.find(fmt::format("({})", -EPROTO)) != std::string::npos) {
     return abi_error();
   }
+  // Until it is enabled the fair class's deadline server keeps its bandwidth beside sched_ext's (kernel/sched/ext: dl_server_attach_bw).
+  if (ended.message.find(fmt::format("scx_root_enable() failed ({})", -EBUSY)) != std::string::npos) {
+    return Error{"the kernel refuses the class: SCHED_DEADLINE threads leave no bandwidth for its deadline server, which is 5 % of each CPU beside "
+            "the 5 % of the fair class; end or shrink one of them (ps -eLo cls,pid,comm | grep DLN)", EBUSY};
+  }
   return Error{fmt::format("the class ended as soon as it was attached: {}; dmesg may say more", ended.text())};
 }
 
