@@ -46,6 +46,7 @@ STAT_KEYS = {"used_ns", "boost_ns", "lent_ns", "periods", "throttled", "granted"
 LOST_MS = 1000.0   # an unanswered packet counts as this: the probe's limit
 LAPS = 2           # there and back
 PART = 24          # packets
+FREE = 3           # times as many packets in the unthrottled column, in parts as many times longer
 ERROR_MOST = math.log(1.2)
 WARM_UP = 6        # packets before each column that do not count: on a path that it meets for the first time the emulator takes 30 to 70 ms
 
@@ -197,9 +198,9 @@ class Experiment:
         _, rows = self.probe(c, WARM_UP, self.o.seed + 1)
         m.warm_up_max_ms = max([m.warm_up_max_ms] + [float(r["rtt_us"]) / 1e3 if r["rtt_us"] else LOST_MS for r in rows])
         before = self.read_stat(c)
-        lap = self.count(c) // LAPS
-        for first in range(m.laps * lap, (m.laps + 1) * lap, PART):
-            text, rows = self.probe(c, min(PART, (m.laps + 1) * lap - first), self.o.seed + first, self.speed.around, first)
+        lap, part = self.count(c) // LAPS, PART * self.count(c) // self.o.count
+        for first in range(m.laps * lap, (m.laps + 1) * lap, part):
+            text, rows = self.probe(c, min(part, (m.laps + 1) * lap - first), self.o.seed + first, self.speed.around, first)
             for key, value in dict(line.split() for line in text.splitlines()).items():   # of one that was measured again the last run's
                 m.said.setdefault(key, []).append(float(value))
             self.speeds += m.said["speed_before"][-1:] + m.said["speed_after"][-1:]
@@ -228,15 +229,15 @@ class Experiment:
         self.note_latency(c, m.rows)
 
     def count(self, c):
-        """Packets of a column, a multiple of LAPS: more where they cost no wait for an exhaustion, if there is time."""
-        return 2 * self.o.count if c.name == "unthrottled" and not self.o.demo else self.o.count
+        """Packets of a column, a multiple of LAPS: more where they wait for no exhaustion and no period, and the answers come in two groups."""
+        return FREE * self.o.count if c.name == "unthrottled" else self.o.count
 
     def probe(self, c, count, seed, around=(), first=0):
         """Ping the guest count times: what the probe says in the end, and a row per packet."""
         packets = self.out / f".{c.name}.csv"
         text = run(*around, self.o.probe, "--target", GUEST_IP, "--vm-pid", self.guest.process.pid, "--vcpu-tid", self.guest.vcpu,
                    "--vm-cpu", self.o.vm_cpu, "--own-cpu", self.o.own_cpu, "--count", count, "--first", first + 1, "--seed", seed,
-                   "--aim-limit", 5 if c.name == "unthrottled" else 120, "--column", c.name, "--packets", packets, "--switches", self.out / f"switches-{c.name}.csv", limit_s=3 * (60 + 2 * count))
+                   *(("--aim-limit", 1, "--spread", 12) if c.name == "unthrottled" else ()), "--column", c.name, "--packets", packets, "--switches", self.out / f"switches-{c.name}.csv", limit_s=3 * (60 + 2 * count))
         with open(packets, newline="", encoding="utf-8") as f:
             rows = list(csv.DictReader(f))
         packets.unlink()
@@ -273,10 +274,10 @@ class Experiment:
             m[f"{n}_latency_{name}_ms"] = round(percentile(values, p), 3)
         m[f"{n}_latency_p50_error"] = round(median_error(values), 3)
         m[f"{n}_latency_mean_ms"] = round(sum(values) / len(values), 3)
-        for field in ("first_vhost", "first_vcpu"):
-            first = sorted(float(r[f"{field}_us"]) / 1e3 for r in counted if r[f"{field}_us"])
+        for what in ("first_vhost", "first_vcpu"):
+            first = sorted(float(r[f"{what}_us"]) / 1e3 for r in counted if r[f"{what}_us"])
             if first:
-                m[f"{n}_{field}_run_p50_ms"] = round(percentile(first, 50), 3)
+                m[f"{n}_{what}_run_p50_ms"] = round(percentile(first, 50), 3)
         say(f"    {len(spent)} of {len(rows)} packets found the budget spent, {m[f'{n}_packets_lost']} lost; "
             f"p50 {m[f'{n}_latency_p50_ms']:.2f} ms, p99 {m[f'{n}_latency_p99_ms']:.2f} ms")
 
@@ -339,7 +340,7 @@ class Experiment:
     def remaining(self, steps, rounds):
         """About how long these laps, and the rounds of throughput, take on the outer machine."""
         ours = sum(c.kind == "ours" for c in set(steps)) if rounds else 0
-        packets_s = sum((self.count(c) / LAPS + WARM_UP) * (0.08 if c.name == "unthrottled" else 0.2) + self.count(c) / LAPS / PART for c in steps)
+        packets_s = sum((self.o.count / LAPS + WARM_UP) * (0.15 if c.name == "unthrottled" else 0.2) + self.o.count / LAPS / PART for c in steps)
         own_s = len(steps) * (2 + self.o.quiet / 2) + packets_s + ours * self.o.rounds * (self.o.quiet + 0.3)
         minutes = own_s * self.speed.found["dilation"] / 60
         return "less than a minute" if minutes < 0.8 else f"about {minutes:.0f} min"
@@ -435,8 +436,8 @@ def parse_arguments():
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--columns", default=",".join(c.name for c in COLUMNS), help="names, comma separated (default: all)")
     parser.add_argument("--demo", action="store_true", help="three columns, fewer packets")
-    parser.add_argument("--count", type=int, help="packets per column (default 96, demo 48); of E1's unthrottled one twice as many")
-    parser.add_argument("--quiet", type=float, default=2.0, metavar="S", help="length of one throughput measurement")
+    parser.add_argument("--count", type=int, help=f"packets per column (default 96, demo 48); of the unthrottled one {FREE} times as many")
+    parser.add_argument("--quiet", type=float, metavar="S", help="length of one throughput measurement (default 2, demo 1)")
     parser.add_argument("--rounds", type=int, help="throughput rounds over our columns (default 6, demo 0)")
     parser.add_argument("--seed", type=int, default=2011)
     parser.add_argument("--grant-us", type=int, default=4000,
@@ -451,6 +452,7 @@ def parse_arguments():
     options.count = options.count or (48 if options.demo else 96)
     if options.count < LAPS or options.count % LAPS:
         parser.error(f"--count {options.count}: it is divided among {LAPS} laps")
+    options.quiet = options.quiet or (1.0 if options.demo else 2.0)
     options.rounds = (0 if options.demo else 6) if options.rounds is None else options.rounds
     options.columns = options.columns.split(",")
     unknown = set(options.columns) - {c.name for c in COLUMNS}

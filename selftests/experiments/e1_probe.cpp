@@ -2,9 +2,9 @@
 //
 // e1_probe - pings a VM on a fixed schedule and knows, for every packet, whether the VM's budget was spent when it was sent.
 //
-// The schedule comes from --seed alone: a gap of 20 to 120 ms after the previous answer (a width of the longest
-// period, so phases are uniform), then either a packet at that instant ("random", every fourth) or a packet at the next exhaustion
-// ("aimed", as in Cucinotta et al. 2011; given up after --aim-limit ms, then sent anyway and recorded as "unaimed").
+// The schedule comes from --seed alone: a gap of 20 ms and up to --spread more after the previous answer (100 ms: a width of the longest
+// period, so phases are uniform; where there is no period less will do), then either a packet at that instant ("random", every fourth)
+// or a packet at the next exhaustion ("aimed", as in Cucinotta et al. 2011; given up after --aim-limit ms, then sent anyway and recorded as "unaimed").
 //
 // A guest's tick (4 ms) divides the reservation's period, so it would be exhausted at the same phase of its tick again and again: in one
 // boot each aimed packet would find the guest in the middle of a tick, and in another none would. So before each aimed packet a
@@ -285,7 +285,7 @@ private:
 struct Options {
     std::string target, column = "column", packets, switches;
     int vm_pid = 0, vcpu_tid = 0, vm_cpu = 1, own_cpu = 0;
-    unsigned count = 80, first = 1, seed = 1, aim_limit_ms = 120;
+    unsigned count = 80, first = 1, seed = 1, aim_limit_ms = 120, spread_ms = 100;
 };
 
 // Runs on that CPU before everybody else for so long. (Not before a deadline vCPU: nobody does, and its CPU is a partition of its own.)
@@ -314,7 +314,7 @@ std::vector<Packet> run_schedule(const Options& o, CpuWatch& watch, Pinger& ping
     std::vector<Packet> packets;
     for (unsigned i = 0; i < o.count; ++i) {
         // Not std::uniform_int_distribution: its sequence is the library's choice.
-        const Ns gap = 20 * ms + static_cast<Ns>(random() % 100'000) * 1000;
+        const Ns gap = 20 * ms + static_cast<Ns>(random() % (o.spread_ms * 1000)) * 1000;
         const bool aimed = i % 4 != 0;
         sleep_until(now() + gap);
         Packet p;
@@ -466,6 +466,7 @@ int main(int argc, char** argv)
     app.add_option("--first", o.first, "number of the first one")->capture_default_str()->check(cli::Range(1u, 60000u));
     app.add_option("--seed", o.seed, "of the schedule")->capture_default_str();
     app.add_option("--aim-limit", o.aim_limit_ms, "ms to wait for an exhaustion")->capture_default_str();
+    app.add_option("--spread", o.spread_ms, "ms over which the gaps before packets are spread")->capture_default_str()->check(cli::Range(1u, 1000u));
     app.add_option("--column", o.column, "name in the CSV")->capture_default_str();
     app.add_option("--packets", o.packets, "CSV of packets")->required();
     app.add_option("--switches", o.switches, "CSV of context switches around each packet");

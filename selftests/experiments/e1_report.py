@@ -261,7 +261,7 @@ def page(out, m, data):
         "<h2>How it was measured</h2>",
         f"<p class=soft>Kernel {esc(m['kernel'])}, {esc(m['date'])}. One boot, one nested KVM guest (one vCPU, vhost-net) on one CPU, the probe with "
         f"real-time priority on another. Every column gets the same schedule of packets (seed {m['probe_seed']}): a quarter at random times, the rest aimed at the "
-        "instant of exhaustion. “Spent” is read from the kernel’s context-switch records alike for every scheduler: the VM’s CPU went idle while the vCPU "
+        "instant of exhaustion (unthrottled, where there is none: more packets, closer together). “Spent” is read from the kernel’s context-switch records alike for every scheduler: the VM’s CPU went idle while the vCPU "
         f"was runnable. A packet may use {m['grant_us'] / 1e3:g} ms of spare CPU (<code>spare.policy</code>). Throughput is the slope of the guest’s own loop counter. "
         f"{speed_text(m)} Data: E1.json, E1.csv, switches-*.csv, throughput.csv. After Cucinotta, Checconi, Giani, <i>Improving Responsiveness for Virtualized "
         "Networking Under Intensive Computing Workloads</i>, 2011.</p>"]
