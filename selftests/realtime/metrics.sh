@@ -205,11 +205,19 @@ many() {
 test_many() {
 	many
 	ktap_check "metrics: 100 VMs" wait_for 120 scraped 'sched_spare_vm_placed{vm="/many/99"}'
-	local began=${EPOCHREALTIME/./}
-	scrape >"$work/scrape"
-	ktap_note "100 VMs: $(wc -c <"$work/scrape") bytes, $(grep -vc '^#' "$work/scrape") samples; the state was read in $(value sched_spare_snapshot_seconds) s, a pass took $(value sched_spare_pass_seconds) s; a scrape took $((${EPOCHREALTIME/./} - began)) us"
-	ktap_check "metrics: to read them takes less than a pass" python3 -c 'import sys; sys.exit(not float(sys.argv[1]) < float(sys.argv[2]))' \
-		"$(value sched_spare_snapshot_seconds)" "$(value sched_spare_pass_seconds)"
+	local began took i read=() pass=()
+	# (What else runs only makes it longer: the least of some.)
+	for ((i = 0; i < 4; i++)); do
+		began=${EPOCHREALTIME/./}
+		scrape >"$work/scrape"
+		took=$((${EPOCHREALTIME/./} - began))
+		read+=("$(value sched_spare_snapshot_seconds)") pass+=("$(value sched_spare_pass_seconds)")
+		sleep 1
+	done
+	ktap_note "100 VMs: $(wc -c <"$work/scrape") bytes, $(grep -vc '^#' "$work/scrape") samples; the state was read in ${read[*]} s, a pass took ${pass[*]} s; a scrape took $took us"
+	ktap_check "metrics: to read them takes less than a pass" python3 -c 'import sys
+read, passes = ([float(word) for word in list.split()] for list in sys.argv[1:])
+sys.exit(not min(read) < min(passes))' "${read[*]}" "${pass[*]}"
 	ktap_check "metrics: promtool finds nothing to say of that" eval '"$TOOLS_OF/promtool" check metrics <"$work/scrape" 2>&1 | tee "$work/said" && [[ ! -s $work/said ]]'
 }
 
