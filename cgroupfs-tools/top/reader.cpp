@@ -326,11 +326,16 @@ Sample Reader::read() {
   sample.boot = boot_;
   sample.monotonic_ns = now_of(CLOCK_MONOTONIC);
   sample.real_ns = static_cast<std::int64_t>(now_of(CLOCK_REALTIME));
+  sample.vms.reserve(known_.size());
   for (auto& [path, known] : known_) {
     read_vm(known);
     sample.vms.push_back(known.vm);
   }
-  std::sort(sample.vms.begin(), sample.vms.end(), [](const VmSample& a, const VmSample& b) { return a.path < b.path; });
+  // They mostly are: of some names what is printed has another place.
+  const auto by_path = [](const VmSample& a, const VmSample& b) { return a.path < b.path; };
+  if (!std::is_sorted(sample.vms.begin(), sample.vms.end(), by_path)) {
+    std::sort(sample.vms.begin(), sample.vms.end(), by_path);
+  }
   sample.cpus = parse_proc_stat(proc_stat_.read(buffer_));
   parse_spare_host(host_.read(buffer_), sample.cpus);
   read_bill(sample);
