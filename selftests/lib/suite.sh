@@ -44,8 +44,11 @@ release_tests() {
 # init_of NAME: a real-time script says "# init: systemd" when that is to be process 1 of its host, which is then another one.
 init_of() { sed -n 's/^# init: *//p' "$SELFTESTS/${1%@*}.sh" | head -n 1; }
 
-# shellcheck disable=SC2053 # the pattern is meant as a pattern
-wanted() { [[ -z $ONLY || $1 == @($ONLY) || $1 == *@($ONLY)* ]]; }
+# A test's file name asks for that one, all else is a pattern.
+# shellcheck disable=SC2053 # it is meant as one
+wanted() {
+	if [[ -n $ONLY && -e $SELFTESTS/$ONLY.sh ]]; then [[ $1 == "$ONLY" ]]; else [[ -z $ONLY || $1 == @($ONLY) || $1 == *@($ONLY)* ]]; fi
+}
 
 # host_of NAME: which real-time host a script runs in: that of most; "systemd"; or, where it says "# beside", another one at the same time, as what it shows
 # does not rest on times.
@@ -140,6 +143,7 @@ summary() {
 # The closing lines; ends the run with its status.
 close_results() {
 	summary
+	! grep -q '^skip' "$RESULTS" || grep -q '^\(pass\|fail\)' "$RESULTS" || die "all of it was skipped" "the summary says why"
 	grep -q '^\(pass\|fail\)' "$RESULTS" || die "no test ran" "check --only '$ONLY' against the files in selftests/{static,deterministic,realtime,long}, and unit/ctest"
 	if grep -q '^fail' "$RESULTS"; then exit 1; fi
 	exit 0
@@ -367,7 +371,7 @@ cmd_test() {
 	done
 	wait_beside || true
 	# shellcheck disable=SC2048 # several names in each
-	for name in ${APART[*]}; do
+	for name in "${quick[@]}" "${deterministic[@]}" ${APART[*]}; do
 		grep -q "$(printf '\t')$name\b" "$RESULTS" || record fail "$name" "it did not run"
 	done
 	if [[ -n $ONLY ]]; then say "done"; else end_step; fi
@@ -448,9 +452,9 @@ worse() { if (($2 == 0 || $1 && $1 != NOT_MEASURED)); then echo "$1"; else echo 
 closing() {
 	case $HOST_STATUS in
 	0)
-		printf '\nreport:   file://%s/report.html\n' "$(realpath "$1")"
+		[[ ! -e $RUN/out/demo/report.html ]] || printf '\nreport:   file://%s/report.html\n' "$(realpath "$1")"
 		printf 'try next: selftests/run shell                          a root shell in that host: insmod, spared, sparectl as in README\n'
-		printf '          selftests/run experiment E1 --out DIR        all seven schedulers, 96 packets each, the same report\n'
+		printf '          selftests/run experiment E1 --out DIR        all seven schedulers, 96 packets and more each, the same report\n'
 		printf '          selftests/run test                           every rule with its test\n'
 		;;
 	"$NOT_MEASURED")

@@ -40,7 +40,8 @@ unexpected() {
 # tmp_path PATH: remove it when this run ends, however it ends.
 tmp_path() { TMP_PATHS+=("$1"); }
 
-group_lives() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { lives = 1 } END { exit !lives }'; }
+# (By proc(5): ps is not on every machine.)
+group_lives() { { cat /proc/[0-9]*/stat 2>/dev/null || true; } | sed 's/.*) //' | awk -v group="$1" '$3 == group && $1 != "Z" { lives = 1 } END { exit !lives }'; }
 
 # End what runs in the current step, and beside it. `contained` processes die with their unshare(1) (--kill-child), mounts with
 # their namespace. What runs on this very machine has a minute to put it back as it was.
