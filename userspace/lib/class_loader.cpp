@@ -90,8 +90,8 @@ Result<void> confirm_enabled(const Roots& roots, sched_spare_bpf* skeleton) {
   }
   // Until it is enabled the fair class's deadline server keeps its bandwidth beside sched_ext's (kernel/sched/ext: dl_server_attach_bw).
   if (ended.message.find(fmt::format("scx_root_enable() failed ({})", -EBUSY)) != std::string::npos) {
-    return Error{"the kernel refuses the class: SCHED_DEADLINE threads leave no bandwidth for its deadline server, which is 5 % of each CPU beside "
-            "the 5 % of the fair class; end or shrink one of them (ps -eLo cls,pid,comm | grep DLN)", EBUSY};
+    return Error{"the kernel refuses the class: SCHED_DEADLINE threads leave no bandwidth for its deadline server, which wants 5 % of each CPU beside the "
+                 "fair class's 5 %, or kernel.sched_rt_runtime_us is small; end or shrink one of them (ps -eLo cls,lwp,comm | grep '^ *DLN', sugov aside)", EBUSY};
   }
   return Error{fmt::format("the class ended as soon as it was attached: {}; dmesg may say more", ended.text())};
 }
@@ -188,17 +188,17 @@ Result<Loaded> load_class(const Roots& roots, bool replace) {
       return unloaded.error();
     }
   }
+  const auto refused = [&](const Error& why) { return replace ? Error{"the former class is unloaded, VMs are limited by cpu.max alone; " + why.text, why.code} : why; };
   const Link link(bpf_map__attach_struct_ops(skeleton->maps.sched_spare_ops), bpf_link__destroy);
   if (!link) {
-    Error refused = attach_error(roots, errno, log);
-    return replace ? Error{"the former class is unloaded, VMs are limited by cpu.max alone; " + refused.text, refused.code} : refused;
+    return refused(attach_error(roots, errno, log));
   }
   if (auto enabled = confirm_enabled(roots, skeleton.get()); !enabled) {
-    return enabled.error();
+    return refused(enabled.error());
   }
   const auto enabled_at = std::chrono::steady_clock::now();
   if (auto pinned = pin_class(roots, skeleton.get(), link.get()); !pinned) {
-    return pinned.error();
+    return refused(pinned.error());
   }
   return Loaded{verified_instructions(skeleton->obj), enabled_at - began};
 }
